@@ -1,0 +1,1 @@
+"""POST /upload: a small file in one request."""

@@ -1,0 +1,53 @@
+"""POST /upload: `{"file_name", "file_content" (base64), "content_type"?}` in, `{"message", "file_id", "file_url"}` out."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+
+import boto3
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from functions.common.environment import FilesEnvironment
+from functions.common.http import answer, api_url, body_of, owner_of, rest_api
+from functions.common.objects import Objects
+from functions.common.records import Records
+from functions.upload.logic import UploadRequest, upload
+
+environment = FilesEnvironment.load()
+logger = Logger(service="upload")
+app = rest_api(logger, failure="Upload failed")
+records = Records(boto3.resource("dynamodb").Table(environment.table_name))
+objects = Objects(boto3.client("s3"), environment.bucket_name)
+
+
+@app.post("/upload")
+def post_upload() -> Response[str]:
+    """Check the request, then store and record the file."""
+    event = app.current_event
+    request = UploadRequest.parse(body_of(event))
+    record = upload(
+        request,
+        owner=owner_of(event),
+        file_id=str(uuid.uuid4()),
+        now=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"),
+        records=records,
+        objects=objects,
+    )
+    logger.info("file stored", file_id=record.file_id, size=record.size, content_type=record.content_type)
+    return answer(
+        200,
+        {
+            "message": "File uploaded successfully",
+            "file_id": record.file_id,
+            "file_url": f"{api_url(event)}/files/{record.file_id}/content",
+        },
+    )
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, object], context: LambdaContext) -> dict[str, object]:
+    """Entry point that Lambda calls."""
+    return app.resolve(event, context)

@@ -1,0 +1,48 @@
+"""Composition root: settings, app, stack, synthesis.
+
+`cdktf` runs it as cdktf.json says. `python main.py state` synthesizes the bucket of the Terraform state instead of the
+platform: what `make bootstrap` applies once an account.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tools.bindings import quiet_node_banner, use
+
+ROOT = Path(__file__).resolve().parent
+
+
+def main(component: str = "uploads") -> None:
+    """Synthesize one component of the environment that ENVIRONMENT names, into CDKTF_OUTDIR or cdktf.out.
+
+    Raises:
+        SystemExit: the settings are wrong, or a package is missing; the text says what to do.
+    """
+    quiet_node_banner()
+    use(ROOT)
+    from cdktf import App
+
+    from modules.functions import Sources
+    from modules.packaging import PackagingError
+    from modules.settings import SettingsError, load
+    from stacks.state import StateBackendStack
+    from stacks.uploads import UploadsStack
+
+    try:
+        settings = load(ROOT / "environments")
+        app = App()
+        if component == "state":
+            StateBackendStack(app, settings=settings)
+        else:
+            output = Path(app.outdir) / "stacks" / settings.prefix
+            sources = Sources(functions=ROOT / "functions", layers=ROOT / ".build" / "layers", output=output.resolve())
+            UploadsStack(app, settings=settings, sources=sources)
+    except (SettingsError, PackagingError) as error:
+        sys.exit(f"error: {error}")
+    app.synth()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:2])

@@ -1,0 +1,1 @@
+"""One concern each: typed constructs that the stacks put together."""

@@ -1,0 +1,150 @@
+"""Customer keys: one a service, rotated, with a policy that names who may use them and through what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cdktf_cdktf_provider_aws.kms_alias import KmsAlias
+from cdktf_cdktf_provider_aws.kms_key import KmsKey
+from constructs import Construct
+
+from modules.permissions import Role, Statement, document
+from modules.settings import Settings
+
+_THIS_KEY = "in the policy of a key, `*` means that key (KMS, Key policies)"
+
+# KMS, "Allows key administrators to administer the KMS key", written out.
+_ADMINISTRATION = (
+    "kms:CancelKeyDeletion",
+    "kms:CreateAlias",
+    "kms:CreateGrant",
+    "kms:DeleteAlias",
+    "kms:DescribeKey",
+    "kms:DisableKey",
+    "kms:DisableKeyRotation",
+    "kms:EnableKey",
+    "kms:EnableKeyRotation",
+    "kms:GetKeyPolicy",
+    "kms:GetKeyRotationStatus",
+    "kms:ListAliases",
+    "kms:ListGrants",
+    "kms:ListKeyPolicies",
+    "kms:ListKeyRotations",
+    "kms:ListResourceTags",
+    "kms:PutKeyPolicy",
+    "kms:RetireGrant",
+    "kms:RevokeGrant",
+    "kms:RotateKeyOnDemand",
+    "kms:ScheduleKeyDeletion",
+    "kms:TagResource",
+    "kms:UntagResource",
+    "kms:UpdateAlias",
+    "kms:UpdateKeyDescription",
+)
+_USE = (
+    "kms:Decrypt",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+)
+
+
+class CustomerKey(Construct):
+    """A key of the customer's for one service.
+
+    Attributes:
+        arn: ARN of the key.
+        key_id: its id.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        purpose: str,
+        service: str,
+        admit: Sequence[Statement] = (),
+    ) -> None:
+        """
+        Args:
+            purpose: what the key encrypts; description of the key and end of its alias.
+            service: the AWS service through which the account's principals use it, such as `s3`.
+            admit: statements for AWS services that use the key on their own behalf.
+        """
+        super().__init__(scope, construct_id)
+        self._via = f"{service}.{settings.primary_region}.amazonaws.com"
+        account = {"AWS": [f"arn:aws:iam::{settings.account_id}:root"]}
+        key = KmsKey(
+            self,
+            "Default",
+            description=f"{settings.prefix}: {purpose}",
+            enable_key_rotation=True,
+            deletion_window_in_days=settings.kms_deletion_window_days,
+            policy=document(
+                Statement(
+                    sid="AccountAdministersKey",
+                    actions=_ADMINISTRATION,
+                    resources=["*"],
+                    any_resource=_THIS_KEY,
+                    principals=account,
+                ),
+                # Opens the key to the account's IAM policies, which each name the key; through this service alone.
+                Statement(
+                    sid="AccountUsesKeyThroughService",
+                    actions=_USE,
+                    resources=["*"],
+                    any_resource=_THIS_KEY,
+                    principals=account,
+                    conditions={
+                        "StringEquals": {"kms:ViaService": self._via, "kms:CallerAccount": settings.account_id}
+                    },
+                ),
+                *admit,
+            ),
+        )
+        KmsAlias(
+            self,
+            "alias",
+            name=f"alias/{settings.prefix}-{purpose.replace(' ', '-')}",
+            target_key_id=key.key_id,
+        )
+        self.arn = key.arn
+        self.key_id = key.key_id
+
+    def statement(self, sid: str, *actions: str) -> Statement:
+        """Statement for a role that uses the key through its service, for a grant of the resource it encrypts."""
+        return Statement(
+            sid=sid,
+            actions=actions,
+            resources=[self.arn],
+            conditions={"StringEquals": {"kms:ViaService": self._via}},
+        )
+
+    def grant_decrypt(self, role: Role, concern: str) -> None:
+        """Let a role decrypt through the key's service, and nothing else."""
+        role.grant(concern, self.statement("Decrypt", "kms:Decrypt"))
+
+
+def admit_logs(settings: Settings, log_group_prefixes: Sequence[str]) -> Statement:
+    """Let CloudWatch Logs use a key for the log groups with these name prefixes in this account and region.
+
+    Source: CloudWatch Logs, "Encrypt log data using AWS KMS".
+    """
+    home = f"arn:aws:logs:{settings.primary_region}:{settings.account_id}:log-group"
+    return Statement(
+        sid="LogsUseKey",
+        actions=["kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey"]
+        + ["kms:GenerateDataKeyWithoutPlaintext", "kms:DescribeKey"],
+        resources=["*"],
+        any_resource=_THIS_KEY,
+        principals={"Service": [f"logs.{settings.primary_region}.amazonaws.com"]},
+        conditions={
+            "ArnLike": {
+                "kms:EncryptionContext:aws:logs:arn": [f"{home}:{prefix}*" for prefix in log_group_prefixes]
+            }
+        },
+    )

@@ -1,0 +1,216 @@
+"""The settings of an environment: one frozen, validated object, read once in main.py.
+
+Precedence: environment variable (the setting's name in capitals), then `environments/NAME.toml`, then the default here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+LOCAL = "local"
+
+# CloudWatch Logs API, PutRetentionPolicy: the only values it takes. Terraform's 0, which keeps logs for ever, is left
+# out on purpose: logs hold names of files and callers.
+LogRetentionDays = Annotated[
+    Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653],
+    BeforeValidator(lambda value: int(value) if isinstance(value, str) and value.isdecimal() else value),
+]
+# Lambda runtimes that both AWS and provider 5.100.0 know, no older than the Python the functions are written for.
+LambdaRuntime = Literal["python3.11", "python3.12", "python3.13"]
+LambdaArchitecture = Literal["arm64", "x86_64"]
+
+AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
+Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+# KMS, "Key identifiers": an id, of one region or of several; the S3 backend takes no alias.
+KmsKeyId = Annotated[str, StringConstraints(pattern=r"^(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$")]
+RoleArn = Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$")]
+BucketName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:\d+)?$")]
+Label = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,15}$")]
+
+
+class SettingsError(Exception):
+    """The settings of an environment are wrong; the text names what, where, and what is allowed."""
+
+
+class Settings(BaseSettings):
+    """Every difference between environments, and nothing else."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True, case_sensitive=False)
+
+    environment: Label = Field(description="Name of the environment: a file in environments/.")
+    project_name: Label = Field(default="sluice", description="First part of the name of every resource.")
+    owner: str = Field(default="platform", min_length=1, max_length=64, description="Tag `Owner` on every resource.")
+
+    account_id: AccountId = Field(description="The AWS account to deploy to. Terraform refuses every other one.")
+    primary_region: Region = Field(default="us-east-1", description="The region of every resource.")
+    assume_role_arn: RoleArn | None = Field(default=None, description="Role that Terraform assumes to deploy.")
+    state_bucket: BucketName | None = Field(
+        default=None, description="Bucket of the Terraform state; by default PROJECT-ENVIRONMENT-state-ACCOUNT-REGION."
+    )
+    state_kms_key_id: KmsKeyId | None = Field(
+        default=None, description="Id of the key that encrypts the state; `make bootstrap` prints it."
+    )
+    aws_endpoint_url: Url | None = Field(
+        default=None, description="Where AWS is, for `local` alone: the embedded AWS. `make up` sets it."
+    )
+
+    log_retention_days: LogRetentionDays = Field(default=7, description="Days that every log group keeps its lines.")
+    enable_xray_tracing: bool = Field(default=True, description="X-Ray tracing of functions and API.")
+    kms_deletion_window_days: int = Field(
+        default=30, ge=7, le=30, description="Days before a deleted key is gone for good."
+    )
+    protect_data: bool = Field(
+        default=True,
+        description="Deletion protection and recovery for table and buckets; false lets `destroy` delete their data.",
+    )
+
+    s3_lifecycle_transition_days: int = Field(
+        default=30, ge=30, le=3650, description="Days until a file moves to STANDARD_IA (AWS: 30 or more)."
+    )
+    s3_lifecycle_expiration_days: int = Field(
+        default=90,
+        ge=0,
+        le=36500,
+        description="DELETES every uploaded file this many days after its upload. 0 keeps files for ever.",
+    )
+
+    lambda_runtime: LambdaRuntime = Field(default="python3.13", description="Runtime of the functions.")
+    lambda_architecture: LambdaArchitecture = Field(default="arm64", description="Processor of the functions.")
+    lambda_timeout: int = Field(
+        default=15, ge=1, le=29, description="Seconds a function may run; API Gateway waits 29 at most."
+    )
+    lambda_memory_size: int = Field(default=512, ge=128, le=10240, description="Memory of a function in MiB.")
+
+    api_throttle_rate: int = Field(default=50, ge=1, le=10000, description="Requests a second that the API admits.")
+    api_throttle_burst: int = Field(default=100, ge=1, le=5000, description="Requests that the API admits at once.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if 0 < self.s3_lifecycle_expiration_days <= self.s3_lifecycle_transition_days:
+            raise ValueError(
+                f"s3_lifecycle_expiration_days = {self.s3_lifecycle_expiration_days} must be 0 (never) or more than "
+                f"s3_lifecycle_transition_days = {self.s3_lifecycle_transition_days}"
+            )
+        if self.is_local and self.aws_endpoint_url is None:
+            raise ValueError(
+                "`local` lives on the embedded AWS and AWS_ENDPOINT_URL does not say where that is; "
+                "run `make up`, or `eval \"$(make -s env)\"` once it is up"
+            )
+        if not self.is_local and self.aws_endpoint_url is not None:
+            raise ValueError(
+                f"aws_endpoint_url = {self.aws_endpoint_url!r} would send {self.environment!r} to another AWS; only "
+                "`local` may set it: unset AWS_ENDPOINT_URL"
+            )
+        if not self.is_local and self.state_kms_key_id is None:
+            raise ValueError(
+                f"state_kms_key_id is missing; run `make bootstrap ENVIRONMENT={self.environment}`, which prints it"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """An environment variable wins over the file, whose values `load` hands in as arguments."""
+        return env_settings, init_settings
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is the embedded AWS."""
+        return self.environment == LOCAL
+
+    @property
+    def prefix(self) -> str:
+        """First part of the names of this environment's resources."""
+        return f"{self.project_name}-{self.environment}"
+
+    @property
+    def state_bucket_name(self) -> str:
+        """Name of the bucket that holds the Terraform state."""
+        return self.state_bucket or f"{self.prefix}-state-{self.account_id}-{self.primary_region}"
+
+    @property
+    def state_kms_key_arn(self) -> str | None:
+        """ARN of the key of the state, or None before it exists."""
+        if self.state_kms_key_id is None:
+            return None
+        return f"arn:aws:kms:{self.primary_region}:{self.account_id}:key/{self.state_kms_key_id}"
+
+
+def load(environments: Path) -> Settings:
+    """Read the settings of the environment that the variable ENVIRONMENT names (`dev` when it is unset).
+
+    Args:
+        environments: the folder with one TOML file an environment.
+
+    Raises:
+        SettingsError: no such environment, an unknown setting, a wrong value, or values that do not fit together.
+    """
+    name = os.environ.get("ENVIRONMENT") or "dev"
+    known = sorted(path.stem for path in environments.glob("*.toml"))
+    if name not in known:
+        raise SettingsError(f"ENVIRONMENT = {name!r}: there is no such environment; allowed: {', '.join(known)}")
+    file = environments / f"{name}.toml"
+    shown = f"{environments.name}/{file.name}"
+    try:
+        values = tomllib.loads(file.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{shown}: not valid TOML: {error}") from None
+    _refuse_misspelt(values, shown)
+    if "environment" in values:
+        raise SettingsError(f"{shown}: environment: the name of the file says it already; remove the line")
+    try:
+        return Settings(environment=name, **values)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(fault, shown) for fault in error.errors())) from None
+
+
+def _refuse_misspelt(values: Mapping[str, Any], shown: str) -> None:
+    """Refuse unknown names in the file, and variables that are a letter or two away from a setting's."""
+    names = list(Settings.model_fields)
+    for name in values:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+            hint = f"did you mean {near[0]}?" if near else f"known settings: {', '.join(sorted(names))}"
+            raise SettingsError(f"{shown}: {name}: there is no such setting; {hint}")
+    long_names = [name.upper() for name in names if len(name) >= len("LAMBDA_TIMEOUT")]
+    for variable in os.environ:
+        if variable.lower() not in names and (near := difflib.get_close_matches(variable, long_names, 1, 0.92)):
+            raise SettingsError(f"variable {variable}: there is no such setting; did you mean {near[0]}?")
+
+
+def _explain(fault: Mapping[str, Any], shown: str) -> str:
+    """One line for a person about one fault that pydantic found."""
+    name = str(fault["loc"][0]) if fault["loc"] else ""
+    cause = re.sub(r"^Value error, ", "", str(fault["msg"]))
+    if not name:
+        return f"{shown}: {cause}"
+    description = Settings.model_fields[name].description
+    if fault["type"] == "missing":
+        return f"{shown}: {name}: missing. {description}"
+    where = f"variable {name.upper()}" if os.environ.get(name.upper()) else f"{shown}: {name}"
+    return f"{where} = {fault['input']!r}: {_allowed(fault, cause)}. {description}"
+
+
+def _allowed(fault: Mapping[str, Any], cause: str) -> str:
+    """What is allowed, in words rather than as a regular expression where that is long."""
+    if fault["type"] == "literal_error":
+        return f"allowed: {fault['ctx']['expected']}"
+    if fault["type"] == "string_pattern_mismatch":
+        return f"not of the form {fault['ctx']['pattern']}"
+    return cause[0].lower() + cause[1:]

@@ -1,0 +1,234 @@
+"""The bucket of the files: private, versioned, encrypted under a customer key, with a lifecycle."""
+
+from __future__ import annotations
+
+from cdktf_cdktf_provider_aws.s3_bucket import S3Bucket
+from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
+    S3BucketLifecycleConfiguration,
+    S3BucketLifecycleConfigurationRule,
+    S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload,
+    S3BucketLifecycleConfigurationRuleExpiration,
+    S3BucketLifecycleConfigurationRuleFilter,
+    S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration,
+    S3BucketLifecycleConfigurationRuleTransition,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_ownership_controls import (
+    S3BucketOwnershipControls,
+    S3BucketOwnershipControlsRule,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_policy import S3BucketPolicy
+from cdktf_cdktf_provider_aws.s3_bucket_public_access_block import S3BucketPublicAccessBlock
+from cdktf_cdktf_provider_aws.s3_bucket_server_side_encryption_configuration import (
+    S3BucketServerSideEncryptionConfigurationA,
+    S3BucketServerSideEncryptionConfigurationRuleA,
+    S3BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultA,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_versioning import (
+    S3BucketVersioningA,
+    S3BucketVersioningVersioningConfiguration,
+)
+from constructs import Construct
+
+from modules.encryption import CustomerKey
+from modules.permissions import Conditions, Role, Statement, document
+from modules.settings import Settings
+
+# Where files are. Everything below it is under the lifecycle; everything a role may touch is below it.
+FILES = "uploads/"
+ABORT_MULTIPART_AFTER_DAYS = 7
+OLD_VERSIONS_EXPIRE_AFTER_DAYS = 30
+
+
+class PrivateBucket(Construct):
+    """A bucket as every bucket here is: owner enforced, no public access, versioned, one key, TLS, this account.
+
+    Attributes:
+        arn: ARN of the bucket.
+        name: its name.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, settings: Settings, name: str, key: CustomerKey
+    ) -> None:
+        """
+        Args:
+            name: name of the bucket, unique in all of AWS.
+            key: what encrypts the objects.
+        """
+        super().__init__(scope, construct_id)
+        bucket = S3Bucket(self, "Default", bucket=name, force_destroy=not settings.protect_data)
+        self.arn = bucket.arn
+        self.name = bucket.bucket
+        self.key = key
+        S3BucketOwnershipControls(
+            self,
+            "ownership",
+            bucket=bucket.id,
+            rule=S3BucketOwnershipControlsRule(object_ownership="BucketOwnerEnforced"),
+        )
+        public_access = S3BucketPublicAccessBlock(
+            self,
+            "public_access",
+            bucket=bucket.id,
+            block_public_acls=True,
+            block_public_policy=True,
+            ignore_public_acls=True,
+            restrict_public_buckets=True,
+        )
+        self.versioning = S3BucketVersioningA(
+            self,
+            "versioning",
+            bucket=bucket.id,
+            versioning_configuration=S3BucketVersioningVersioningConfiguration(status="Enabled"),
+        )
+        S3BucketServerSideEncryptionConfigurationA(
+            self,
+            "encryption",
+            bucket=bucket.id,
+            rule=[
+                S3BucketServerSideEncryptionConfigurationRuleA(
+                    bucket_key_enabled=True,
+                    apply_server_side_encryption_by_default=(
+                        S3BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultA(
+                            sse_algorithm="aws:kms", kms_master_key_id=key.arn
+                        )
+                    ),
+                )
+            ],
+        )
+        S3BucketPolicy(
+            self,
+            "policy",
+            bucket=bucket.id,
+            policy=document(*self._denials(settings)),
+            # S3 refuses a policy while the public access block of the same bucket changes.
+            depends_on=[public_access],
+        )
+
+    def _denials(self, settings: Settings) -> list[Statement]:
+        """What nobody may do to the bucket, whatever an IAM policy allows."""
+        objects = f"{self.arn}/*"
+        return [
+            Statement(
+                sid="DenyPlainHttp",
+                effect="Deny",
+                actions=["s3:*"],
+                resources=[self.arn, objects],
+                principals="*",
+                conditions={"Bool": {"aws:SecureTransport": "false"}},
+            ),
+            Statement(
+                sid="DenyForeignAccounts",
+                effect="Deny",
+                actions=["s3:*"],
+                resources=[self.arn, objects],
+                principals="*",
+                conditions={
+                    "StringNotEquals": {"aws:PrincipalAccount": settings.account_id},
+                    "BoolIfExists": {"aws:PrincipalIsAWSService": "false"},
+                },
+            ),
+            # A put that names no encryption gets the bucket's key; one that names another is refused. `Null` is needed:
+            # IAM takes StringNotEquals as true where the key is absent ("Condition operators").
+            Statement(
+                sid="DenyOtherEncryption",
+                effect="Deny",
+                actions=["s3:PutObject"],
+                resources=[objects],
+                principals="*",
+                conditions=_present_but_not("s3:x-amz-server-side-encryption", "aws:kms"),
+            ),
+            Statement(
+                sid="DenyOtherKeys",
+                effect="Deny",
+                actions=["s3:PutObject"],
+                resources=[objects],
+                principals="*",
+                conditions=_present_but_not("s3:x-amz-server-side-encryption-aws-kms-key-id", self.key.arn),
+            ),
+        ]
+
+
+def _present_but_not(key: str, value: str) -> Conditions:
+    return {"StringNotEquals": {key: value}, "Null": {key: "false"}}
+
+
+class Storage(Construct):
+    """The files of an environment.
+
+    Attributes:
+        bucket_name: name of the bucket.
+        bucket_arn: its ARN.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, key: CustomerKey) -> None:
+        super().__init__(scope, construct_id)
+        self._bucket = PrivateBucket(
+            self,
+            "uploads",
+            settings=settings,
+            name=f"{settings.prefix}-uploads-{settings.account_id}-{settings.primary_region}",
+            key=key,
+        )
+        self.bucket_name = self._bucket.name
+        self.bucket_arn = self._bucket.arn
+        self._lifecycle(settings)
+
+    def _lifecycle(self, settings: Settings) -> None:
+        """Files move to cheaper storage, and are DELETED when the settings say so; leftovers never stay."""
+        rules = [
+            S3BucketLifecycleConfigurationRule(
+                id="files",
+                status="Enabled",
+                filter=[S3BucketLifecycleConfigurationRuleFilter(prefix=FILES)],
+                transition=[
+                    S3BucketLifecycleConfigurationRuleTransition(
+                        days=settings.s3_lifecycle_transition_days, storage_class="STANDARD_IA"
+                    )
+                ],
+                expiration=[
+                    S3BucketLifecycleConfigurationRuleExpiration(days=settings.s3_lifecycle_expiration_days)
+                ]
+                if settings.s3_lifecycle_expiration_days
+                else None,
+            ),
+            S3BucketLifecycleConfigurationRule(
+                id="leftovers",
+                status="Enabled",
+                filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
+                abort_incomplete_multipart_upload=[
+                    S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(
+                        days_after_initiation=ABORT_MULTIPART_AFTER_DAYS
+                    )
+                ],
+                noncurrent_version_expiration=[
+                    S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(
+                        noncurrent_days=OLD_VERSIONS_EXPIRE_AFTER_DAYS
+                    )
+                ],
+            ),
+        ]
+        S3BucketLifecycleConfiguration(
+            self,
+            "lifecycle",
+            bucket=self._bucket.name,
+            rule=rules,
+            # Rules for old versions are refused by a bucket that has no versions yet.
+            depends_on=[self._bucket.versioning],
+        )
+
+    def grant_write(self, role: Role) -> None:
+        """Let a role store files, encrypted under the bucket's key."""
+        role.grant(
+            "files_write",
+            Statement(sid="PutFiles", actions=["s3:PutObject"], resources=[f"{self.bucket_arn}/{FILES}*"]),
+            self._bucket.key.statement("EncryptFiles", "kms:GenerateDataKey"),
+        )
+
+    def grant_read(self, role: Role) -> None:
+        """Let a role read files, or hand out links that read them."""
+        role.grant(
+            "files_read",
+            Statement(sid="GetFiles", actions=["s3:GetObject"], resources=[f"{self.bucket_arn}/{FILES}*"]),
+            self._bucket.key.statement("DecryptFiles", "kms:Decrypt"),
+        )

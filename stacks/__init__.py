@@ -1,0 +1,1 @@
+"""One Terraform root each, put together from modules."""

@@ -1,0 +1,111 @@
+"""What every stack has: backend, provider, tags, and addresses that a person can read."""
+
+from __future__ import annotations
+
+from cdktf import S3Backend, S3BackendAssumeRoleConfig, S3BackendEndpointConfig, TerraformElement, TerraformStack
+from cdktf_cdktf_provider_aws.provider import (
+    AwsProvider,
+    AwsProviderAssumeRole,
+    AwsProviderDefaultTags,
+    AwsProviderEndpoints,
+)
+from constructs import Construct
+
+from modules.settings import Settings
+
+# `use_lockfile` came with this version (Terraform, "Backend type: s3").
+TERRAFORM_VERSIONS = ">= 1.10.0"
+
+# The services that the stacks use, by their argument in the provider's `endpoints`.
+SERVICES = ("apigateway", "cloudwatchlogs", "dynamodb", "iam", "kms", "lambda", "s3", "sts")
+
+# Child ids that say nothing, and so do not show in an address: the main resource of a construct (CDK's convention).
+_HIDDEN = "Default"
+
+
+class AddressError(Exception):
+    """Two elements of a stack would have one Terraform address; CDKTF would merge them and lose one, silently."""
+
+
+class BaseStack(TerraformStack):
+    """A Terraform root with an explicit AWS provider and its state in S3."""
+
+    def __init__(self, scope: Construct, *, settings: Settings, component: str = "") -> None:
+        """
+        Args:
+            component: what the stack is, for its name and the key of its state; empty for the environment's main one.
+        """
+        # CDKTF asks for addresses while it builds the stack, which is before attributes of ours can be set.
+        self.__dict__["_paths"] = {}
+        super().__init__(scope, f"{settings.prefix}-{component}" if component else settings.prefix)
+        self.settings = settings
+        self.add_override("terraform.required_version", TERRAFORM_VERSIONS)
+        self._backend(component or "uploads")
+        self._provider()
+
+    def _backend(self, component: str) -> None:
+        settings = self.settings
+        S3Backend(
+            self,
+            bucket=settings.state_bucket_name,
+            key=f"{component}.tfstate",
+            region=settings.primary_region,
+            encrypt=True,
+            kms_key_id=settings.state_kms_key_arn,
+            allowed_account_ids=[settings.account_id],
+            assume_role=S3BackendAssumeRoleConfig(role_arn=settings.assume_role_arn)
+            if settings.assume_role_arn
+            else None,
+            use_path_style=True if settings.is_local else None,
+            endpoints=S3BackendEndpointConfig(s3=settings.aws_endpoint_url, sts=settings.aws_endpoint_url)
+            if settings.aws_endpoint_url
+            else None,
+        )
+        # The binding of CDKTF 0.21 is older than this argument.
+        self.add_override("terraform.backend.s3.use_lockfile", True)
+
+    def _provider(self) -> None:
+        settings = self.settings
+        AwsProvider(
+            self,
+            "aws",
+            region=settings.primary_region,
+            allowed_account_ids=[settings.account_id],
+            assume_role=[AwsProviderAssumeRole(role_arn=settings.assume_role_arn, session_name=settings.prefix)]
+            if settings.assume_role_arn
+            else None,
+            default_tags=[
+                AwsProviderDefaultTags(
+                    tags={
+                        "Project": settings.project_name,
+                        "Environment": settings.environment,
+                        "Owner": settings.owner,
+                        "ManagedBy": "terraform",
+                    }
+                )
+            ],
+            s3_use_path_style=True if settings.is_local else None,
+            endpoints=[AwsProviderEndpoints(**dict.fromkeys(_python_names(SERVICES), settings.aws_endpoint_url))]
+            if settings.aws_endpoint_url
+            else None,
+        )
+        # Terraform reads a short name as its own registry's, OpenTofu as another's.
+        self.add_override("terraform.required_providers.aws.source", "hashicorp/aws")
+
+    def _allocate_logical_id(self, tf_element: TerraformElement) -> str:
+        """The address of an element: its path in the stack, joined with `_`, and no hash.
+
+        Raises:
+            AddressError: another element has it.
+        """
+        path = tf_element.node.path
+        address = "_".join(part for part in path.split("/")[1:] if part != _HIDDEN)
+        other = self.__dict__["_paths"].setdefault(address, path)
+        if other != path:
+            raise AddressError(f"{path} and {other} would both have the address {address}; rename one of them")
+        return address
+
+
+def _python_names(services: tuple[str, ...]) -> list[str]:
+    """The provider's argument `lambda` is a word of Python's own, which the binding writes with a line behind it."""
+    return [f"{service}_" if service == "lambda" else service for service in services]

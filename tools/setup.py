@@ -1,0 +1,144 @@
+"""Prepares a fresh clone: Python environments from the lock, provider bindings, layers. Standard library only.
+
+It runs under the system's Python before anything is installed, so it has to parse on old ones too. Each environment
+carries a stamp of what it was made from; one without the right stamp is made anew, so an interrupted run does no harm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple, Tuple
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / ".build"
+LOCK = ROOT / "Pipfile.lock"
+SUPPORTED_PYTHON = ((3, 11), (3, 13))
+SUPPORTED_NODE = (18, 26)
+
+
+class Environment(NamedTuple):
+    """A virtual environment: where it is, and which sections of the lock it holds."""
+
+    title: str
+    path: Path
+    categories: Tuple[str, ...]  # noqa: UP006 - evaluated on the Pythons that are told they are too old
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.path / "bin" / "python"
+
+
+PROJECT = Environment("the project", ROOT / ".venv", ("default", "develop", "functions"))
+LAMBDA = Environment("the Lambda runtime", BUILD / "environments" / "lambda", ("lambda-runtime",))
+EMBEDDED_AWS = Environment("the embedded AWS", BUILD / "environments" / "embedded-aws", ("embedded-aws",))
+
+
+def check_python(version: Tuple[int, int] = sys.version_info[:2]) -> None:  # noqa: UP006
+    """Refuse a Python that the packages or the Lambda runtimes do not know.
+
+    Raises:
+        Failure: the version is not supported.
+    """
+    from tools.console import Failure
+
+    first, last = SUPPORTED_PYTHON
+    if not first <= version <= last:
+        raise Failure(
+            "set-up",
+            "this is Python %d.%d; Sluice needs %d.%d to %d.%d" % (*version, *first, *last),
+            "install one of these and name it, for example: make PYTHON=python3.12 up",
+        )
+
+
+def check_node() -> None:
+    """Refuse a machine without Node.js, or with one that is too old for jsii, which synthesis runs on.
+
+    Raises:
+        Failure: there is no `node` on PATH, or its version is below what jsii runs on.
+    """
+    from tools.console import Failure
+
+    remedy = "install Node.js 22 or 24 and put it on PATH"
+    if not shutil.which("node"):
+        raise Failure("set-up", "there is no `node` on PATH; synthesis (CDKTF) needs Node.js", remedy)
+    said = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    major = said.lstrip("v").split(".")[0]
+    if not major.isdigit() or int(major) < SUPPORTED_NODE[0]:
+        raise Failure("set-up", f"Node.js {said or 'of an unknown version'} is too old", remedy)
+
+
+def prepare(environment: Environment) -> bool:
+    """Make an environment from the lock unless it is there already; say whether it was made.
+
+    Raises:
+        Failure: the environment cannot be created, or a package cannot be installed or has another hash.
+    """
+    from tools.console import Failure, run, step
+    from tools.lockfile import requirements
+
+    wanted = requirements(LOCK, environment.categories)
+    key = hashlib.sha256(f"{sys.version}\n{wanted}".encode()).hexdigest()
+    stamp = environment.path / ".stamp"
+    if stamp.is_file() and stamp.read_text() == key and environment.python.exists():
+        return False
+    name = environment.path.name.lstrip(".")
+    listed = BUILD / "requirements" / f"{name}.txt"
+    listed.parent.mkdir(parents=True, exist_ok=True)
+    listed.write_text(wanted)
+    with step(f"Python packages of {environment.title}") as progress:
+        shutil.rmtree(environment.path, ignore_errors=True)
+        with_pip = environment is PROJECT
+        run(
+            [sys.executable, "-m", "venv", *([] if with_pip else ["--without-pip"]), environment.path],
+            doing="creating a virtual environment",
+            remedy="install Python's venv module (Debian and Ubuntu: apt install python3-venv)",
+            log=BUILD / "logs" / f"venv-{name}.log",
+        )
+        # Byte-compiling the provider package takes longer than installing it, and synthesis uses a part of it.
+        run(
+            [PROJECT.python, "-m", "pip", "--python", environment.python, "install", "--no-compile", "--no-deps"]
+            + ["--require-hashes", "--no-input", "--disable-pip-version-check", "-r", listed],
+            doing="installing Python packages",
+            remedy="see that this machine reaches a Python package index, then run the same command again",
+            log=BUILD / "logs" / f"pip-{name}.log",
+            progress=progress,
+        )
+        if not environment.python.exists():
+            raise Failure("set-up", f"{environment.path} holds no Python", "run the same command again")
+        stamp.write_text(key)
+    return True
+
+
+def main() -> None:
+    """Check the machine, then prepare what is missing."""
+    from tools.console import run, step
+
+    check_python()
+    check_node()
+    for environment in (PROJECT, LAMBDA, EMBEDDED_AWS):
+        prepare(environment)
+    with step("provider bindings and layers") as progress:
+        for module in ("tools.bindings", "tools.layers"):
+            run(
+                [PROJECT.python, "-m", module],
+                doing=f"preparing {module}",
+                remedy="run the same command again",
+                log=BUILD / "logs" / f"{module}.log",
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                progress=progress,
+            )
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    check_python()
+    from tools.console import exit_with
+
+    exit_with(main)
