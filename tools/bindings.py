@@ -138,9 +138,7 @@ def build(submodules: Iterable[str], destination: Path, installed: Path | None =
 
     `installed` is the package's folder, by default that of the installed distribution, which is read and not imported.
 
-    Raises:
-        BindingsError: the installed package is not as expected.
-        OSError: something cannot be read or written.
+    Raises BindingsError if the package is not as expected, and OSError if something cannot be read or written.
     """
     requested = frozenset(submodules)
     files, kept = _reduce(_read_package(installed or _locate()), requested | _ALWAYS)

@@ -1,0 +1,195 @@
+"""What whoever deploys Sluice may do, a policy a concern: for an IAM user or role, and for the embedded AWS.
+
+The embedded AWS enforces them: Terraform runs there as a user who holds these policies and nothing else.
+`make deployer-policies ENVIRONMENT=dev` prints them for an account of your own.
+
+Names of actions and resources: AWS, Service Authorization Reference. Some actions that the provider calls have other
+names in IAM; they are listed by the name that IAM checks.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from modules.permissions import Statement, document
+from modules.settings import Settings, SettingsError, load
+from tools.console import Failure, exit_with
+from tools.setup import ROOT
+
+_STATE = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject")
+
+_BUCKETS = (
+    "s3:CreateBucket",
+    "s3:DeleteBucket",
+    "s3:DeleteBucketPolicy",
+    "s3:GetAccelerateConfiguration",
+    "s3:GetBucketAcl",
+    "s3:GetBucketCORS",
+    "s3:GetBucketLogging",
+    "s3:GetBucketObjectLockConfiguration",
+    "s3:GetBucketOwnershipControls",
+    "s3:GetBucketPolicy",
+    "s3:GetBucketPublicAccessBlock",
+    "s3:GetBucketRequestPayment",
+    "s3:GetBucketTagging",
+    "s3:GetBucketVersioning",
+    "s3:GetBucketWebsite",
+    "s3:GetEncryptionConfiguration",
+    "s3:GetLifecycleConfiguration",
+    "s3:GetReplicationConfiguration",
+    "s3:ListBucket",
+    "s3:ListBucketVersions",
+    "s3:PutBucketOwnershipControls",
+    "s3:PutBucketPolicy",
+    "s3:PutBucketPublicAccessBlock",
+    "s3:PutBucketTagging",
+    "s3:PutBucketVersioning",
+    "s3:PutEncryptionConfiguration",
+    "s3:PutLifecycleConfiguration",
+)
+
+_TABLES = (
+    "dynamodb:CreateTable",
+    "dynamodb:DeleteTable",
+    "dynamodb:DescribeContinuousBackups",
+    "dynamodb:DescribeTable",
+    "dynamodb:DescribeTimeToLive",
+    "dynamodb:ListTagsOfResource",
+    "dynamodb:TagResource",
+    "dynamodb:UntagResource",
+    "dynamodb:UpdateContinuousBackups",
+    "dynamodb:UpdateTable",
+    "dynamodb:UpdateTimeToLive",
+)
+
+_KEYS = (
+    "kms:CreateAlias",
+    "kms:CreateGrant",
+    "kms:Decrypt",
+    "kms:DeleteAlias",
+    "kms:DescribeKey",
+    "kms:EnableKeyRotation",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:GetKeyPolicy",
+    "kms:GetKeyRotationStatus",
+    "kms:ListResourceTags",
+    "kms:PutKeyPolicy",
+    "kms:ScheduleKeyDeletion",
+    "kms:TagResource",
+    "kms:UntagResource",
+    "kms:UpdateAlias",
+    "kms:UpdateKeyDescription",
+)
+
+_ROLES = (
+    "iam:CreateRole",
+    "iam:DeleteRole",
+    "iam:DeleteRolePolicy",
+    "iam:GetRole",
+    "iam:GetRolePolicy",
+    "iam:ListAttachedRolePolicies",
+    "iam:ListInstanceProfilesForRole",
+    "iam:ListRolePolicies",
+    "iam:PutRolePolicy",
+    "iam:TagRole",
+    "iam:UntagRole",
+    "iam:UpdateAssumeRolePolicy",
+    "iam:UpdateRole",
+    "iam:UpdateRoleDescription",
+)
+
+_FUNCTIONS = (
+    "lambda:AddPermission",
+    "lambda:CreateFunction",
+    "lambda:DeleteFunction",
+    "lambda:GetFunction",
+    "lambda:GetFunctionCodeSigningConfig",
+    "lambda:GetFunctionConfiguration",
+    "lambda:GetPolicy",
+    "lambda:ListTags",
+    "lambda:ListVersionsByFunction",
+    "lambda:PublishVersion",
+    "lambda:RemovePermission",
+    "lambda:TagResource",
+    "lambda:UntagResource",
+    "lambda:UpdateFunctionCode",
+    "lambda:UpdateFunctionConfiguration",
+)
+
+_LAYERS = ("lambda:DeleteLayerVersion", "lambda:GetLayerVersion", "lambda:ListLayers", "lambda:PublishLayerVersion")
+
+_LOGS = (
+    "logs:AssociateKmsKey",
+    "logs:CreateLogGroup",
+    "logs:DeleteLogGroup",
+    "logs:DisassociateKmsKey",
+    "logs:ListTagsForResource",
+    "logs:PutRetentionPolicy",
+    "logs:TagResource",
+    "logs:UntagResource",
+)
+
+_API = ("apigateway:DELETE", "apigateway:GET", "apigateway:PATCH", "apigateway:POST", "apigateway:PUT")
+
+
+def deployer_policies(settings: Settings) -> list[str]:
+    """Policy documents for the deployer of one environment, each short enough for a managed policy of IAM."""
+    here = f"{settings.primary_region}:{settings.account_id}"
+    named = f"{settings.prefix}-*"
+    state = f"arn:aws:s3:::{settings.state_bucket_name}"
+
+    def allow(sid: str, actions: tuple[str, ...], *resources: str, any_resource: str = "") -> Statement:
+        return Statement(sid=sid, actions=actions, resources=resources, any_resource=any_resource)
+
+    storage = document(
+        allow("KeepState", _STATE, f"{state}/*"),
+        allow("KeepBuckets", _BUCKETS, state, f"arn:aws:s3:::{named}"),
+        # Only where the settings do not protect the data does Terraform empty a bucket before it deletes it.
+        *(
+            [allow("EmptyBuckets", ("s3:DeleteObject", "s3:DeleteObjectVersion"), f"arn:aws:s3:::{named}/*")]
+            if not settings.protect_data
+            else []
+        ),
+        allow("KeepTables", _TABLES, f"arn:aws:dynamodb:{here}:table/{named}"),
+        # A key's id is not known before it is made.
+        allow("KeepKeys", _KEYS, f"arn:aws:kms:{here}:key/*", f"arn:aws:kms:{here}:alias/{named}"),
+        allow("MakeKeys", ("kms:CreateKey", "kms:ListAliases"), "*", any_resource="no key is named by these actions"),
+        allow("KnowYourself", ("sts:GetCallerIdentity",), "*", any_resource="it names no resource"),
+    )
+    compute = document(
+        allow("KeepRoles", _ROLES, f"arn:aws:iam::{settings.account_id}:role/{named}"),
+        Statement(
+            sid="HandRolesToFunctions",
+            actions=["iam:PassRole"],
+            resources=[f"arn:aws:iam::{settings.account_id}:role/{named}"],
+            conditions={"StringEquals": {"iam:PassedToService": ["lambda.amazonaws.com"]}},
+        ),
+        allow("KeepFunctions", _FUNCTIONS, f"arn:aws:lambda:{here}:function:{named}"),
+        allow("KeepLayers", _LAYERS, f"arn:aws:lambda:{here}:layer:{named}", f"arn:aws:lambda:{here}:layer:{named}:*"),
+        allow("KeepLogs", _LOGS, f"arn:aws:logs:{here}:log-group:/aws/lambda/{named}"),
+        allow("FindLogs", ("logs:DescribeLogGroups",), f"arn:aws:logs:{here}:log-group:*"),
+        allow(
+            "KeepApi",
+            _API,
+            f"arn:aws:apigateway:{settings.primary_region}::/restapis",
+            f"arn:aws:apigateway:{settings.primary_region}::/restapis/*",
+            f"arn:aws:apigateway:{settings.primary_region}::/tags/*",
+        ),
+    )
+    return [storage, compute]
+
+
+def main() -> None:
+    """Print the policies of the environment that ENVIRONMENT names."""
+    try:
+        settings = load(ROOT / "environments")
+    except SettingsError as error:
+        raise Failure("reading the settings", str(error), "mend it and run the same command again") from None
+    for policy in deployer_policies(settings):
+        print(json.dumps(json.loads(policy), indent=2))
+
+
+if __name__ == "__main__":
+    sys.exit(exit_with(main))

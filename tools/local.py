@@ -1,0 +1,285 @@
+"""`make up` and `make down`: the whole system on the embedded AWS of this machine."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import ssl
+import sys
+import time
+import tomllib
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as BotoCredentials
+
+from modules.settings import Settings
+from tools.bootstrap import bootstrap
+from tools.console import Failure, exit_with, say, shown, step
+from tools.deployer import deployer_policies
+from tools.embedded_aws import control
+from tools.embedded_aws.control import Credentials, EmbeddedAws, EmbeddedAwsError
+from tools.layers import host_runtime
+from tools.setup import BUILD, EMBEDDED_AWS, LAMBDA, ROOT
+from tools.synthesis import synthesize
+from tools.terraform import Changes, Terraform, cli_configuration, find_program
+
+LOCAL = BUILD / "local"
+
+
+@dataclass(frozen=True)
+class Api:
+    """The deployed API as a client sees it."""
+
+    aws: EmbeddedAws
+    invoke_url: str
+    caller: Credentials
+
+    @property
+    def url(self) -> str:
+        """Address of the stage. AWS's own is `https://ID.execute-api...`; the embedded AWS answers on one address."""
+        api_id = self.invoke_url.removeprefix("https://").partition(".")[0]
+        stage = self.invoke_url.rstrip("/").rpartition("/")[2]
+        return self.aws.api_url(api_id, stage).rstrip("/")
+
+    def request(self, method: str, path: str, body: bytes | None = None, *, signed: bool = True) -> tuple[int, bytes]:
+        """Send a request, signed as the caller (Signature Version 4), and return status and body; follow redirects."""
+        request = AWSRequest(method, f"{self.url}{path}", data=body, headers={"Content-Type": "application/json"})
+        if signed:
+            key = BotoCredentials(self.caller.access_key, self.caller.secret_key)
+            SigV4Auth(key, "execute-api", self.aws.region).add_auth(request)
+        prepared = urllib.request.Request(  # noqa: S310 - the URL is ours
+            request.url, data=body, headers=dict(request.headers.items()), method=method
+        )
+        try:
+            with urllib.request.urlopen(prepared, timeout=30, context=self._trust()) as answer:  # noqa: S310
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def _trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.aws.ca_bundle))
+
+
+class LocalSystem:
+    """The embedded AWS, and the platform that Terraform keeps on it, in one folder."""
+
+    def __init__(self, folder: Path = LOCAL, program: list[str] | None = None) -> None:
+        """
+        Args:
+            folder: keeps everything: AWS's state, Terraform's files, keys of the local users.
+            program: how Terraform is started; by default what is found.
+        """
+        self.folder = folder
+        self._program = program
+        self._aws_folder = folder / "aws"
+        self._key_file = folder / "state-key-id"
+        self._applied = folder / "applied"
+
+    def start(self, *, port: int | None = None, iam_log: Path | None = None) -> EmbeddedAws:
+        """Start the embedded AWS, or find the one that runs.
+
+        Raises:
+            Failure: it does not start; for example, the port is in use.
+        """
+        try:
+            return control.running(self._aws_folder) or control.start(
+                self._aws_folder,
+                server_python=EMBEDDED_AWS.python,
+                lambda_python=LAMBDA.python,
+                port=port,
+                iam_log=iam_log,
+            )
+        except EmbeddedAwsError as error:
+            cause, _, remedy = str(error).partition("\n")
+            raise Failure("starting the embedded AWS", cause, remedy or "run `make down`, then `make up`") from None
+
+    def variables(self, aws: EmbeddedAws) -> dict[str, str]:
+        """Settings of `local` that only this machine knows, and what leads Terraform to the embedded AWS."""
+        policies = deployer_policies(local_settings(aws))
+        deployer = control.create_deployer(aws, [json.loads(policy) for policy in policies])
+        runtime, architecture = host_runtime()
+        key = {"STATE_KMS_KEY_ID": self._key_file.read_text()} if self._key_file.is_file() else {}
+        return {
+            **aws.environment(deployer.access_key, deployer.secret_key),
+            "ENVIRONMENT": "local",
+            "LAMBDA_RUNTIME": runtime,
+            "LAMBDA_ARCHITECTURE": architecture,
+            **key,
+        }
+
+    def bootstrap(self, aws: EmbeddedAws) -> None:
+        """Make the bucket of the state, once."""
+        if not self._key_file.is_file():
+            key_id = bootstrap(self.folder / "bootstrap", self.variables(aws))
+            self._key_file.write_text(key_id)
+
+    def synthesize(self, aws: EmbeddedAws) -> Terraform:
+        """Synthesize the platform; return Terraform in its folder, initialised."""
+        with step("synthesis"):
+            variables = self.variables(aws)
+            stack = synthesize(self.folder / "cdktf.out", variables)
+            terraform = Terraform(stack, variables, self._program)
+        configuration = json.loads((stack / "cdk.tf.json").read_text())["terraform"]
+        wanted = hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()
+        initialised = stack / ".terraform" / "sluice-init"
+        if not initialised.is_file() or initialised.read_text() != wanted:
+            with step("terraform init"):
+                terraform.init()
+            initialised.write_text(wanted)
+        return terraform
+
+    def apply(self, terraform: Terraform) -> Changes:
+        """Bring the embedded AWS to what the stack says."""
+        with step("terraform plan") as progress:
+            changes = terraform.plan(progress=progress)
+        say(f"  {changes}")
+        if changes:
+            with step("terraform apply") as progress:
+                terraform.apply(progress=progress)
+        return changes
+
+    def api(self, aws: EmbeddedAws, terraform: Terraform) -> Api:
+        """The deployed API, and a user that may call it and nothing else."""
+        outputs = terraform.outputs()
+        policy = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Sid": "CallTheApi",
+                    "Effect": "Allow",
+                    "Action": "execute-api:Invoke",
+                    "Resource": f"{outputs['api_execution_arn']}/*/*/*",
+                }
+            ],
+        }
+        caller = control.create_deployer(aws, policy, name="caller")
+        return Api(aws, outputs["api_url"], caller)
+
+    def curl_configuration(self, api: Api) -> Path:
+        """A file for `curl -K`: trust and signature, so that the secret stays out of the command line."""
+        path = self.folder / "curl.conf"
+        lines = [
+            f'cacert = "{api.aws.ca_bundle}"',
+            f'aws-sigv4 = "aws:amz:{api.aws.region}:execute-api"',
+            f'user = "{api.caller.access_key}:{api.caller.secret_key}"',
+            'header = "Content-Type: application/json"',
+        ]
+        path.touch(mode=0o600)
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    def destroy(self, aws: EmbeddedAws) -> Changes:
+        """Destroy what Terraform made."""
+        terraform = self.synthesize(aws)
+        with step("terraform destroy") as progress:
+            return terraform.destroy(progress=progress)
+
+    def stop(self) -> None:
+        """Stop the embedded AWS and forget everything."""
+        control.stop(self._aws_folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def local_settings(aws: EmbeddedAws) -> Settings:
+    """The settings of `local` as they are for this embedded AWS."""
+    values = tomllib.loads((ROOT / "environments" / "local.toml").read_text())
+    return Settings(**{**values, "environment": "local", "aws_endpoint_url": aws.endpoint_url})
+
+
+def upload_one_file(api: Api, file: Path) -> str:
+    """Upload a file through the API, fetch it back, compare, and return its link.
+
+    Raises:
+        Failure: the API refuses it, or gives other bytes back.
+    """
+    content = file.read_bytes()
+    body = {"file_name": file.name, "file_content": base64.b64encode(content).decode(), "content_type": "text/markdown"}
+    status, answer = api.request("POST", "/upload", json.dumps(body).encode())
+    if status != 200:
+        raise Failure("uploading a file", f"the API answered {status}: {answer[:200].decode()}", "see `make logs`")
+    link = str(json.loads(answer)["file_url"])
+    status, fetched = api.request("GET", link.removeprefix(api.url))
+    if status != 200 or fetched != content:
+        raise Failure("fetching the file back", f"{link} answered {status}, {len(fetched)} bytes", "see `make logs`")
+    return link
+
+
+def up(port: int | None) -> None:
+    """Deploy everything, upload a file, and say what to do next."""
+    started = time.monotonic()
+    cli_configuration()
+    system = LocalSystem(program=find_program())
+    with step("embedded AWS"):
+        aws = system.start(port=port)
+    system.bootstrap(aws)
+    terraform = system.synthesize(aws)
+    changes = system.apply(terraform)
+    api = system.api(aws, terraform)
+    if changes:
+        with step("uploading README.md and fetching it back"):
+            upload_one_file(api, ROOT / "README.md")
+    status, answer = api.request("GET", "/health", signed=False)
+    if status != 200:
+        raise Failure("asking for the API's health", f"it answered {status}: {answer[:200].decode()}", "see `make logs`")
+    curl = shown(system.curl_configuration(api))
+    body = json.dumps({"file_name": "hello.txt", "file_content": base64.b64encode(b"Hello, Sluice!\n").decode()})
+    say(f"\nSluice is up on the embedded AWS ({time.monotonic() - started:.0f} s, {len(terraform.resources())} resources).")
+    say(f"\n  API       {api.url}")
+    say(f"  upload    curl -K {curl} -d {shlex.quote(body)} {api.url}/upload")
+    say(f"  download  curl -L -K {curl} -o hello.txt FILE_URL")
+    say("  AWS       eval \"$(make -s env)\"   then any AWS tool, terraform or cdktf works on it")
+    say("  stop      make down")
+
+
+def down() -> None:
+    """Destroy everything and stop."""
+    system = LocalSystem()
+    running = control.running(system.folder / "aws")
+    if running is None and not system.folder.exists():
+        say("Nothing is up.")
+        return
+    aws = running or system.start()
+    if (system.folder / "cdktf.out").exists():
+        changes = system.destroy(aws)
+        say(f"  {changes.remove} destroyed")
+    system.stop()
+    say("Sluice is down.")
+
+
+def print_environment() -> None:
+    """Shell lines that lead AWS tools, terraform and cdktf to the embedded AWS."""
+    system = LocalSystem()
+    aws = control.running(system.folder / "aws")
+    if aws is None:
+        raise Failure("reading the environment", "nothing is up", "run `make up`")
+    variables = {**system.variables(aws), "TF_CLI_CONFIG_FILE": str(cli_configuration())}
+    for name, value in variables.items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+def main() -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m tools.local", description=__doc__)
+    parser.add_argument("command", choices=["up", "down", "env"])
+    parser.add_argument("--port", type=int, default=None, help="port of the embedded AWS; a free one by default")
+    options = parser.parse_args()
+    if options.command == "up":
+        up(options.port)
+    elif options.command == "down":
+        down()
+    else:
+        print_environment()
+
+
+if __name__ == "__main__":
+    sys.exit(exit_with(main))
