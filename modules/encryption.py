@@ -8,7 +8,8 @@ from cdktf_cdktf_provider_aws.kms_alias import KmsAlias
 from cdktf_cdktf_provider_aws.kms_key import KmsKey
 from constructs import Construct
 
-from modules.permissions import Role, Statement, document
+from modules.permissions import Role
+from modules.policy import Statement, document
 from modules.settings import Settings
 
 _THIS_KEY = "in the policy of a key, `*` means that key (KMS, Key policies)"

@@ -19,7 +19,8 @@ from constructs import Construct
 
 from modules.encryption import CustomerKey
 from modules.packaging import find_layer, function_files, write_archive
-from modules.permissions import Role, Statement
+from modules.permissions import Role
+from modules.policy import Statement
 from modules.settings import Settings
 
 

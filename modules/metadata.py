@@ -11,7 +11,8 @@ from cdktf_cdktf_provider_aws.dynamodb_table import (
 from constructs import Construct
 
 from modules.encryption import CustomerKey
-from modules.permissions import Role, Statement
+from modules.permissions import Role
+from modules.policy import Statement
 from modules.settings import Settings
 
 

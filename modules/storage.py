@@ -30,7 +30,8 @@ from cdktf_cdktf_provider_aws.s3_bucket_versioning import (
 from constructs import Construct
 
 from modules.encryption import CustomerKey
-from modules.permissions import Conditions, Role, Statement, document
+from modules.permissions import Role
+from modules.policy import Conditions, Statement, document
 from modules.settings import Settings
 
 # Where files are. Everything below it is under the lifecycle; everything a role may touch is below it.

@@ -595,8 +595,8 @@ class _Tarball:
             target = waiting.pop()
             file = next((name for name in (target, f"{target}.js", f"{target}/index.js") if name in self._files), None)
             if file is None:
-                top, folder, *_ = [*target.split("/"), ""]
-                if top != "lib" or folder in self._read:
+                _, folder, *_ = [*target.split("/"), ""]
+                if folder in self._read:
                     raise BindingsError(f"the assembly's tarball has no JavaScript for {target}")
                 unread.add(folder)
             elif file not in found:
@@ -617,7 +617,7 @@ class _Tarball:
 
         files = {name: data for name, data in self._files.items() if not name.startswith("lib/")}
         files |= {name: self._files[name] for name in code}
-        files[".jsii"] = json.dumps(assembly, separators=(",", ":"), ensure_ascii=False).encode()
+        files[".jsii"] = json.dumps(assembly, separators=(",", ":")).encode()
         lines = [f'exports.{name} = require("./{self._exports[name]}");' for name in sorted(submodules)]
         head = ['"use strict";', 'Object.defineProperty(exports, "__esModule", { value: true });']
         files[_INDEX] = "\n".join([*head, *lines, ""]).encode()

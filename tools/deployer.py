@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 
-from modules.permissions import Statement, document
+from modules.policy import Statement, document
 from modules.settings import Settings, SettingsError, load
 from tools.console import Failure, exit_with
 from tools.setup import ROOT

@@ -16,8 +16,10 @@ import tomllib
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+import boto3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
@@ -34,6 +36,18 @@ from tools.synthesis import synthesize
 from tools.terraform import Changes, Terraform, cli_configuration, find_program
 
 LOCAL = BUILD / "local"
+
+READ_LOGS: dict[str, object] = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Sid": "ReadLogs",
+            "Effect": "Allow",
+            "Action": ["logs:DescribeLogGroups", "logs:FilterLogEvents"],
+            "Resource": "arn:aws:logs:*:*:log-group:*",
+        }
+    ],
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,7 @@ class Api:
         return self.aws.api_url(api_id, stage).rstrip("/")
 
     def request(self, method: str, path: str, body: bytes | None = None, *, signed: bool = True) -> tuple[int, bytes]:
-        """Send a request, signed as the caller (Signature Version 4), and return status and body; follow redirects."""
+        """Send a request, signed as the caller (Signature Version 4), and return status and body."""
         request = AWSRequest(method, f"{self.url}{path}", data=body, headers={"Content-Type": "application/json"})
         if signed:
             key = BotoCredentials(self.caller.access_key, self.caller.secret_key)
@@ -60,14 +74,16 @@ class Api:
         prepared = urllib.request.Request(  # noqa: S310 - the URL is ours
             request.url, data=body, headers=dict(request.headers.items()), method=method
         )
+        return self.fetch(prepared)
+
+    def fetch(self, request: urllib.request.Request | str) -> tuple[int, bytes]:
+        """Send a request as it is, such as a download link, and return status and body."""
+        trust = ssl.create_default_context(cafile=str(self.aws.ca_bundle))
         try:
-            with urllib.request.urlopen(prepared, timeout=30, context=self._trust()) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=30, context=trust) as answer:  # noqa: S310
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
-
-    def _trust(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=str(self.aws.ca_bundle))
 
 
 class LocalSystem:
@@ -207,11 +223,13 @@ def upload_one_file(api: Api, file: Path) -> str:
     status, answer = api.request("POST", "/upload", json.dumps(body).encode())
     if status != 200:
         raise Failure("uploading a file", f"the API answered {status}: {answer[:200].decode()}", "see `make logs`")
-    link = str(json.loads(answer)["file_url"])
-    status, fetched = api.request("GET", link.removeprefix(api.url))
+    file_url = str(json.loads(answer)["file_url"])
+    status, answer = api.request("GET", file_url.removeprefix(api.url))
+    if status == 200:
+        status, fetched = api.fetch(json.loads(answer)["download_url"])
     if status != 200 or fetched != content:
-        raise Failure("fetching the file back", f"{link} answered {status}, {len(fetched)} bytes", "see `make logs`")
-    return link
+        raise Failure("fetching the file back", f"{file_url} answered {status}", "see `make logs`")
+    return file_url
 
 
 def up(port: int | None) -> None:
@@ -236,7 +254,7 @@ def up(port: int | None) -> None:
     say(f"\nSluice is up on the embedded AWS ({time.monotonic() - started:.0f} s, {len(terraform.resources())} resources).")
     say(f"\n  API       {api.url}")
     say(f"  upload    curl -K {curl} -d {shlex.quote(body)} {api.url}/upload")
-    say(f"  download  curl -L -K {curl} -o hello.txt FILE_URL")
+    say(f"  download  curl -K {curl} FILE_URL   answers with a link to the file")
     say("  AWS       eval \"$(make -s env)\"   then any AWS tool, terraform or cdktf works on it")
     say("  stop      make down")
 
@@ -267,16 +285,41 @@ def print_environment() -> None:
         print(f"export {name}={shlex.quote(value)}")
 
 
+def print_logs() -> None:
+    """The lines of every function's log group, oldest first."""
+    system = LocalSystem()
+    aws = control.running(system.folder / "aws")
+    if aws is None:
+        raise Failure("reading the logs", "nothing is up", "run `make up`")
+    deployer = control.create_deployer(aws, READ_LOGS, name="log-reader")
+    logs = boto3.client(
+        "logs",
+        endpoint_url=aws.endpoint_url,
+        verify=str(aws.ca_bundle),
+        region_name=aws.region,
+        aws_access_key_id=deployer.access_key,
+        aws_secret_access_key=deployer.secret_key,
+    )
+    events: list[tuple[int, str, str]] = []
+    for group in logs.describe_log_groups()["logGroups"]:
+        for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"]):
+            events += [(event["timestamp"], group["logGroupName"], event["message"]) for event in page["events"]]
+    for moment, name, message in sorted(events):
+        print(f"{datetime.fromtimestamp(moment / 1000, UTC):%H:%M:%S} {name}  {message.rstrip()}")
+
+
 def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m tools.local", description=__doc__)
-    parser.add_argument("command", choices=["up", "down", "env"])
+    parser.add_argument("command", choices=["up", "down", "env", "logs"])
     parser.add_argument("--port", type=int, default=None, help="port of the embedded AWS; a free one by default")
     options = parser.parse_args()
     if options.command == "up":
         up(options.port)
     elif options.command == "down":
         down()
+    elif options.command == "logs":
+        print_logs()
     else:
         print_environment()
 
