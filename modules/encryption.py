@@ -144,8 +144,6 @@ def admit_logs(settings: Settings, log_group_prefixes: Sequence[str]) -> Stateme
         any_resource=_THIS_KEY,
         principals={"Service": [f"logs.{settings.primary_region}.amazonaws.com"]},
         conditions={
-            "ArnLike": {
-                "kms:EncryptionContext:aws:logs:arn": [f"{home}:{prefix}*" for prefix in log_group_prefixes]
-            }
+            "ArnLike": {"kms:EncryptionContext:aws:logs:arn": [f"{home}:{prefix}*" for prefix in log_group_prefixes]}
         },
     )

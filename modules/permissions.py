@@ -42,6 +42,4 @@ class Role(Construct):
         Args:
             concern: lower case with underscores, unique in the role: part of the policy's name and address.
         """
-        IamRolePolicy(
-            self, concern, name=concern.replace("_", "-"), role=self._id, policy=document(*statements)
-        )
+        IamRolePolicy(self, concern, name=concern.replace("_", "-"), role=self._id, policy=document(*statements))

@@ -104,7 +104,7 @@ class Settings(BaseSettings):
         if self.is_local and self.aws_endpoint_url is None:
             raise ValueError(
                 "`local` lives on the embedded AWS and AWS_ENDPOINT_URL does not say where that is; "
-                "run `make up`, or `eval \"$(make -s env)\"` once it is up"
+                'run `make up`, or `eval "$(make -s env)"` once it is up'
             )
         if not self.is_local and self.aws_endpoint_url is not None:
             raise ValueError(

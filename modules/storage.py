@@ -48,9 +48,7 @@ class PrivateBucket(Construct):
         name: its name.
     """
 
-    def __init__(
-        self, scope: Construct, construct_id: str, *, settings: Settings, name: str, key: CustomerKey
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, name: str, key: CustomerKey) -> None:
         """
         Args:
             name: name of the bucket, unique in all of AWS.
@@ -187,9 +185,7 @@ class Storage(Construct):
                         days=settings.s3_lifecycle_transition_days, storage_class="STANDARD_IA"
                     )
                 ],
-                expiration=[
-                    S3BucketLifecycleConfigurationRuleExpiration(days=settings.s3_lifecycle_expiration_days)
-                ]
+                expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=settings.s3_lifecycle_expiration_days)]
                 if settings.s3_lifecycle_expiration_days
                 else None,
             ),

@@ -9,7 +9,7 @@ from cdktf_cdktf_provider_aws.provider import (
     AwsProviderDefaultTags,
     AwsProviderEndpoints,
 )
-from constructs import Construct
+from constructs import Construct, Node
 
 from modules.settings import Settings
 
@@ -92,13 +92,13 @@ class BaseStack(TerraformStack):
         # Terraform reads a short name as its own registry's, OpenTofu as another's.
         self.add_override("terraform.required_providers.aws.source", "hashicorp/aws")
 
-    def _allocate_logical_id(self, tf_element: TerraformElement) -> str:
+    def _allocate_logical_id(self, tf_element: TerraformElement | Node) -> str:
         """The address of an element: its path in the stack, joined with `_`, and no hash.
 
         Raises:
             AddressError: another element has it.
         """
-        path = tf_element.node.path
+        path = (tf_element if isinstance(tf_element, Node) else tf_element.node).path
         address = "_".join(part for part in path.split("/")[1:] if part != _HIDDEN)
         other = self.__dict__["_paths"].setdefault(address, path)
         if other != path:

@@ -10,7 +10,6 @@ names in IAM; they are listed by the name that IAM checks.
 from __future__ import annotations
 
 import json
-import sys
 
 from modules.policy import Statement, document
 from modules.settings import Settings, SettingsError, load
@@ -192,4 +191,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_with(main))
+    exit_with(main)

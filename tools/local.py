@@ -6,11 +6,9 @@ import argparse
 import base64
 import hashlib
 import json
-import os
 import shlex
 import shutil
 import ssl
-import sys
 import time
 import tomllib
 import urllib.error
@@ -67,12 +65,13 @@ class Api:
 
     def request(self, method: str, path: str, body: bytes | None = None, *, signed: bool = True) -> tuple[int, bytes]:
         """Send a request, signed as the caller (Signature Version 4), and return status and body."""
-        request = AWSRequest(method, f"{self.url}{path}", data=body, headers={"Content-Type": "application/json"})
+        url = f"{self.url}{path}"
+        request = AWSRequest(method, url, data=body, headers={"Content-Type": "application/json"})
         if signed:
             key = BotoCredentials(self.caller.access_key, self.caller.secret_key)
             SigV4Auth(key, "execute-api", self.aws.region).add_auth(request)
         prepared = urllib.request.Request(  # noqa: S310 - the URL is ours
-            request.url, data=body, headers=dict(request.headers.items()), method=method
+            url, data=body, headers=dict(request.headers.items()), method=method
         )
         return self.fetch(prepared)
 
@@ -248,14 +247,17 @@ def up(port: int | None) -> None:
             upload_one_file(api, ROOT / "README.md")
     status, answer = api.request("GET", "/health", signed=False)
     if status != 200:
-        raise Failure("asking for the API's health", f"it answered {status}: {answer[:200].decode()}", "see `make logs`")
+        raise Failure(
+            "asking for the API's health", f"it answered {status}: {answer[:200].decode()}", "see `make logs`"
+        )
     curl = shown(system.curl_configuration(api))
     body = json.dumps({"file_name": "hello.txt", "file_content": base64.b64encode(b"Hello, Sluice!\n").decode()})
-    say(f"\nSluice is up on the embedded AWS ({time.monotonic() - started:.0f} s, {len(terraform.resources())} resources).")
+    seconds, resources = time.monotonic() - started, len(terraform.resources())
+    say(f"\nSluice is up on the embedded AWS ({seconds:.0f} s, {resources} resources).")
     say(f"\n  API       {api.url}")
     say(f"  upload    curl -K {curl} -d {shlex.quote(body)} {api.url}/upload")
     say(f"  download  curl -K {curl} FILE_URL   answers with a link to the file")
-    say("  AWS       eval \"$(make -s env)\"   then any AWS tool, terraform or cdktf works on it")
+    say('  AWS       eval "$(make -s env)"   then any AWS tool, terraform or cdktf works on it')
     say("  stop      make down")
 
 
@@ -325,4 +327,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_with(main))
+    exit_with(main)

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple, Tuple
+from typing import NamedTuple, Tuple  # noqa: UP035 - for Pythons that are told they are too old
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".build"
@@ -51,7 +51,7 @@ def check_python(version: Tuple[int, int] = sys.version_info[:2]) -> None:  # no
     if not first <= version <= last:
         raise Failure(
             "set-up",
-            "this is Python %d.%d; Sluice needs %d.%d to %d.%d" % (*version, *first, *last),
+            "this is Python {}.{}; Sluice needs {}.{} to {}.{}".format(*version, *first, *last),
             "install one of these and name it, for example: make PYTHON=python3.12 up",
         )
 
@@ -103,7 +103,7 @@ def prepare(environment: Environment) -> bool:
         # Byte-compiling the provider package takes longer than installing it, and synthesis uses a part of it.
         run(
             [PROJECT.python, "-m", "pip", "--python", environment.python, "install", "--no-compile", "--no-deps"]
-            + ["--require-hashes", "--no-input", "--disable-pip-version-check", "-r", listed],
+            + ["--require-hashes", "--no-input", "--disable-pip-version-check", "-r", str(listed)],
             doing="installing Python packages",
             remedy="see that this machine reaches a Python package index, then run the same command again",
             log=BUILD / "logs" / f"pip-{name}.log",

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tools.console import Failure, cause_in, shown
 from tools.setup import BUILD, ROOT
@@ -207,6 +208,14 @@ class Terraform:
         """A plan as Terraform's JSON ("JSON output format")."""
         shown_plan: dict[str, object] = json.loads(self._run("show", "-json", plan))
         return shown_plan
+
+    def show_state(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Values of the resources in the state, by kind and name."""
+        values = json.loads(self._run("show", "-json")).get("values", {})
+        found: dict[str, dict[str, dict[str, Any]]] = {}
+        for resource in values.get("root_module", {}).get("resources", []):
+            found.setdefault(resource["type"], {})[resource["name"]] = resource["values"]
+        return found
 
     def resources(self) -> list[str]:
         """Addresses in the state."""

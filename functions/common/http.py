@@ -39,12 +39,12 @@ def rest_api(logger: Logger, *, failure: str) -> APIGatewayRestResolver:
     """
     app = APIGatewayRestResolver()
 
-    @app.exception_handler(Refused)
+    @app.exception_handler(Refused)  # type: ignore[untyped-decorator]  # Powertools does not type its own
     def say_what_is_wrong(error: Refused) -> Response[str]:
         logger.info("request refused", status=error.status, reason=error.message)
         return answer(error.status, {"error": error.message})
 
-    @app.exception_handler([ClientError, BotoCoreError, Exception])
+    @app.exception_handler([ClientError, BotoCoreError, Exception])  # type: ignore[untyped-decorator]
     def hide_the_inside(error: Exception) -> Response[str]:
         code = error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
         logger.exception("request failed", code=code or type(error).__name__)

@@ -1,4 +1,4 @@
-"""POST /upload: `{"file_name", "file_content" (base64), "content_type"?}` in, `{"message", "file_id", "file_url"}` out."""
+"""POST /upload: `file_name`, `file_content` (base64) and `content_type` in, `message`, `file_id` and `file_url` out."""
 
 from __future__ import annotations
 

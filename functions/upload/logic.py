@@ -22,7 +22,9 @@ MAX_NAME_BYTES = 255
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
 # RFC 6838, section 4.2: names of types and subtypes; parameters such as a charset may follow.
-_CONTENT_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}(; ?[\x20-\x7e]{1,100})?", re.I)
+_CONTENT_TYPE = re.compile(
+    r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}(; ?[\x20-\x7e]{1,100})?", re.I
+)
 _NOT_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f/\\\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
@@ -71,9 +73,7 @@ def upload(
         upload_time=now(),
     )
     records.create(record)
-    objects.put(
-        record.object_key, request.content, content_type=record.content_type, checksum=record.checksum
-    )
+    objects.put(record.object_key, request.content, content_type=record.content_type, checksum=record.checksum)
     records.make_available(file_id)
     return record
 

@@ -1,0 +1,996 @@
+"""One test for each fix of the embedded AWS: it fails when the fix is off.
+
+To see that for one fix: SLUICE_WITHOUT_FIX=s3.refuse_small_parts pytest tests/e2e/test_emulator_fidelity.py
+"""
+
+# ruff: noqa: ANN401 - what boto3 and JSON return has no type here
+import io
+import json
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+from ssl import create_default_context
+from typing import Any, TypeVar
+
+import boto3
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as SigningCredentials
+from botocore.exceptions import ClientError
+
+from tools.embedded_aws import control
+from tools.embedded_aws.control import Credentials, EmbeddedAws
+
+T = TypeVar("T")
+
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+
+FUNCTION = """
+import json, logging, os, sys
+
+logging.info("info at import")
+
+def handler(event, context):
+    command = event.get("command") or json.loads(event.get("body") or "{}").get("command")
+    if command == "fail":
+        raise KeyError("what nobody should read")
+    if command == "import":
+        import hypercorn
+    if command == "log":
+        logging.getLogger(__name__).info("an info line")
+        logging.getLogger(__name__).warning("a warning line")
+    if command == "print":
+        print("\\n".join(str(number) for number in range(2000)), end="")
+    if command == "put":
+        import boto3
+        boto3.client("s3").put_object(Bucket=event["bucket"], Key="from-lambda", Body=b"x")
+    if command == "malformed":
+        return {"statusCode": 200, "body": {"not": "a string"}}
+    return {
+        "statusCode": 200,
+        "body": json.dumps({
+            "environment": dict(os.environ), "path": sys.path, "log_group": context.log_group_name,
+            "milliseconds": context.get_remaining_time_in_millis(),
+            "domain": event.get("requestContext", {}).get("domainName"),
+        }),
+    }
+"""
+
+
+# Its overloads know no service by a variable name.
+_boto3: Any = boto3
+
+
+def wait_for(what: str, look: Callable[[], T | None], seconds: float = 20.0) -> T:
+    """Poll until something true comes back."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"no {what} within {seconds:g} s")
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def lower(headers: Message) -> dict[str, str]:
+    """Headers by their name in lower case, as HTTP/2 would send them."""
+    return {name.lower(): value for name, value in headers.items()}
+
+
+class Cloud:
+    """What the tests do with the embedded AWS, as one user."""
+
+    def __init__(self, aws: EmbeddedAws, key: Credentials, iam_log: Path) -> None:
+        self.aws, self.key, self.iam_log = aws, key, iam_log
+        self._names = 0
+
+    def client(self, service: str) -> Any:
+        return _boto3.client(
+            service,
+            endpoint_url=self.aws.endpoint_url,
+            verify=str(self.aws.ca_bundle),
+            region_name=REGION,
+            aws_access_key_id=self.key.access_key,
+            aws_secret_access_key=self.key.secret_key,
+        )
+
+    def name(self, kind: str) -> str:
+        self._names += 1
+        return f"{kind}-{self._names}-{self.key.access_key[-6:].lower()}"
+
+    def decisions(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.iam_log.read_text(encoding="utf-8").splitlines()]
+
+    def role(self, service: str, *statements: Mapping[str, Any]) -> str:
+        """Create a role that a service may assume, with the statements of a policy; return its ARN."""
+        iam, name = self.client("iam"), self.name("role")
+        trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+        arn = iam.create_role(
+            RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+        )["Role"]["Arn"]
+        self.allow(str(arn), *statements)
+        return str(arn)
+
+    def allow(self, role: str, *statements: Mapping[str, Any]) -> None:
+        """Set the statements of a role."""
+        if statements:
+            document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **each} for each in statements]}
+            self.client("iam").put_role_policy(
+                RoleName=role.rsplit("/", 1)[-1], PolicyName="p", PolicyDocument=json.dumps(document)
+            )
+
+    def function(self, role: str, **options: Any) -> str:
+        """Create the test function; return its ARN."""
+        code = io.BytesIO()
+        with zipfile.ZipFile(code, "w") as archive:
+            archive.writestr("main.py", FUNCTION)
+        return str(
+            self.client("lambda").create_function(
+                FunctionName=self.name("function"),
+                Runtime="python3.11",
+                Handler="main.handler",
+                Role=role,
+                Code={"ZipFile": code.getvalue()},
+                Timeout=20,
+                **options,
+            )["FunctionArn"]
+        )
+
+    def invoke(self, function: str, event: object) -> tuple[Any, str | None]:
+        """Invoke a function and wait; return its payload and the kind of its failure."""
+        answer = self.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
+        return json.loads(answer["Payload"].read()), answer.get("FunctionError")
+
+    def send(
+        self, method: str, url: str, body: bytes | None = None, *, sign_for: str = "", headers: Mapping[str, str] = {}
+    ) -> Answer:
+        """Send one request, signed by this user for a service if one is named."""
+        request = AWSRequest(method, url, headers=dict(headers), data=body)
+        if sign_for:
+            SigV4Auth(SigningCredentials(self.key.access_key, self.key.secret_key), sign_for, REGION).add_auth(request)
+        prepared = urllib.request.Request(url, data=body, headers=dict(request.headers.items()), method=method)
+        trust = create_default_context(cafile=str(self.aws.ca_bundle))
+        try:
+            with urllib.request.urlopen(
+                prepared, context=trust if url.startswith("https:") else None, timeout=30
+            ) as answer:
+                return Answer(answer.status, lower(answer.headers), answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, lower(error.headers), error.read())
+
+
+class Api:
+    """A REST API with one resource and one POST method."""
+
+    def __init__(self, cloud: Cloud, authorization: str = "NONE", **method: Any) -> None:
+        self.cloud, self.gateway = cloud, cloud.client("apigateway")
+        self.id = self.gateway.create_rest_api(name=cloud.name("api"))["id"]
+        root = self.gateway.get_resources(restApiId=self.id)["items"][0]["id"]
+        self.resource = self.gateway.create_resource(restApiId=self.id, parentId=root, pathPart="upload")["id"]
+        self.where = {"restApiId": self.id, "resourceId": self.resource, "httpMethod": "POST"}
+        self.gateway.put_method(**self.where, authorizationType=authorization, **method)
+
+    def integrate(self, function: str, **options: Any) -> None:
+        """Lead the method to a function."""
+        uri = f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/{function}/invocations"
+        self.gateway.put_integration(**self.where, type="AWS_PROXY", integrationHttpMethod="POST", uri=uri, **options)
+
+    def permit(self, function: str) -> None:
+        """Let this API invoke a function."""
+        self.cloud.client("lambda").add_permission(
+            FunctionName=function,
+            StatementId=self.id,
+            Action="lambda:InvokeFunction",
+            Principal="apigateway.amazonaws.com",
+            SourceArn=f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{self.id}/*/POST/upload",
+        )
+
+    def respond(self, kind: str) -> None:
+        """Let a gateway response carry the CORS header."""
+        parameters = {"gatewayresponse.header.Access-Control-Allow-Origin": "'https://files.example'"}
+        self.gateway.put_gateway_response(restApiId=self.id, responseType=kind, responseParameters=parameters)
+
+    def deploy(self) -> None:
+        """Create the stage v1."""
+        self.gateway.create_deployment(restApiId=self.id, stageName="v1")
+
+    def post(self, event: object = None, **options: Any) -> Answer:
+        """Call the method."""
+        body = options.pop("body", None) or json.dumps(event or {}).encode()
+        return self.cloud.send("POST", self.cloud.aws.api_url(self.id, "v1", "upload"), body, **options)
+
+
+@pytest.fixture(scope="module")
+def without_fixes() -> list[str]:
+    return os.environ.get("SLUICE_WITHOUT_FIX", "").split()
+
+
+@pytest.fixture(scope="module")
+def cloud(
+    tmp_path_factory: pytest.TempPathFactory, server_python: Path, lambda_python: Path, without_fixes: list[str]
+) -> Iterator[Cloud]:
+    directory = tmp_path_factory.mktemp("embedded-aws")
+    log = directory / "iam.jsonl"
+    aws = control.start(
+        directory, server_python=server_python, lambda_python=lambda_python, iam_log=log, without_fixes=without_fixes
+    )
+    try:
+        yield Cloud(aws, control.create_deployer(aws, EVERYTHING), log)
+    finally:
+        control.stop(directory)
+
+
+@pytest.fixture(scope="module")
+def lambda_role(cloud: Cloud) -> str:
+    return cloud.role("lambda.amazonaws.com", {"Action": ["s3:PutObject", "sqs:SendMessage"], "Resource": "*"})
+
+
+@pytest.fixture(scope="module")
+def function(cloud: Cloud, lambda_role: str) -> str:
+    return cloud.function(lambda_role)
+
+
+@pytest.fixture
+def bucket(cloud: Cloud) -> str:
+    name = cloud.name("bucket")
+    cloud.client("s3").create_bucket(Bucket=name)
+    return name
+
+
+def log_lines(cloud: Cloud, group: str) -> list[str]:
+    """The messages of a log group, oldest first."""
+    logs = cloud.client("logs")
+    try:
+        return [event["message"] for event in logs.filter_log_events(logGroupName=group)["events"]]
+    except logs.exceptions.ResourceNotFoundException:
+        return []
+
+
+# The server itself.
+
+
+def test_plain_http_is_what_a_policy_on_secure_transport_denies(cloud: Cloud, bucket: str) -> None:
+    both = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": both}
+    condition = {"Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+    policy = {"Version": "2012-10-17", "Statement": [statement | condition]}
+    s3 = cloud.client("s3")
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    over_http = f"{cloud.aws.plain_http_url}/{bucket}/k"
+    assert (
+        cloud.send("GET", over_http, sign_for="s3", headers={"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"}).status == 200
+    )
+
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+
+    denied = cloud.send("GET", over_http, sign_for="s3", headers={"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"})
+    assert denied.status == 403
+    assert b"<Code>AccessDenied</Code>" in denied.body
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
+
+
+def test_state_survives_a_restart_and_temporary_files_do_not(
+    tmp_path: Path, server_python: Path, lambda_python: Path
+) -> None:
+    options: dict[str, Any] = {"server_python": server_python, "lambda_python": lambda_python}
+    first = control.start(tmp_path, **options)
+    try:
+        cloud = Cloud(first, control.create_deployer(first, EVERYTHING), tmp_path / "none")
+        assert control.start(tmp_path, **options) == first
+        cloud.client("s3").create_bucket(Bucket="kept")
+        cloud.client("s3").put_object(Bucket="kept", Key="k", Body=b"x")
+        function = cloud.function(cloud.role("lambda.amazonaws.com"))
+        _, failure = cloud.invoke(function, {})
+        assert failure is None
+        assert list((tmp_path / "tmp").iterdir())
+
+        control.stop(tmp_path)
+        control.stop(tmp_path)
+        assert control.running(tmp_path) is None
+        assert not (tmp_path / "tmp").exists()
+
+        second = control.start(tmp_path, **options)
+        assert second.endpoint_url == first.endpoint_url
+        assert control.running(tmp_path) == second
+        cloud = Cloud(second, control.create_deployer(second, EVERYTHING), tmp_path / "none")
+        assert cloud.client("s3").get_object(Bucket="kept", Key="k")["Body"].read() == b"x"
+        _, failure = cloud.invoke(function, {})
+        assert failure is None
+    finally:
+        control.stop(tmp_path)
+
+
+def test_a_port_in_use_is_one_clear_line(
+    cloud: Cloud, tmp_path: Path, server_python: Path, lambda_python: Path
+) -> None:
+    port = int(cloud.aws.endpoint_url.rsplit(":", 1)[1])
+    arguments = ["-m", "tools.embedded_aws.server", "--port", str(port), "--state", str(tmp_path)]
+
+    ended = subprocess.run([server_python, *arguments], capture_output=True, text=True, check=False, timeout=30)
+
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines() == [
+        f"embedded AWS: cannot listen on 127.0.0.1:{port} ([Errno 98] Address already in use); choose another --port"
+    ]
+    with pytest.raises(control.EmbeddedAwsError, match="start without a port to get a free one"):
+        control.start(tmp_path, server_python=server_python, lambda_python=lambda_python, port=port)
+
+
+def test_an_unknown_fix_is_named_with_those_that_exist(
+    tmp_path: Path, server_python: Path, lambda_python: Path
+) -> None:
+    with pytest.raises(control.EmbeddedAwsError, match=r"no such fix: no\.fix\. There are: .*s3\.refuse_small_parts"):
+        control.start(tmp_path, server_python=server_python, lambda_python=lambda_python, without_fixes=["no.fix"])
+
+
+# iam
+
+
+def test_every_decision_is_logged(cloud: Cloud, bucket: str) -> None:
+    cloud.client("s3").put_object(Bucket=bucket, Key="logged", Body=b"x")
+
+    assert {
+        "principal": f"arn:aws:iam::{ACCOUNT}:user/deployer",
+        "action": "s3:PutObject",
+        "resource": f"arn:aws:s3:::{bucket}/logged",
+        "allowed": True,
+        "source": None,
+    } in [{name: value for name, value in line.items() if name != "time"} for line in cloud.decisions()]
+
+
+def test_a_role_is_passed_only_with_the_permission_to_pass_it(cloud: Cloud, lambda_role: str) -> None:
+    statement = {"Effect": "Allow", "Action": "lambda:*", "Resource": "*"}
+    passing = {"Effect": "Allow", "Action": "iam:PassRole", "Resource": lambda_role} | {
+        "Condition": {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
+    }
+    without = {"Version": "2012-10-17", "Statement": [statement]}
+    who = Cloud(cloud.aws, control.create_deployer(cloud.aws, without, name="passer"), cloud.iam_log)
+    with pytest.raises(ClientError, match="not authorized to perform: iam:PassRole"):
+        who.function(lambda_role)
+    assert [
+        line["allowed"]
+        for line in cloud.decisions()
+        if line["resource"] == lambda_role and line["action"] == "iam:PassRole"
+    ][-1:] == [False]
+
+    control.create_deployer(cloud.aws, without | {"Statement": [statement, passing]}, name="passer")
+    assert who.function(lambda_role)
+
+
+def test_a_role_has_to_trust_the_service_that_gets_it(cloud: Cloud) -> None:
+    role, definition = cloud.role("ec2.amazonaws.com"), json.dumps({"StartAt": "A", "States": {"A": {"Type": "Pass"}}})
+
+    with pytest.raises(ClientError, match="cannot be assumed by Lambda"):
+        cloud.function(role)
+    with pytest.raises(ClientError, match=r"states\.amazonaws\.com, nor the regional one is authorized"):
+        cloud.client("stepfunctions").create_state_machine(
+            name=cloud.name("machine"), definition=definition, roleArn=role
+        )
+
+
+# resources
+
+
+def test_a_policy_may_name_what_a_request_is_about(cloud: Cloud, lambda_role: str) -> None:
+    here, alias = f"{REGION}:{ACCOUNT}", f"alias/{cloud.name('alias')}"
+    key = cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
+    named = {"Action": "lambda:CreateFunction", "Resource": f"arn:aws:lambda:{here}:function:function-*"}
+    passing = {"Action": "iam:PassRole", "Resource": lambda_role}
+    aliases = {"Action": "kms:CreateAlias", "Resource": [f"arn:aws:kms:{here}:{alias}", key]}
+    policy = may(named, passing, aliases)
+    user = Cloud(cloud.aws, control.create_deployer(cloud.aws, policy, name="namer"), cloud.iam_log)
+
+    assert user.function(lambda_role)
+    user.client("kms").create_alias(AliasName=alias, TargetKeyId=key)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        user.client("kms").create_alias(AliasName="alias/another", TargetKeyId=key)
+
+
+def test_a_function_knows_the_address_of_its_api(cloud: Cloud, function: str) -> None:
+    api = Api(cloud)
+    api.integrate(function)
+    api.permit(function)
+    api.deploy()
+
+    domain = api.post().json()["domain"]
+
+    assert f"https://{domain}/v1/upload" == cloud.aws.api_url(api.id, "v1", "upload")
+
+
+# kms
+
+
+@pytest.fixture
+def key(cloud: Cloud) -> str:
+    """A customer's key with the default policy, which leaves everything to IAM."""
+    return str(cloud.client("kms").create_key()["KeyMetadata"]["Arn"])
+
+
+def may(*statements: Mapping[str, Any]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **each} for each in statements]}
+
+
+def test_an_encrypted_object_needs_the_key_too(cloud: Cloud, bucket: str, key: str) -> None:
+    default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+    cloud.client("s3").put_bucket_encryption(
+        Bucket=bucket,
+        ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": default}]},
+    )
+    on_objects = {"Action": ["s3:PutObject", "s3:GetObject"], "Resource": f"arn:aws:s3:::{bucket}/*"}
+    user = Cloud(cloud.aws, control.create_deployer(cloud.aws, may(on_objects), name="writer"), cloud.iam_log)
+    s3 = user.client("s3")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+
+    control.create_deployer(
+        cloud.aws, may(on_objects, {"Action": "kms:GenerateDataKey", "Resource": key}), name="writer"
+    )
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    s3.head_object(Bucket=bucket, Key="k")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        s3.get_object(Bucket=bucket, Key="k")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        s3.create_multipart_upload(Bucket=bucket, Key="large")
+
+    both = ["kms:GenerateDataKey", "kms:Decrypt"]
+    control.create_deployer(cloud.aws, may(on_objects, {"Action": both, "Resource": key}), name="writer")
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
+    s3.create_multipart_upload(Bucket=bucket, Key="large")
+
+
+def test_an_encrypted_topic_and_queue_need_the_key_too(cloud: Cloud, key: str) -> None:
+    topic = cloud.client("sns").create_topic(Name=cloud.name("topic"), Attributes={"KmsMasterKeyId": key})["TopicArn"]
+    queue = cloud.client("sqs").create_queue(QueueName=cloud.name("queue"), Attributes={"KmsMasterKeyId": key})
+    on_both = {"Action": ["sns:Publish", "sqs:SendMessage"], "Resource": "*"}
+    user = Cloud(cloud.aws, control.create_deployer(cloud.aws, may(on_both), name="sender"), cloud.iam_log)
+    calls: list[Callable[[], object]] = [
+        lambda: user.client("sns").publish(TopicArn=topic, Message="x"),
+        lambda: user.client("sqs").send_message(QueueUrl=queue["QueueUrl"], MessageBody="x"),
+    ]
+    for call in calls:
+        with pytest.raises(ClientError, match=r"not authorized to perform: kms:GenerateDataKey|AuthorizationError"):
+            call()
+
+    both = {"Action": ["kms:GenerateDataKey", "kms:Decrypt"], "Resource": key}
+    control.create_deployer(cloud.aws, may(on_both, both), name="sender")
+    for call in calls:
+        call()
+
+
+def encrypted_queue(cloud: Cloud, service: str, *, open_key: bool) -> tuple[str, str]:
+    """Create a queue that lets a service in, with a key that does or does not; return its URL and ARN."""
+    account = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "kms:*"}
+    admit = {"Effect": "Allow", "Principal": {"Service": service}, "Action": ["kms:GenerateDataKey*", "kms:Decrypt"]}
+    statements = [{**each, "Resource": "*"} for each in ([account, admit] if open_key else [account])]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    key, name = cloud.client("kms").create_key(Policy=policy)["KeyMetadata"]["Arn"], cloud.name("queue")
+    arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
+    send = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sqs:SendMessage", "Resource": arn}
+    attributes = {"KmsMasterKeyId": key, "Policy": json.dumps({"Version": "2012-10-17", "Statement": [send]})}
+    return cloud.client("sqs").create_queue(QueueName=name, Attributes=attributes)["QueueUrl"], arn
+
+
+def receive(cloud: Cloud, queue: str) -> Any:
+    found = cloud.client("sqs").receive_message(QueueUrl=queue, MessageAttributeNames=["All"]).get("Messages")
+    return found and found[0]
+
+
+def decided(cloud: Cloud, principal: str, resource: str) -> list[bool]:
+    """The decisions about an AWS service and a resource, oldest first."""
+    found = [line for line in cloud.decisions() if (line["principal"], line["resource"]) == (principal, resource)]
+    return [line["allowed"] for line in found]
+
+
+def test_a_service_needs_the_key_of_a_queue(cloud: Cloud) -> None:
+    topic = cloud.client("sns").create_topic(Name=cloud.name("topic"))["TopicArn"]
+    closed_url, closed = encrypted_queue(cloud, "sns.amazonaws.com", open_key=False)
+    open_url, open_ = encrypted_queue(cloud, "sns.amazonaws.com", open_key=True)
+    for queue in (closed, open_):
+        cloud.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue)
+
+    cloud.client("sns").publish(TopicArn=topic, Message="x")
+
+    assert wait_for("message", lambda: receive(cloud, open_url))
+    assert receive(cloud, closed_url) is None
+
+
+# lambda_runtime
+
+
+def test_a_function_finds_what_awss_runtime_has_and_nothing_of_the_emulators(cloud: Cloud, function: str) -> None:
+    answer, _ = cloud.invoke(function, {})
+    seen = json.loads(answer["body"])
+    name = function.rsplit(":", 1)[1]
+
+    environment = seen["environment"]
+    assert environment["AWS_LAMBDA_LOG_GROUP_NAME"] == seen["log_group"] == f"/aws/lambda/{name}"
+    assert environment["AWS_LAMBDA_FUNCTION_NAME"] == name
+    assert environment["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3.11"
+    assert environment["_HANDLER"] == "main.handler"
+    assert not {"GATEWAY_PORT", "AUTH", "STATE_DIR", "MINISTACK_REGION"} & environment.keys()
+    assert seen["path"][0] == environment["LAMBDA_TASK_ROOT"]
+    assert 0 < seen["milliseconds"] <= 20_000
+
+
+def test_an_undeclared_import_fails_as_on_aws(cloud: Cloud, function: str) -> None:
+    answer, failure = cloud.invoke(function, {"command": "import"})
+
+    assert failure == "Unhandled"
+    assert (answer["errorType"], answer["errorMessage"]) == ("ModuleNotFoundError", "No module named 'hypercorn'")
+
+
+def test_a_failure_carries_the_name_of_the_exception(cloud: Cloud, function: str) -> None:
+    answer, failure = cloud.invoke(function, {"command": "fail"})
+
+    assert failure == "Unhandled"
+    assert answer["errorType"] == "KeyError"
+    assert any("in handler" in frame for frame in answer["stackTrace"])
+
+
+def test_warnings_are_logged_and_information_is_not(cloud: Cloud, function: str) -> None:
+    cloud.invoke(function, {"command": "log"})
+
+    lines = wait_for(
+        "warning",
+        lambda: [line for line in log_lines(cloud, f"/aws/lambda/{function.rsplit(':', 1)[1]}") if "[WARNING]" in line],
+    )
+    assert lines[0].endswith("\ta warning line")
+    assert not [line for line in log_lines(cloud, f"/aws/lambda/{function.rsplit(':', 1)[1]}") if "info" in line]
+
+
+def test_every_line_belongs_to_its_invocation(cloud: Cloud, lambda_role: str) -> None:
+    function = cloud.function(lambda_role)
+    for command in ("print", "", "print"):
+        cloud.invoke(function, {"command": command})
+
+    lines = log_lines(cloud, f"/aws/lambda/{function.rsplit(':', 1)[1]}")
+    ends = [number for number, line in enumerate(lines) if line.startswith("END")]
+    invocations = [lines[start + 1 : end] for start, end in zip([-1, *ends], ends, strict=False)]
+    printed = [[line for line in each if line.isdecimal()] for each in invocations]
+    assert sorted(len(each) for each in printed) == [0, 2000, 2000]
+    assert not [line for line in lines if "\x1e" in line]
+
+
+def test_json_log_format_reaches_the_function(cloud: Cloud, lambda_role: str) -> None:
+    function = cloud.function(lambda_role, LoggingConfig={"LogFormat": "JSON", "ApplicationLogLevel": "INFO"})
+    cloud.invoke(function, {"command": "log"})
+
+    lines = wait_for(
+        "information",
+        lambda: [
+            line for line in log_lines(cloud, f"/aws/lambda/{function.rsplit(':', 1)[1]}") if "an info line" in line
+        ],
+    )
+    assert json.loads(lines[0])["level"] == "INFO"
+
+
+def test_a_function_calls_back_over_tls_as_its_role(cloud: Cloud, function: str, lambda_role: str, bucket: str) -> None:
+    answer, failure = cloud.invoke(function, {"command": "put", "bucket": bucket})
+
+    assert failure is None, answer
+    session = f"{lambda_role.rsplit('/', 1)[1]}/{function.rsplit(':', 1)[1]}"
+    assert [line["principal"] for line in cloud.decisions() if line["resource"].endswith(f"{bucket}/from-lambda")] == [
+        f"arn:aws:sts::{ACCOUNT}:assumed-role/{session}"
+    ]
+
+
+def test_a_failed_event_reaches_the_dead_letter_queue_and_the_destination(cloud: Cloud, lambda_role: str) -> None:
+    sqs = cloud.client("sqs")
+    queues = {name: sqs.create_queue(QueueName=cloud.name(name))["QueueUrl"] for name in ("dead", "failed")}
+    arns = {name: f"arn:aws:sqs:{REGION}:{ACCOUNT}:{url.rsplit('/', 1)[1]}" for name, url in queues.items()}
+    function = cloud.function(lambda_role, DeadLetterConfig={"TargetArn": arns["dead"]})
+    client = cloud.client("lambda")
+    client.put_function_event_invoke_config(
+        FunctionName=function,
+        MaximumRetryAttempts=0,
+        DestinationConfig={"OnFailure": {"Destination": arns["failed"]}},
+    )
+
+    client.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps({"command": "fail"}).encode())
+
+    record = json.loads(wait_for("record", lambda: receive(cloud, queues["failed"]))["Body"])
+    dead = wait_for("dead letter", lambda: receive(cloud, queues["dead"]))
+    assert record["requestPayload"] == {"command": "fail"}
+    assert json.loads(dead["Body"]) == {"command": "fail"}
+    attributes = {name: value["StringValue"] for name, value in dead["MessageAttributes"].items()}
+    assert attributes["ErrorCode"] == "200"
+    assert attributes["ErrorMessage"] == "'what nobody should read'"
+    assert set(attributes) == {"RequestID", "ErrorCode", "ErrorMessage"}
+
+
+# stepfunctions
+
+
+def run(cloud: Cloud, role: str, resource: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a state machine of one task; return its execution."""
+    states, task = cloud.client("stepfunctions"), {"Type": "Task", "Resource": resource, "Parameters": parameters}
+    definition = {"StartAt": "A", "States": {"A": task | {"End": True}}}
+    machine = states.create_state_machine(name=cloud.name("machine"), definition=json.dumps(definition), roleArn=role)
+    started = states.start_execution(stateMachineArn=machine["stateMachineArn"], input="{}")["executionArn"]
+
+    def ended() -> dict[str, Any] | None:
+        found: dict[str, Any] = states.describe_execution(executionArn=started)
+        return None if found["status"] == "RUNNING" else found
+
+    return wait_for("end of the execution", ended)
+
+
+def test_a_task_does_only_what_the_role_of_its_state_machine_may(cloud: Cloud, function: str, bucket: str) -> None:
+    cloud.client("s3").put_object(Bucket=bucket, Key="k", Body=b"{}")
+    table = cloud.name("table")
+    cloud.client("dynamodb").create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    table_arn, object_arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}", f"arn:aws:s3:::{bucket}/k"
+    item = {"id": {"S": "1"}}
+    tasks: dict[tuple[str, str, str], tuple[str, dict[str, Any]]] = {
+        ("lambda:InvokeFunction", function, "Lambda.AWSLambdaException"): (
+            "arn:aws:states:::lambda:invoke",
+            {"FunctionName": function, "Payload": {}},
+        ),
+        ("dynamodb:PutItem", table_arn, "DynamoDB.AmazonDynamoDBException"): (
+            "arn:aws:states:::dynamodb:putItem",
+            {"TableName": table, "Item": item},
+        ),
+        ("dynamodb:GetItem", table_arn, "DynamoDb.AccessDeniedException"): (
+            "arn:aws:states:::aws-sdk:dynamodb:getItem",
+            {"TableName": table, "Key": item},
+        ),
+        ("s3:GetObject", object_arn, "S3.S3Exception"): (
+            "arn:aws:states:::aws-sdk:s3:headObject",
+            {"Bucket": bucket, "Key": "k"},
+        ),
+    }
+    for (action, arn, error), task in tasks.items():
+        role = cloud.role("states.amazonaws.com")
+        denied = run(cloud, role, *task)
+        assert (denied["status"], denied.get("error")) == ("FAILED", error)
+        assert f"not authorized to perform: {action} on resource: {arn}" in denied["cause"]
+
+        cloud.allow(role, {"Action": action, "Resource": arn})
+        allowed = run(cloud, role, *task)
+        assert allowed["status"] == "SUCCEEDED", allowed
+
+
+def test_a_state_machine_keeps_its_tracing_configuration(cloud: Cloud) -> None:
+    states, role = cloud.client("stepfunctions"), cloud.role("states.amazonaws.com")
+    definition = json.dumps({"StartAt": "A", "States": {"A": {"Type": "Succeed"}}})
+    arn = states.create_state_machine(
+        name=cloud.name("machine"), definition=definition, roleArn=role, tracingConfiguration={"enabled": True}
+    )["stateMachineArn"]
+    assert states.describe_state_machine(stateMachineArn=arn)["tracingConfiguration"] == {"enabled": True}
+
+    states.update_state_machine(stateMachineArn=arn, tracingConfiguration={"enabled": False})
+    assert states.describe_state_machine(stateMachineArn=arn)["tracingConfiguration"] == {"enabled": False}
+
+
+# apigateway
+
+
+def test_an_api_needs_the_permission_of_the_function(cloud: Cloud, function: str) -> None:
+    api = Api(cloud)
+    api.integrate(function)
+    api.deploy()
+    denied = api.post()
+    assert (denied.status, denied.json()) == (500, {"message": "Internal server error"})
+
+    api.permit(function)
+    assert api.post().status == 200
+
+    source = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{api.id}/v1/POST/upload"
+    decisions = [line["allowed"] for line in cloud.decisions() if line["source"] == source]
+    assert decisions == [False, True]
+
+
+def test_an_api_may_invoke_through_the_role_of_its_integration(cloud: Cloud, function: str) -> None:
+    role = cloud.role("apigateway.amazonaws.com")
+    api = Api(cloud)
+    api.integrate(function, credentials=role)
+    api.deploy()
+    assert api.post().status == 500
+
+    cloud.allow(role, {"Action": "lambda:InvokeFunction", "Resource": function})
+    assert api.post().status == 200
+
+
+def test_a_mock_integration_has_no_method(cloud: Cloud) -> None:
+    api = Api(cloud)
+    templates = {"application/json": '{"statusCode": 200}'}
+    api.gateway.put_integration(**api.where, type="MOCK", requestTemplates=templates)
+
+    integration = api.gateway.get_integration(**api.where)
+    assert "httpMethod" not in integration
+    assert integration["requestTemplates"] == templates
+
+
+def test_a_stage_without_access_logs_says_nothing_about_them(cloud: Cloud) -> None:
+    api = Api(cloud)
+    api.gateway.put_integration(**api.where, type="MOCK")
+    api.deploy()
+
+    assert "accessLogSettings" not in api.gateway.get_stage(restApiId=api.id, stageName="v1")
+
+
+def test_whom_iam_denies_reads_the_gateway_response(cloud: Cloud, function: str) -> None:
+    nobody = Cloud(cloud.aws, control.create_deployer(cloud.aws, [], name="nobody"), cloud.iam_log)
+    api = Api(cloud, "AWS_IAM")
+    api.integrate(function)
+    api.permit(function)
+    api.respond("ACCESS_DENIED")
+    api.deploy()
+    url = cloud.aws.api_url(api.id, "v1", "upload")
+
+    denied = nobody.send("POST", url, b"{}", sign_for="execute-api")
+    assert denied.status == 403
+    assert denied.headers["access-control-allow-origin"] == "https://files.example"
+    assert "is not authorized to perform: execute-api:Invoke" in denied.json()["message"]
+    assert cloud.send("POST", url, b"{}", sign_for="execute-api").status == 200
+    unsigned = cloud.send("POST", url, b"{}")
+    assert (unsigned.status, unsigned.json()) == (403, {"message": "Missing Authentication Token"})
+
+
+def test_a_caller_reads_nothing_about_a_failed_function(cloud: Cloud, function: str) -> None:
+    api = Api(cloud)
+    api.integrate(function)
+    api.permit(function)
+    api.respond("DEFAULT_5XX")
+    api.deploy()
+
+    for command in ("fail", "malformed"):
+        answer = api.post({"command": command})
+        assert (answer.status, answer.json()) == (502, {"message": "Internal server error"}), command
+        assert answer.headers["access-control-allow-origin"] == "https://files.example"
+
+
+def test_a_large_request_is_refused(cloud: Cloud, function: str) -> None:
+    api = Api(cloud)
+    api.integrate(function)
+    api.permit(function)
+    api.deploy()
+
+    assert api.post(body=b"a" * 5_000_000).status == 502  # it reaches the function, which cannot parse it
+    for size in (10 * 1024 * 1024 + 1, 7_000_000):
+        answer = api.post(body=b"a" * size)
+        assert (answer.status, answer.json()) == (413, {"message": "Request Too Long"}), size
+
+
+# cloudwatch
+
+
+def test_an_alarm_comes_back_as_it_was_put(cloud: Cloud) -> None:
+    """In the query protocol, which the AWS provider of Terraform speaks and boto3 no longer does."""
+
+    def call(**parameters: str) -> Answer:
+        body = urllib.parse.urlencode({"Version": "2010-08-01", **parameters}).encode()
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        return cloud.send("POST", cloud.aws.endpoint_url + "/", body, sign_for="monitoring", headers=form)
+
+    name, metric = cloud.name("alarm"), "Metrics.member.2.MetricStat"
+    common = {"AlarmName": name, "ComparisonOperator": "GreaterThanThreshold", "EvaluationPeriods": "2"}
+    put = call(
+        **common | {"Action": "PutMetricAlarm", "Threshold": "1", "AlarmDescription": "errors & <more>"},
+        **{"InsufficientDataActions.member.1": f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms"},
+        **{"Metrics.member.1.Id": "rate", "Metrics.member.1.Expression": "100*errors", "Metrics.member.2.Id": "errors"},
+        **{f"{metric}.Metric.Namespace": "AWS/Lambda", f"{metric}.Metric.MetricName": "Errors"},
+        **{f"{metric}.Metric.Dimensions.member.1.Name": "FunctionName"},
+        **{f"{metric}.Metric.Dimensions.member.1.Value": "f", f"{metric}.Period": "300", f"{metric}.Stat": "Sum"},
+    )
+    assert put.status == 200
+
+    listed = call(**{"Action": "DescribeAlarms", "AlarmNames.member.1": name}).body.decode()
+    assert "<Expression>100*errors</Expression>" in listed
+    assert "<Stat>Sum</Stat>" in listed
+    assert "<Name>FunctionName</Name><Value>f</Value>" in listed
+    assert "<AlarmDescription>errors &amp; &lt;more&gt;</AlarmDescription>" in listed
+    assert "<InsufficientDataActions><member>arn:" in listed
+    assert "<Statistic>" not in listed
+    assert "<Period>60</Period>" not in listed
+
+
+def test_an_alarm_reaches_a_topic_that_lets_cloudwatch_in(cloud: Cloud) -> None:
+    sns, alarms, name = cloud.client("sns"), cloud.client("cloudwatch"), cloud.name("alarm")
+    topics = [sns.create_topic(Name=cloud.name("topic"))["TopicArn"] for _ in range(2)]
+    nobody = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sns:Publish"}
+    policy = {"Version": "2012-10-17", "Statement": [{**nobody, "Resource": topics[0]}]}
+    sns.set_topic_attributes(TopicArn=topics[0], AttributeName="Policy", AttributeValue=json.dumps(policy))
+    urls = []
+    for topic in topics:
+        url, arn = encrypted_queue(cloud, "sns.amazonaws.com", open_key=True)
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        urls.append(url)
+    alarms.put_metric_alarm(
+        AlarmName=name,
+        Namespace="n",
+        MetricName="m",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanThreshold",
+        AlarmActions=topics,
+    )
+
+    alarms.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
+
+    assert wait_for("notification", lambda: receive(cloud, urls[1]))
+    assert receive(cloud, urls[0]) is None
+    assert [decided(cloud, "cloudwatch.amazonaws.com", topic) for topic in topics] == [[False], [True]]
+
+
+# eventbridge
+
+
+def rule_for(cloud: Cloud, target: str, **options: Any) -> tuple[str, str]:
+    """Create a rule with one target; return its ARN and the source of the events that it matches."""
+    events, name = cloud.client("events"), cloud.name("rule")
+    arn = events.put_rule(Name=name, EventPattern=json.dumps({"source": [name]}))["RuleArn"]
+    events.put_targets(Rule=name, Targets=[{"Id": "t", "Arn": target, **options}])
+    return str(arn), name
+
+
+def emit(cloud: Cloud, source: str, detail: object) -> None:
+    entry = {"Source": source, "DetailType": "test", "Detail": json.dumps(detail)}
+    assert cloud.client("events").put_events(Entries=[entry])["FailedEntryCount"] == 0
+
+
+def test_an_event_reaches_a_target_that_lets_eventbridge_in(cloud: Cloud, function: str) -> None:
+    url, queue = encrypted_queue(cloud, "events.amazonaws.com", open_key=True)
+    dead_url, dead = encrypted_queue(cloud, "events.amazonaws.com", open_key=True)
+    closed_url, closed = encrypted_queue(cloud, "events.amazonaws.com", open_key=False)
+    for target in (queue, closed, function):
+        _, source = rule_for(cloud, target, DeadLetterConfig={"Arn": dead})
+        emit(cloud, source, {"to": target})
+
+    assert json.loads(wait_for("event", lambda: receive(cloud, url))["Body"])["detail"] == {"to": queue}
+    undelivered = [
+        json.loads(wait_for("event", lambda: receive(cloud, dead_url))["Body"])["detail"]["to"] for _ in "12"
+    ]
+    assert sorted(undelivered) == sorted([closed, function])
+    assert receive(cloud, closed_url) is None
+    assert decided(cloud, "events.amazonaws.com", function) == [False]
+
+
+def test_a_state_machine_is_started_with_the_role_of_the_target(cloud: Cloud) -> None:
+    states, definition = cloud.client("stepfunctions"), {"StartAt": "A", "States": {"A": {"Type": "Pass", "End": True}}}
+    machine = states.create_state_machine(
+        name=cloud.name("machine"), definition=json.dumps(definition), roleArn=cloud.role("states.amazonaws.com")
+    )["stateMachineArn"]
+    role = cloud.role("events.amazonaws.com")
+    _, source = rule_for(cloud, machine, RoleArn=role)
+    emit(cloud, source, {})
+    assert states.list_executions(stateMachineArn=machine)["executions"] == []
+
+    cloud.allow(role, {"Action": "states:StartExecution", "Resource": machine})
+    emit(cloud, source, {})
+    assert wait_for("execution", lambda: states.list_executions(stateMachineArn=machine)["executions"])
+
+
+def test_a_function_that_fails_on_an_event_is_tried_again_and_its_event_kept(cloud: Cloud, lambda_role: str) -> None:
+    queue = cloud.client("sqs").create_queue(QueueName=cloud.name("dead"))["QueueUrl"]
+    dead = {"TargetArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue.rsplit('/', 1)[1]}"}
+    function = cloud.function(lambda_role, DeadLetterConfig=dead)
+    rule, source = rule_for(cloud, function, Input=json.dumps({"command": "fail"}))
+    cloud.client("lambda").add_permission(
+        FunctionName=function,
+        StatementId="events",
+        Action="lambda:InvokeFunction",
+        Principal="events.amazonaws.com",
+        SourceArn=rule,
+    )
+
+    emit(cloud, source, {})
+
+    assert json.loads(wait_for("dead letter", lambda: receive(cloud, queue))["Body"]) == {"command": "fail"}
+    lines = log_lines(cloud, f"/aws/lambda/{function.rsplit(':', 1)[1]}")
+    assert len([line for line in lines if line.startswith("[ERROR] KeyError")]) == 3
+
+
+# cognito
+
+
+def test_an_authorizer_accepts_the_tokens_of_its_user_pool_alone(cloud: Cloud, function: str) -> None:
+    pools, password = cloud.client("cognito-idp"), "Correct-Horse-7"
+    pool = pools.create_user_pool(PoolName=cloud.name("pool"))["UserPool"]
+    flows = ["ALLOW_ADMIN_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
+    app = pools.create_user_pool_client(UserPoolId=pool["Id"], ClientName="c", ExplicitAuthFlows=flows)
+    who = {"UserPoolId": pool["Id"], "Username": "ada"}
+    pools.admin_create_user(**who, MessageAction="SUPPRESS")
+    pools.admin_set_user_password(**who, Password=password, Permanent=True)
+    token = pools.admin_initiate_auth(
+        UserPoolId=pool["Id"],
+        ClientId=app["UserPoolClient"]["ClientId"],
+        AuthFlow="ADMIN_USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": "ada", "PASSWORD": password},
+    )["AuthenticationResult"]["IdToken"]
+
+    api = Api(cloud)
+    authorizer = api.gateway.create_authorizer(
+        restApiId=api.id,
+        name="pool",
+        type="COGNITO_USER_POOLS",
+        providerARNs=[pool["Arn"]],
+        identitySource="method.request.header.Authorization",
+    )
+    api.gateway.delete_method(**api.where)
+    api.gateway.put_method(**api.where, authorizationType="COGNITO_USER_POOLS", authorizerId=authorizer["id"])
+    api.integrate(function)
+    api.permit(function)
+    api.deploy()
+
+    assert api.post().status == 401
+    header, claims, signature = token.split(".")
+    forged = ".".join((header, claims, signature[:-8] + signature[-8:][::-1]))
+    assert api.post(headers={"Authorization": forged}).status == 401
+    assert api.post(headers={"Authorization": f"Bearer {token}"}).status == 200
+
+
+# s3
+
+
+def test_a_small_part_is_refused_when_the_upload_is_completed(cloud: Cloud, bucket: str) -> None:
+    s3 = cloud.client("s3")
+
+    def upload(*sizes: int) -> None:
+        where = {"Bucket": bucket, "Key": "large"}
+        where["UploadId"] = s3.create_multipart_upload(**where)["UploadId"]
+        parts = [
+            {"PartNumber": number, "ETag": s3.upload_part(**where, PartNumber=number, Body=b"a" * size)["ETag"]}
+            for number, size in enumerate(sizes, start=1)
+        ]
+        s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})
+
+    with pytest.raises(ClientError) as refused:
+        upload(5 * 1024 * 1024 - 1, 10)
+    assert refused.value.response["Error"]["Code"] == "EntityTooSmall"
+
+    upload(5 * 1024 * 1024, 10)
+    assert s3.head_object(Bucket=bucket, Key="large")["ContentLength"] == 5 * 1024 * 1024 + 10
+
+
+def test_a_bucket_notifies_a_function_that_lets_it_in(cloud: Cloud, function: str, lambda_role: str) -> None:
+    bucket, client = cloud.name("bucket"), cloud.client("s3")
+    client.create_bucket(Bucket=bucket)
+    open_function = cloud.function(lambda_role)
+    cloud.client("lambda").add_permission(
+        FunctionName=open_function,
+        StatementId="s3",
+        Action="lambda:InvokeFunction",
+        Principal="s3.amazonaws.com",
+        SourceArn=f"arn:aws:s3:::{bucket}",
+        SourceAccount=ACCOUNT,
+    )
+    notify = [{"LambdaFunctionArn": arn, "Events": ["s3:ObjectCreated:*"]} for arn in (function, open_function)]
+    client.put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration={"LambdaFunctionConfigurations": notify}
+    )
+
+    client.put_object(Bucket=bucket, Key="k", Body=b"x")
+
+    assert wait_for("decision", lambda: decided(cloud, "s3.amazonaws.com", open_function)) == [True]
+    assert wait_for("decision", lambda: decided(cloud, "s3.amazonaws.com", function)) == [False]
+    assert wait_for("invocation", lambda: log_lines(cloud, f"/aws/lambda/{open_function.rsplit(':', 1)[1]}"))

@@ -1,0 +1,94 @@
+"""One synthesis of every environment for all tests of this folder."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cdktf import App
+
+from modules.functions import Sources
+from modules.settings import Settings
+from stacks.state import StateBackendStack
+from stacks.uploads import UploadsStack
+from tests.conftest import ROOT
+
+ENVIRONMENTS = ("local", "dev", "staging", "prod")
+ENDPOINT = "https://127.0.0.1:4566"
+
+
+def settings_of(name: str, **changed: object) -> Settings:
+    """The settings in an environment's file, with changes."""
+    values: dict[str, Any] = tomllib.loads((ROOT / "environments" / f"{name}.toml").read_text())
+    if name == "local":
+        values |= {"aws_endpoint_url": ENDPOINT, "state_kms_key_id": "00000000-0000-0000-0000-000000000000"}
+    return Settings(**{**values, "environment": name, **changed})
+
+
+def synthesize(folder: Path, *every: Settings) -> None:
+    """Synthesize both stacks of some environments into a folder, in one app."""
+    app = App(outdir=str(folder))
+    for settings in every:
+        output = folder / "stacks" / settings.prefix
+        sources = Sources(functions=ROOT / "functions", layers=ROOT / ".build" / "layers", output=output)
+        UploadsStack(app, settings=settings, sources=sources)
+        StateBackendStack(app, settings=settings)
+    app.synth()
+
+
+@dataclass(frozen=True)
+class Synthesized:
+    """One stack's Terraform JSON."""
+
+    folder: Path
+
+    @property
+    def text(self) -> str:
+        return (self.folder / "cdk.tf.json").read_text()
+
+    @property
+    def json(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(self.text)
+        return content
+
+    def resources(self, kind: str = "") -> dict[str, dict[str, Any]]:
+        """Resources by address, of one kind or of all."""
+        return {
+            f"{resource_kind}.{name}": body
+            for resource_kind, named in self.json["resource"].items()
+            for name, body in named.items()
+            if kind in {"", resource_kind}
+        }
+
+
+@pytest.fixture(scope="session")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("synthesis")
+    synthesize(folder, *(settings_of(name) for name in ENVIRONMENTS))
+    return folder
+
+
+@pytest.fixture(params=ENVIRONMENTS)
+def environment(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def stack(output: Path, environment: str) -> Synthesized:
+    """The platform's stack of each environment in turn."""
+    return Synthesized(output / "stacks" / f"sluice-{environment}")
+
+
+@pytest.fixture
+def prod(output: Path) -> Synthesized:
+    return Synthesized(output / "stacks" / "sluice-prod")
+
+
+@pytest.fixture(params=["", "-state"])
+def any_stack(output: Path, environment: str, request: pytest.FixtureRequest) -> Synthesized:
+    """Each stack of each environment in turn."""
+    return Synthesized(output / "stacks" / f"sluice-{environment}{request.param}")

@@ -1,0 +1,243 @@
+"""What every stack has: provider, backend, tags, addresses; and that synthesis depends on nothing but its input."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cdktf import App, TerraformOutput
+from constructs import Construct
+from syrupy.assertion import SnapshotAssertion
+
+from stacks.base import SERVICES, AddressError, BaseStack
+from tests.conftest import ROOT
+from tests.synth.conftest import ENDPOINT, ENVIRONMENTS, Synthesized, settings_of, synthesize
+from tools.console import Failure
+from tools.terraform import Terraform, find_program
+
+LIBRARY = [sys.executable, "-m", "tools.terraform_library"]
+
+# Which service of the provider makes the resources of a kind.
+SERVICE_OF = {
+    "aws_api_gateway": "apigateway",
+    "aws_cloudwatch_log": "cloudwatchlogs",
+    "aws_dynamodb": "dynamodb",
+    "aws_iam": "iam",
+    "aws_kms": "kms",
+    "aws_lambda": "lambda",
+    "aws_s3": "s3",
+}
+
+
+def test_the_provider_is_explicit(any_stack: Synthesized, environment: str) -> None:
+    settings = settings_of(environment)
+    (provider,) = any_stack.json["provider"]["aws"]
+    assert provider["region"] == settings.primary_region
+    assert provider["allowed_account_ids"] == [settings.account_id]
+    assert provider["default_tags"] == [
+        {
+            "tags": {
+                "Project": "sluice",
+                "Environment": environment,
+                "Owner": settings.owner,
+                "ManagedBy": "terraform",
+            }
+        }
+    ]
+    assert any_stack.json["terraform"]["required_providers"] == {
+        "aws": {"source": "hashicorp/aws", "version": "5.100.0"}
+    }
+
+
+def test_the_state_is_in_s3_encrypted_and_locked(any_stack: Synthesized, environment: str) -> None:
+    settings = settings_of(environment)
+    component = "state" if any_stack.folder.name.endswith("-state") else "uploads"
+    backend = any_stack.json["terraform"]["backend"]["s3"]
+    backend.pop("endpoints", None)
+    backend.pop("use_path_style", None)
+    assert backend == {
+        "bucket": f"sluice-{environment}-state-{settings.account_id}-us-east-1",
+        "key": f"{component}.tfstate",
+        "region": "us-east-1",
+        "encrypt": True,
+        "kms_key_id": f"arn:aws:kms:us-east-1:{settings.account_id}:key/{settings.state_kms_key_id}",
+        "use_lockfile": True,
+        "allowed_account_ids": [settings.account_id],
+    }
+
+
+def test_local_alone_points_at_the_embedded_aws(any_stack: Synthesized, environment: str) -> None:
+    (provider,) = any_stack.json["provider"]["aws"]
+    backend = any_stack.json["terraform"]["backend"]["s3"]
+    if environment == "local":
+        assert set(provider["endpoints"][0]) == set(SERVICES)
+        assert set(provider["endpoints"][0].values()) == {ENDPOINT}
+        assert backend["endpoints"] == {"s3": ENDPOINT, "sts": ENDPOINT}
+        assert provider["s3_use_path_style"] is backend["use_path_style"] is True
+    else:
+        assert "endpoint" not in any_stack.text.replace("endpoint_configuration", "")
+        assert "path_style" not in any_stack.text
+        assert "127.0.0.1" not in any_stack.text
+    assert not re.search(r'"skip_\w+"|access_key|secret_key', any_stack.text)
+
+
+def test_every_service_that_is_used_has_an_endpoint_on_local(stack: Synthesized) -> None:
+    used = {
+        next(service for kind, service in SERVICE_OF.items() if name.startswith(kind)) for name in stack.resources()
+    }
+    assert used | {"sts"} == set(SERVICES)
+
+
+def test_a_role_to_assume_is_in_provider_and_backend(tmp_path: Path) -> None:
+    role = "arn:aws:iam::111111111111:role/deployer"
+    app = App(outdir=str(tmp_path))
+    BaseStack(app, settings=settings_of("dev", assume_role_arn=role))
+    app.synth()
+    content = Synthesized(tmp_path / "stacks" / "sluice-dev").json
+    assert content["provider"]["aws"][0]["assume_role"] == [{"role_arn": role, "session_name": "sluice-dev"}]
+    assert content["terraform"]["backend"]["s3"]["assume_role"] == {"role_arn": role}
+
+
+def test_no_resource_has_a_provider_of_its_own(any_stack: Synthesized) -> None:
+    assert [name for name, body in any_stack.resources().items() if "provider" in body or "region" in body] == []
+
+
+def test_outputs_are_described(any_stack: Synthesized) -> None:
+    assert all(output.get("description") for output in any_stack.json["output"].values())
+
+
+def test_addresses_are_plain_and_known(prod: Synthesized, snapshot: SnapshotAssertion) -> None:
+    addresses = sorted(prod.resources())
+    assert not [address for address in addresses if re.search(r"[0-9A-F]{8}|[^a-z0-9_.]", address)]
+    assert "aws_s3_bucket.storage_uploads" in addresses
+    assert "\n".join(addresses) == snapshot
+
+
+def test_every_environment_has_the_same_addresses(stack: Synthesized, prod: Synthesized) -> None:
+    assert set(stack.resources()) == set(prod.resources())
+
+
+def test_two_elements_with_one_address_are_refused(tmp_path: Path) -> None:
+    stack = BaseStack(App(outdir=str(tmp_path)), settings=settings_of("dev"))
+    outer, inner = Construct(stack, "a"), Construct(stack, "a_b")
+    assert TerraformOutput(outer, "b_c", value="1").friendly_unique_id == "a_b_c"
+    other = TerraformOutput(inner, "c", value="2")
+    with pytest.raises(
+        Exception, match="sluice-dev/a_b/c and sluice-dev/a/b_c would both have the address a_b_c"
+    ) as caught:
+        other.friendly_unique_id  # noqa: B018 - reading it allocates the address
+    assert AddressError.__name__ in repr(caught.value) or isinstance(caught.value, (AddressError, RuntimeError))
+
+
+def test_the_json_of_prod(prod: Synthesized, snapshot: SnapshotAssertion) -> None:
+    """What a change does to Terraform, in the pull request that makes it; free of hashes, which follow the sources."""
+    assert json.dumps(readable(prod.json), indent=2, sort_keys=True) == snapshot
+
+
+def readable(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """JSON as a reviewer reads it: documents inside strings opened up, CDKTF's own notes and hashes left out."""
+    if isinstance(value, dict):
+        hashes = {"source_code_hash", "routes"}
+        return {
+            key: "(hash)" if key in hashes and isinstance(inner, str) else readable(inner)
+            for key, inner in value.items()
+            if key != "//"
+        }
+    if isinstance(value, list):
+        return [readable(inner) for inner in value]
+    if isinstance(value, str) and value.startswith('{"'):
+        return readable(json.loads(value))
+    return value
+
+
+def test_the_same_input_gives_the_same_bytes(output: Path, tmp_path: Path) -> None:
+    synthesize(tmp_path / "again", *(settings_of(name) for name in ENVIRONMENTS))
+    for first in sorted(output.rglob("*")):
+        again = tmp_path / "again" / first.relative_to(output)
+        if first.is_file():
+            assert again.read_bytes() == first.read_bytes(), first.name
+
+
+NO_NETWORK_PYTHON = """
+import socket, sys
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        raise RuntimeError(f"synthesis uses the network: {event} {arguments!r}")
+sys.addaudithook(refuse)
+"""
+NO_NETWORK_NODE = """
+const refuse = () => { throw new Error('synthesis uses the network'); };
+for (const module of ['net', 'tls', 'http', 'https']) {
+  Object.assign(require(module), { connect: refuse, request: refuse });
+}
+"""
+
+
+@pytest.mark.parametrize("name", ["dev", "staging", "prod"])
+def test_synthesis_takes_no_credentials_and_no_network(name: str, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(NO_NETWORK_PYTHON)
+    (tmp_path / "refuse.cjs").write_text(NO_NETWORK_NODE)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ["HOME"],
+        "PYTHONPATH": str(tmp_path),
+        "NODE_OPTIONS": f"--require {tmp_path / 'refuse.cjs'}",
+        "ENVIRONMENT": name,
+        "CDKTF_OUTDIR": str(tmp_path / "out"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    done = subprocess.run(
+        [sys.executable, "main.py"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out" / "stacks" / f"sluice-{name}" / "cdk.tf.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"ENVIRONMENT": "pord"}, "there is no such environment; allowed: dev, local, prod, staging"),
+        ({"LOG_RETENTION_DAYS": "8"}, "variable LOG_RETENTION_DAYS = 8: allowed: 1, 3, 5, 7"),
+        ({"LOG_RETENTION_DAY": "7"}, "did you mean LOG_RETENTION_DAYS?"),
+        ({"LAMBDA_RUNTIME": "python3.12"}, "make layer LAMBDA_RUNTIME=python3.12 LAMBDA_ARCHITECTURE=arm64"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_leaves_nothing_behind(
+    variables: dict[str, str], words: str, tmp_path: Path
+) -> None:
+    environment = {**os.environ, **variables, "CDKTF_OUTDIR": str(tmp_path / "out")}
+    done = subprocess.run(
+        [sys.executable, "main.py"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert not list((tmp_path / "out").rglob("cdk.tf.json"))
+
+
+def test_terraform_validates_every_stack(any_stack: Synthesized) -> None:
+    validate(any_stack, find_program())
+
+
+def test_the_library_validates_as_the_program_does(prod: Synthesized, tmp_path: Path) -> None:
+    prod = Synthesized(Path(shutil.copytree(prod.folder, tmp_path / "copy", symlinks=True)))
+    validate(prod, LIBRARY)
+    broken = json.loads(prod.text)
+    broken["resource"]["aws_s3_bucket"]["storage_uploads"]["colour"] = "blue"
+    (prod.folder / "cdk.tf.json").write_text(json.dumps(broken))
+    with pytest.raises(Failure, match="terraform validate failed: Error: Extraneous JSON object property"):
+        Terraform(prod.folder, {}, LIBRARY).validate()
+
+
+def validate(stack: Synthesized, program: list[str]) -> None:
+    terraform = Terraform(stack.folder, {}, program)
+    terraform.init("-backend=false")
+    terraform.validate()

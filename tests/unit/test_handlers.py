@@ -1,0 +1,166 @@
+"""The handlers as Lambda calls them, with AWS in memory."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import boto3
+import pytest
+from pydantic import ValidationError
+
+from tests.unit.fakes import FakeContext, FakeS3, FakeTable, rest_event
+
+CONTENT = base64.b64encode(b"hello").decode()
+BODY = json.dumps({"file_name": "a b.txt", "file_content": CONTENT, "content_type": "text/plain"})
+
+
+@dataclass
+class Aws:
+    table: FakeTable
+    s3: FakeS3
+
+    def Table(self, name: str) -> FakeTable:  # noqa: N802 - boto3's name
+        assert name == "files"
+        return self.table
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+    """The handlers' modules, started anew with AWS in memory."""
+    fake = Aws(FakeTable(), FakeS3())
+    monkeypatch.setattr(boto3, "resource", lambda service: fake)
+    monkeypatch.setattr(boto3, "client", lambda service, **options: fake.s3)
+    monkeypatch.setenv("BUCKET_NAME", "bucket")
+    monkeypatch.setenv("TABLE_NAME", "files")
+    yield fake
+    forget()
+
+
+def forget() -> None:
+    for name in [name for name in sys.modules if name.endswith(".handler") and name.startswith("functions.")]:
+        del sys.modules[name]
+        # A logger outlives its module, and would write to the output of an earlier test.
+        logging.root.manager.loggerDict.pop(name.split(".")[1], None)
+
+
+def start(name: str) -> ModuleType:
+    forget()
+    return importlib.import_module(f"functions.{name}.handler")
+
+
+def call(name: str, event: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    answer = start(name).handler(event, FakeContext())
+    return answer["statusCode"], json.loads(answer["body"])
+
+
+def test_an_upload_is_stored_recorded_and_made_available(aws: Aws) -> None:
+    status, answer = call("upload", rest_event("POST", "/upload", BODY))
+    assert status == 200
+    file_id = answer["file_id"]
+    assert answer == {
+        "message": "File uploaded successfully",
+        "file_id": file_id,
+        "file_url": f"https://abc123.execute-api.us-east-1.amazonaws.com/v1/files/{file_id}/content",
+    }
+    assert aws.s3.objects == {f"uploads/{file_id}": b"hello"}
+    record = aws.table.items[file_id]
+    assert record.pop("upload_time").endswith("+00:00")
+    assert record == {
+        "file_id": file_id,
+        "owner": "arn:aws:iam::000000000000:user/ann",
+        "file_name": "a b.txt",
+        "content_type": "text/plain",
+        "size": 5,
+        "checksum": "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=",
+        "object_key": f"uploads/{file_id}",
+        "state": "available",
+    }
+
+
+def test_a_wrong_request_writes_nothing(aws: Aws) -> None:
+    assert call("upload", rest_event("POST", "/upload", "{")) == (400, {"error": "Invalid JSON in request body"})
+    event = {**rest_event("POST", "/upload", base64.b64encode(b"\xff").decode()), "isBase64Encoded": True}
+    assert call("upload", event) == (400, {"error": "Request body must be UTF-8"})
+    assert (aws.table.items, aws.s3.objects) == ({}, {})
+
+
+def test_a_body_in_base64_is_read(aws: Aws) -> None:
+    event = {**rest_event("POST", "/upload", base64.b64encode(BODY.encode()).decode()), "isBase64Encoded": True}
+    assert call("upload", event)[0] == 200
+
+
+def test_a_caller_whom_nobody_verified_is_refused(aws: Aws) -> None:
+    assert call("upload", rest_event("POST", "/upload", BODY, user_arn=None)) == (401, {"error": "Unauthorized"})
+    assert aws.table.items == {}
+
+
+@pytest.mark.parametrize("trouble", ["PutItem", "PutObject", "UpdateItem"])
+def test_trouble_with_aws_is_a_500_that_tells_nothing_and_a_log_line_that_tells_all(
+    aws: Aws, trouble: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws.table.failing = trouble
+    aws.s3.failing = trouble == "PutObject"
+    answer = call("upload", rest_event("POST", "/upload", BODY))
+    assert answer == (500, {"error": "Upload failed", "request_id": FakeContext.aws_request_id})
+    logged = capsys.readouterr().out
+    assert "secret detail" in logged
+    assert CONTENT not in logged
+    # Whatever failed after the record, the file is known and not open for download.
+    assert {record["state"] for record in aws.table.items.values()} <= {"uploading"}
+
+
+def test_a_defect_of_ours_is_a_500_that_tells_nothing(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = start("upload")
+    monkeypatch.setattr(module, "upload", lambda *arguments, **options: [][len("inside")])
+    answer = module.handler(rest_event("POST", "/upload", BODY), FakeContext())
+    assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (500, "Upload failed")
+    assert "index out of range" not in answer["body"]
+
+
+def test_a_log_line_has_the_request_id_and_never_the_content(aws: Aws, capsys: pytest.CaptureFixture[str]) -> None:
+    call("upload", rest_event("POST", "/upload", BODY))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["function_request_id"] for line in lines] == [FakeContext.aws_request_id]
+    assert CONTENT not in str(lines)
+    assert "hello" not in str(lines)
+
+
+def test_the_owner_gets_a_link_with_the_name_of_the_file(aws: Aws) -> None:
+    file_id = call("upload", rest_event("POST", "/upload", BODY))[1]["file_id"]
+    status, answer = call("download", rest_event("GET", f"/files/{file_id}/content"))
+    assert (status, answer["expires_in"]) == (200, 60)
+    assert answer["download_url"] == (
+        f"https://signed/get_object/uploads/{file_id}?for=60&attachment; filename*=UTF-8''a%20b.txt"
+    )
+
+
+def test_a_stranger_and_a_file_that_is_not_there_look_the_same(aws: Aws) -> None:
+    file_id = call("upload", rest_event("POST", "/upload", BODY))[1]["file_id"]
+    stranger = rest_event("GET", f"/files/{file_id}/content", user_arn="arn:aws:iam::000000000000:user/bob")
+    missing = rest_event("GET", "/files/nothing/content")
+    assert call("download", stranger) == call("download", missing) == (404, {"error": "No such file"})
+
+
+def test_a_file_that_is_still_uploading_cannot_be_fetched(aws: Aws) -> None:
+    aws.table.failing = "UpdateItem"
+    call("upload", rest_event("POST", "/upload", BODY))
+    (file_id,) = aws.table.items
+    assert call("download", rest_event("GET", f"/files/{file_id}/content"))[0] == 404
+
+
+@pytest.mark.parametrize("name", ["upload", "download"])
+def test_a_function_with_wrong_variables_does_not_start(aws: Aws, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUCKET_NAME", "arn:aws:s3:::bucket")
+    with pytest.raises(ValidationError, match="BUCKET_NAME"):
+        start(name)
+    monkeypatch.delenv("TABLE_NAME")
+    with pytest.raises(ValidationError, match="TABLE_NAME"):
+        start(name)

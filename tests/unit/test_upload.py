@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.common.http import Refused
+from functions.upload.logic import MAX_CONTENT_BYTES, UploadRequest
+
+CONTENT = base64.b64encode(b"hello").decode()
+
+
+def body(**fields: object) -> str:
+    return json.dumps({"file_name": "a.txt", "file_content": CONTENT, **fields})
+
+
+def test_a_right_request() -> None:
+    assert UploadRequest.parse(body(content_type="text/plain; charset=utf-8")) == UploadRequest(
+        "a.txt", b"hello", "text/plain; charset=utf-8"
+    )
+
+
+def test_the_content_type_has_a_default() -> None:
+    assert UploadRequest.parse(body()).content_type == "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "Missing request body"),
+        ("", "Missing request body"),
+        ("{", "Invalid JSON in request body"),
+        ("[" * 100_000, "Invalid JSON in request body"),
+        ("[]", "Request body must be a JSON object"),
+        ("{}", "Missing file_name"),
+        (body(file_name=None), "Missing file_name"),
+        (body(file_name=""), "Missing file_name"),
+        (body(file_name=7), "Invalid file_name: it must be a string"),
+        (
+            body(file_name="../secret"),
+            "Invalid file_name: a plain name without slashes or control characters is needed",
+        ),
+        (body(file_name="a\nb"), "Invalid file_name: a plain name without slashes or control characters is needed"),
+        (
+            body(file_name="a\u202etxt.exe"),
+            "Invalid file_name: a plain name without slashes or control characters is needed",
+        ),
+        (body(file_name=".."), "Invalid file_name: a plain name without slashes or control characters is needed"),
+        (body(file_name="\ud800"), "Invalid file_name: it is not valid Unicode"),
+        (body(file_name="é" * 128), "Invalid file_name: longer than 255 bytes"),
+        (json.dumps({"file_name": "a"}), "Missing file_content"),
+        (body(file_content=""), "Empty file_content"),
+        (body(file_content=["x"]), "Invalid file_content: it must be a string"),
+        (body(file_content="a"), "Invalid file_content: it is not base64"),
+        (body(file_content="äöü="), "Invalid file_content: it is not base64"),
+        (body(file_content="aGVs bG8="), "Invalid file_content: it is not base64"),
+        (body(content_type="text"), "Invalid content_type: a media type such as image/png is needed"),
+        (
+            body(content_type="text/plain\r\nX-Evil: 1"),
+            "Invalid content_type: a media type such as image/png is needed",
+        ),
+        (body(content_type=1), "Invalid content_type: a media type such as image/png is needed"),
+    ],
+)
+def test_a_wrong_request_says_what_is_wrong(text: str | None, message: str) -> None:
+    with pytest.raises(Refused) as caught:
+        UploadRequest.parse(text)
+    assert (caught.value.status, caught.value.message) == (400, message)
+
+
+def test_the_largest_content_fits_and_one_byte_more_does_not() -> None:
+    largest = base64.b64encode(b"x" * MAX_CONTENT_BYTES).decode()
+    assert len(UploadRequest.parse(body(file_content=largest)).content) == MAX_CONTENT_BYTES
+    for size in (MAX_CONTENT_BYTES + 1, MAX_CONTENT_BYTES + 1000):
+        with pytest.raises(Refused) as caught:
+            UploadRequest.parse(body(file_content=base64.b64encode(b"x" * size).decode()))
+        assert caught.value.status == 413
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=3),
+    max_leaves=5,
+)
+FIELDS = st.dictionaries(st.sampled_from(["file_name", "file_content", "content_type"]) | st.text(), JSON)
+
+
+@given(st.text() | FIELDS.map(json.dumps) | JSON.map(json.dumps))
+def test_whatever_comes_is_refused_in_words_or_is_right(text: str) -> None:
+    try:
+        request = UploadRequest.parse(text)
+    except Refused as refused:
+        assert refused.status in {400, 413}
+        assert refused.message
+    else:
+        assert request.content
+        assert 0 < len(request.file_name.encode()) <= 255
+        assert "/" not in request.file_name
+
+
+@given(st.binary(min_size=1, max_size=2000), st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=60))
+def test_content_and_name_arrive_unchanged(content: bytes, name: str) -> None:
+    request = UploadRequest.parse(body(file_name=name, file_content=base64.b64encode(content).decode()))
+    assert (request.content, request.file_name) == (content, name)
