@@ -111,10 +111,6 @@ class Settings(BaseSettings):
                 f"aws_endpoint_url = {self.aws_endpoint_url!r} would send {self.environment!r} to another AWS; only "
                 "`local` may set it: unset AWS_ENDPOINT_URL"
             )
-        if not self.is_local and self.state_kms_key_id is None:
-            raise ValueError(
-                f"state_kms_key_id is missing; run `make bootstrap ENVIRONMENT={self.environment}`, which prints it"
-            )
         return self
 
     @classmethod

@@ -11,7 +11,7 @@ from cdktf_cdktf_provider_aws.provider import (
 )
 from constructs import Construct, Node
 
-from modules.settings import Settings
+from modules.settings import Settings, SettingsError
 
 # `use_lockfile` came with this version (Terraform, "Backend type: s3").
 TERRAFORM_VERSIONS = ">= 1.10.0"
@@ -45,6 +45,10 @@ class BaseStack(TerraformStack):
 
     def _backend(self, component: str) -> None:
         settings = self.settings
+        if settings.state_kms_key_arn is None:
+            raise SettingsError(
+                f"state_kms_key_id is missing; run `make bootstrap ENVIRONMENT={settings.environment}`, which prints it"
+            )
         S3Backend(
             self,
             bucket=settings.state_bucket_name,

@@ -11,8 +11,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from modules.settings import SettingsError, load
 from tools.console import Failure, exit_with, say, step
-from tools.setup import BUILD
+from tools.setup import BUILD, ROOT
 from tools.synthesis import synthesize
 from tools.terraform import Terraform
 
@@ -28,28 +29,42 @@ def bootstrap(folder: Path, variables: Mapping[str, str]) -> str:
 
     Args:
         folder: where to synthesize; keeps the state until it has moved.
-        variables: the environment's name as ENVIRONMENT, and what Terraform needs to reach AWS.
+        variables: the environment's name as ENVIRONMENT, what Terraform needs to reach AWS, and STATE_KMS_KEY_ID where
+            it is known.
 
     Raises:
         Failure: AWS refuses a step; the next run takes it up again.
     """
-    known = variables.get("STATE_KMS_KEY_ID") or os.environ.get("STATE_KMS_KEY_ID") or NO_KEY_YET
-    stack = synthesize(folder, {**variables, "STATE_KMS_KEY_ID": known}, "state")
+    known = {} if "STATE_KMS_KEY_ID" in variables else {"STATE_KMS_KEY_ID": NO_KEY_YET}
+    stack = synthesize(folder, {**known, **variables}, "state")
     state, override = stack / _STATE, stack / _OVERRIDE
-    # An override file replaces the backend of the configuration (Terraform, "Override files").
-    override.write_text(json.dumps({"terraform": {"backend": {"local": {"path": _STATE}}}}))
     terraform = Terraform(stack, variables)
     with step("bucket of the Terraform state") as progress:
-        terraform.init()
+        if known or state.exists() or not _is_there(terraform):
+            # An override file replaces the backend of the configuration (Terraform, "Override files").
+            override.write_text(json.dumps({"terraform": {"backend": {"local": {"path": _STATE}}}}))
+            terraform.init()
         if terraform.plan(progress=progress):
             terraform.apply(progress=progress)
         key_id = terraform.outputs()["state_kms_key_id"]
-        synthesize(folder, {**variables, "STATE_KMS_KEY_ID": key_id}, "state")
-        override.unlink()
-        terraform.init("-migrate-state", "-force-copy", reconfigure=False)
+        if override.exists():
+            synthesize(folder, {**variables, "STATE_KMS_KEY_ID": key_id}, "state")
+            override.unlink()
+            terraform.init("-migrate-state", "-force-copy", reconfigure=False)
     for left in (state, stack / f"{_STATE}.backup"):
         left.unlink(missing_ok=True)
     return key_id
+
+
+def _is_there(terraform: Terraform) -> bool:
+    """Whether the bucket exists, so that its own state is in it."""
+    try:
+        terraform.init()
+    except Failure as failure:
+        if "bucket" in failure.cause.lower():
+            return False
+        raise
+    return True
 
 
 def main() -> None:
@@ -61,9 +76,17 @@ def main() -> None:
             f"ENVIRONMENT={environment or '(unset)'} is no environment in an AWS account",
             "name one, for example: make bootstrap ENVIRONMENT=dev (`make up` bootstraps local itself)",
         )
-    key_id = bootstrap(BUILD / "bootstrap" / environment, {"ENVIRONMENT": environment})
-    say(f"\nThe state bucket is there. Write this into environments/{environment}.toml and commit it:")
-    say(f'    state_kms_key_id = "{key_id}"')
+    try:
+        known = load(ROOT / "environments").state_kms_key_id
+    except SettingsError as error:
+        raise Failure("reading the settings", str(error), "mend it and run the same command again") from None
+    variables = {"ENVIRONMENT": environment, **({"STATE_KMS_KEY_ID": known} if known else {})}
+    key_id = bootstrap(BUILD / "bootstrap" / environment, variables)
+    if key_id == known:
+        say("\nThe state bucket is there, and the settings name its key.")
+    else:
+        say(f"\nThe state bucket is there. Write this into environments/{environment}.toml and commit it:")
+        say(f'    state_kms_key_id = "{key_id}"')
 
 
 if __name__ == "__main__":

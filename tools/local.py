@@ -273,6 +273,8 @@ def down() -> None:
         changes = system.destroy(aws)
         say(f"  {changes.remove} destroyed")
     system.stop()
+    # Backends there name a key and an address that are gone.
+    shutil.rmtree(ROOT / "cdktf.out" / "stacks" / "sluice-local", ignore_errors=True)
     say("Sluice is down.")
 
 

@@ -102,8 +102,8 @@ def prepare(environment: Environment) -> bool:
         )
         # Byte-compiling the provider package takes longer than installing it, and synthesis uses a part of it.
         run(
-            [PROJECT.python, "-m", "pip", "--python", environment.python, "install", "--no-compile", "--no-deps"]
-            + ["--require-hashes", "--no-input", "--disable-pip-version-check", "-r", str(listed)],
+            [str(PROJECT.python), "-m", "pip", "--python", str(environment.python), "install", "--no-compile"]
+            + ["--no-deps", "--require-hashes", "--no-input", "--disable-pip-version-check", "-r", str(listed)],
             doing="installing Python packages",
             remedy="see that this machine reaches a Python package index, then run the same command again",
             log=BUILD / "logs" / f"pip-{name}.log",

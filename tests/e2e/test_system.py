@@ -64,7 +64,9 @@ def test_the_owner_gets_the_same_bytes_back_and_a_stranger_nothing(deployed: Dep
     assert status == 200
     link = json.loads(answer)["download_url"]
     assert deployed.api.fetch(link) == (200, b"mine")
-    assert deployed.api.fetch(link.replace("uploads", "upload5"))[0] == 403
+    forged = link[:-1] + ("0" if link[-1] != "0" else "1")
+    assert "X-Amz-Signature=" in forged.rpartition("&")[2]
+    assert deployed.api.fetch(forged)[0] == 403
 
     policy = {
         "Version": "2012-10-17",
@@ -178,7 +180,7 @@ def test_a_port_in_use_is_told_in_two_lines(deployed: Deployed, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_cdktf_itself_diffs_and_deploys(deployed: Deployed) -> None:
+def test_cdktf_itself_diffs_and_deploys(deployed: Deployed, tmp_path: Path) -> None:
     environment = {
         **os.environ,
         **deployed.system.variables(deployed.aws),
@@ -188,7 +190,7 @@ def test_cdktf_itself_diffs_and_deploys(deployed: Deployed) -> None:
     }
     for arguments in (["diff"], ["deploy", "--auto-approve"]):
         done = subprocess.run(
-            ["npx", "--no-install", "cdktf", *arguments, "--skip-provider-lock"],
+            ["npx", "--no-install", "cdktf", *arguments, "--skip-provider-lock", "--output", str(tmp_path)],
             cwd=ROOT,
             env=environment,
             capture_output=True,

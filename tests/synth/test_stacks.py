@@ -16,6 +16,7 @@ from cdktf import App, TerraformOutput
 from constructs import Construct
 from syrupy.assertion import SnapshotAssertion
 
+from modules.settings import SettingsError
 from stacks.base import SERVICES, AddressError, BaseStack
 from tests.conftest import ROOT
 from tests.synth.conftest import ENDPOINT, ENVIRONMENTS, Synthesized, settings_of, synthesize
@@ -103,6 +104,11 @@ def test_a_role_to_assume_is_in_provider_and_backend(tmp_path: Path) -> None:
     content = Synthesized(tmp_path / "stacks" / "sluice-dev").json
     assert content["provider"]["aws"][0]["assume_role"] == [{"role_arn": role, "session_name": "sluice-dev"}]
     assert content["terraform"]["backend"]["s3"]["assume_role"] == {"role_arn": role}
+
+
+def test_an_environment_without_a_state_key_is_told_to_bootstrap(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="make bootstrap ENVIRONMENT=dev"):
+        BaseStack(App(outdir=str(tmp_path)), settings=settings_of("dev", state_kms_key_id=None))
 
 
 def test_no_resource_has_a_provider_of_its_own(any_stack: Synthesized) -> None:

@@ -168,7 +168,7 @@ def test_the_server_inherits_nothing_from_the_persons_shell(tmp_path: Path, monk
 @pytest.mark.parametrize(
     ("log", "expected"),
     [
-        ("ModuleNotFoundError: No module named 'ministack'", "Install tools/embedded_aws/requirements.txt"),
+        ("ModuleNotFoundError: No module named 'ministack'", "Run `make setup`"),
         ("ModuleNotFoundError: No module named 'tools'", "in the root of the project"),
         ("embedded AWS: cannot listen on 127.0.0.1:443 (Permission denied)", "Stop what holds the port"),
         ("embedded AWS: process 7 already serves /d; stop it", "Stop that process"),

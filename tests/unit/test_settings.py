@@ -120,11 +120,6 @@ def test_local_has_to_know_where_its_aws_is(environments: Path, monkeypatch: pyt
     assert load(environments).is_local
 
 
-def test_an_environment_without_a_state_key_is_told_to_bootstrap(environments: Path) -> None:
-    (environments / "dev.toml").write_text('account_id = "111111111111"\n')
-    assert "make bootstrap ENVIRONMENT=dev" in complaint(environments)
-
-
 @pytest.mark.parametrize("name", ["dev", "staging", "prod"])
 def test_the_environments_of_this_repository_are_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVIRONMENT", name)

@@ -1,0 +1,72 @@
+"""Fixes that make ministack answer as AWS does: one function a fix, one module a service.
+
+Importing this package imports ministack, so the environment of the process has to be ready before.
+"""
+
+from collections.abc import Callable, Collection
+
+from tools.embedded_aws.fidelity import (
+    apigateway,
+    cloudwatch,
+    cognito,
+    eventbridge,
+    iam,
+    kms,
+    lambda_runtime,
+    resources,
+    s3,
+    stepfunctions,
+)
+from tools.embedded_aws.fidelity.hook import FidelityError, ministack_version
+from tools.embedded_aws.fidelity.settings import Settings
+
+__all__ = ["FIXES", "FidelityError", "Settings", "apply_all", "ministack_version", "name_of"]
+
+# In this order: what the fixes build on before them, the log around everything that decides.
+FIXES: tuple[Callable[[Settings], None], ...] = (
+    iam.prepare,
+    iam.ask_whether_a_role_may_be_passed,
+    iam.refuse_roles_that_do_not_trust_the_service,
+    kms.ask_the_key,
+    resources.name_what_requests_touch,
+    lambda_runtime.run_as_aws_does,
+    lambda_runtime.keep_failures_in_the_dead_letter_queue,
+    stepfunctions.bind_the_role,
+    stepfunctions.keep_tracing_configuration,
+    apigateway.ask_the_function_for_permission,
+    apigateway.keep_mock_integrations_without_method,
+    apigateway.leave_out_absent_access_log_settings,
+    apigateway.deny_through_gateway_responses,
+    apigateway.hide_failures_of_functions,
+    apigateway.refuse_large_requests,
+    resources.tell_functions_the_domain,
+    cloudwatch.describe_alarms_in_full,
+    cloudwatch.ask_topics_for_permission,
+    eventbridge.ask_targets_for_permission,
+    eventbridge.invoke_functions_as_events,
+    cognito.find_signing_keys_in_process,
+    s3.refuse_small_parts,
+    s3.ask_functions_for_permission,
+    iam.log_decisions,
+)
+
+
+def name_of(fix: Callable[[Settings], None]) -> str:
+    """Return the name of a fix: its module and function."""
+    return f"{fix.__module__.rsplit('.', 1)[-1]}.{fix.__name__}"
+
+
+def apply_all(settings: Settings, without: Collection[str] = ()) -> None:
+    """Apply every fix, except those named in `without`, which is for seeing what a fix is good for.
+
+    Raises:
+        FidelityError: when a name in `without` is no fix, or when a fix does not fit the installed ministack.
+
+    """
+    names = [name_of(fix) for fix in FIXES]
+    unknown = sorted(set(without) - set(names))
+    if unknown:
+        raise FidelityError(f"no such fix: {', '.join(unknown)}. There are: {', '.join(names)}")
+    for fix in FIXES:
+        if name_of(fix) not in without:
+            fix(settings)

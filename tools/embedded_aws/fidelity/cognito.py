@@ -1,0 +1,42 @@
+"""Cognito: the keys that tokens are checked with."""
+
+# mypy: disable-error-code="import-not-found"
+import json
+import re
+from typing import Any
+
+from ministack.services import apigateway as http_api
+from ministack.services import apigateway_v1 as rest_api
+from ministack.services import cognito
+
+from tools.embedded_aws.fidelity import hook
+from tools.embedded_aws.fidelity.hook import Function
+from tools.embedded_aws.fidelity.settings import Settings
+
+
+def find_signing_keys_in_process(_: Settings) -> None:
+    """Let authorizers of API Gateway check the tokens of Cognito user pools while TLS is on.
+
+    AWS checks the signature of a token with the keys at /POOL/.well-known/jwks.json
+    (https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-integrate-with-cognito.html). ministack
+    asks itself for them over plain HTTP on its own port, which speaks TLS here, so that every token is refused. The
+    fix takes them from the user pool in the same process.
+    """
+    fix = "cognito.find_signing_keys_in_process"
+    hook.attribute(fix, cognito, "well_known_jwks")
+
+    def make(original: Function) -> Function:
+        async def fetch_jwks(url: str) -> dict[str, Any]:
+            own = re.fullmatch(r"http://[^/]+/([\w-]+)/\.well-known/jwks\.json", url)
+            if own is None:
+                keys: dict[str, Any] = await original(url)
+            else:
+                _, _, body = cognito.well_known_jwks(own[1])
+                keys = json.loads(body)
+            return keys
+
+        return fetch_jwks
+
+    # Both modules hold the function under a name of their own.
+    hook.replace(fix, http_api, "_fetch_jwks", make, "url")
+    hook.replace(fix, rest_api, "_fetch_jwks", make, "url")

@@ -1,0 +1,138 @@
+"""KMS: what encrypts with a customer's key asks that key."""
+
+# mypy: disable-error-code="import-not-found"
+from collections.abc import Mapping
+from typing import Any
+
+from ministack.core.responses import get_account_id
+from ministack.services import kms, s3, sns, sqs
+
+from tools.embedded_aws.fidelity import hook, iam
+from tools.embedded_aws.fidelity.hook import Function
+from tools.embedded_aws.fidelity.settings import Settings
+
+_ALGORITHM = "x-amz-server-side-encryption"
+_KEY_ID = f"{_ALGORITHM}-aws-kms-key-id"
+_ENCRYPT, _DECRYPT = "kms:GenerateDataKey", "kms:Decrypt"
+_MESSAGES = {
+    "sns:Publish": (_ENCRYPT, _DECRYPT),
+    "sqs:SendMessage": (_ENCRYPT, _DECRYPT),
+    "sqs:ReceiveMessage": (_DECRYPT,),
+}
+_enabled = False
+
+
+def needed(action: str, resource: str, context: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
+    """List the actions on keys that an allowed action needs beside itself, with the ARNs of the keys.
+
+    Empty while the fix `ask_the_key` is off, and for keys that AWS manages, whose policies let everyone in.
+
+    Args:
+        action: the IAM action that was allowed.
+        resource: the ARN it was allowed on.
+        context: the condition keys of the request, by name in lower case.
+
+    """
+    if not _enabled:
+        return []
+    if action in _MESSAGES:
+        key = _arn_of_key(_attributes(resource).get("KmsMasterKeyId"))
+        return [(wanted, key) for wanted in _MESSAGES[action]] if key else []
+    bucket, _, name = resource.removeprefix("arn:aws:s3:::").partition("/")
+    if action == "s3:PutObject":
+        encryption = _requested(context or {}) or s3._bucket_default_sse_headers(bucket)
+        request = iam.signed_request()
+        parts = request is not None and {"uploads", "uploadId"} & set(request.query_params)
+        wanted_actions: tuple[str, ...] = (_ENCRYPT, _DECRYPT) if parts else (_ENCRYPT,)
+    elif action in ("s3:GetObject", "s3:GetObjectVersion") and not _only_head():
+        stored = ((s3._buckets.get(bucket) or {}).get("objects") or {}).get(name) or {}
+        encryption = s3._stored_sse_headers(stored) or s3._bucket_default_sse_headers(bucket)
+        wanted_actions = (_DECRYPT,)
+    else:
+        return []
+    key = _arn_of_key(encryption.get(_KEY_ID)) if encryption.get(_ALGORITHM) == "aws:kms" else None
+    return [(wanted, key) for wanted in wanted_actions] if key else []
+
+
+def service_may_encrypt(service: str, target: str, region: str, source: str) -> bool:
+    """Decide whether the key of a topic or queue lets a service publish to it; True when it has no key."""
+    alias = _attributes(target).get("KmsMasterKeyId") or ""
+    if not _enabled or not alias:
+        return True
+    key = _arn_of_key(alias)
+    if key is None:
+        # The policy of a key that AWS manages lets no other service in, and nobody can change it.
+        iam.record(service, _ENCRYPT, alias, False, source)
+        return False
+    policy = kms.key_policy_for_arn(key)
+    text = policy[0] if policy else None
+    return all(iam.service_may(service, action, key, region, source, text) for action in (_ENCRYPT, _DECRYPT))
+
+
+def _attributes(arn: str) -> dict[str, Any]:
+    found = sqs._queue_by_arn(arn) if ":sqs:" in arn else sns._topic_by_arn_any_scope(arn) if ":sns:" in arn else None
+    return (found or {}).get("attributes") or {}
+
+
+def _arn_of_key(name: object) -> str | None:
+    if not isinstance(name, str) or not name or "alias/aws/" in name:
+        return None
+    found = kms._resolve_key(name)
+    # A key that does not exist lets nobody do anything.
+    return str(found["Arn"]) if found else name
+
+
+def _requested(context: Mapping[str, Any]) -> dict[str, str]:
+    """Return the encryption that a PutObject asks for in its headers, or in the fields of its form."""
+    request = iam.signed_request()
+    headers = {str(name).lower(): value for name, value in (request.headers if request else {}).items()}
+    asked = {name: headers.get(name) or context.get(f"s3:{name}") for name in (_ALGORITHM, _KEY_ID)}
+    return {name: str(value) for name, value in asked.items() if value}
+
+
+def _only_head() -> bool:
+    request = iam.signed_request()
+    return request is not None and request.method == "HEAD"
+
+
+def ask_the_key(_: Settings) -> None:
+    """Deny a call to S3, SNS or SQS when the caller, or the calling service, may not use the key.
+
+    AWS checks the key that encrypts an object, a topic or a queue as part of the call, with the permissions of the
+    caller and the policy of the key (https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html,
+    https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html,
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html). ministack
+    looks at the key in direct calls to KMS alone. The fix finds the key of an allowed call and decides about it too,
+    for callers after `enforce`, and for services after the policy of the topic or queue.
+    """
+    global _enabled
+    fix = "kms.ask_the_key"
+    for owner, name in (
+        (kms, "_resolve_key"),
+        (kms, "key_policy_for_arn"),
+        (s3, "_bucket_default_sse_headers"),
+        (s3, "_stored_sse_headers"),
+        (s3, "_buckets"),
+        (sns, "_topic_by_arn_any_scope"),
+        (sqs, "_queue_by_arn"),
+    ):
+        hook.attribute(fix, owner, name)
+    _enabled = True
+
+    def more(action: str, resource: str, context: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
+        service = f"{action.partition(':')[0]}.{iam.request_region()}.amazonaws.com"
+        via = {"kms:viaservice": service, "kms:calleraccount": get_account_id()}
+        return [(wanted, key, via) for wanted, key in needed(action, resource, context)]
+
+    iam.also_ask(fix, more)
+
+    def make_policy(original: Function) -> Function:
+        def allows(target: str, service: str, source_arn: str, source_account: str) -> bool:
+            return bool(original(target, service, source_arn, source_account)) and service_may_encrypt(
+                service, target, iam.request_region(), source_arn
+            )
+
+        return allows
+
+    hook.replace(fix, sqs, "queue_policy_allows", make_policy, "queue_arn service source_arn source_account")
+    hook.replace(fix, sns, "topic_policy_allows", make_policy, "topic_arn service source_arn source_account")

@@ -1,0 +1,229 @@
+"""Lambda: what a function finds around itself, and what happens when it fails."""
+
+# mypy: disable-error-code="import-not-found"
+import contextlib
+import contextvars
+import json
+import queue
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ministack.core import lambda_runtime as runtime
+from ministack.services import lambda_svc as service
+
+from tools.embedded_aws.fidelity import hook, iam, kms
+from tools.embedded_aws.fidelity.hook import Function
+from tools.embedded_aws.fidelity.settings import Settings
+from tools.embedded_aws.lambda_bootstrap import END_OF_LOG
+
+# A worker that died says no more.
+END_OF_LOG_DEADLINE_SECONDS = 0.25
+
+_BOOTSTRAP = Path(__file__).parent.parent / "lambda_bootstrap.py"
+
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
+_FROM_MINISTACK = (
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+    "LAMBDA_TASK_ROOT",
+    "_LAMBDA_LAYERS_DIRS",
+)
+
+_spawning: contextvars.ContextVar[Any] = contextvars.ContextVar("spawning", default=None)
+_answered: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar("answered", default=None)
+
+
+def runtime_environment(config: Mapping[str, Any], given: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """Make the environment of a function: what AWS's runtime sets, its own variables, and the way back here.
+
+    Args:
+        config: the configuration of the function, as GetFunctionConfiguration returns it.
+        given: the environment that ministack made.
+        settings: where the embedded AWS listens.
+
+    """
+    logging_config = config.get("LoggingConfig") or {}
+    home = str(Path(given["LAMBDA_TASK_ROOT"]).parent)
+    environment = {
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{config.get('Runtime', 'python3.11')}",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_GROUP_NAME": logging_config.get("LogGroup") or f"/aws/lambda/{config.get('FunctionName', '')}",
+        "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+        "LANG": "en_US.UTF-8",
+        "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+        "TZ": ":UTC",
+        "_HANDLER": config.get("Handler", ""),
+        # AWS sets none of these four. The first two lead back to the embedded AWS; the others keep a function from
+        # the developer's own ~/.aws and from leaving files behind in /tmp.
+        "AWS_ENDPOINT_URL": settings.endpoint_url,
+        "AWS_CA_BUNDLE": str(settings.ca_bundle),
+        "HOME": home,
+        "TMPDIR": home,
+    }
+    if logging_config.get("LogFormat") == "JSON":
+        environment["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
+        environment["AWS_LAMBDA_LOG_LEVEL"] = logging_config.get("ApplicationLogLevel") or "INFO"
+    environment.update((config.get("Environment") or {}).get("Variables") or {})
+    environment.update({name: given[name] for name in _FROM_MINISTACK if name in given})
+    return environment
+
+
+def run_as_aws_does(settings: Settings) -> None:
+    """Run functions in a clean interpreter and environment, with AWS's context, logging and error names.
+
+    AWS runs a function in its own runtime: only boto3 beside the standard library, the variables of
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html, a root log handler at level WARNING, and
+    errors reported by the name of the exception (https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html).
+    ministack runs it in its own interpreter with its own environment and packages, names every error
+    Runtime.HandlerError and installs no log handler, so that an undeclared import passes and logging vanishes. The
+    fix hands ministack another interpreter and another worker script (lambda_bootstrap.py), and makes the
+    environment of the worker from nothing. The script also says where the log of an invocation ends, for which
+    ministack waits 50 ms.
+    """
+    fix = "lambda_runtime.run_as_aws_does"
+    script = hook.attribute(fix, runtime, "INVOKE_DEPTH_BOOTSTRAP") + _BOOTSTRAP.read_text(encoding="utf-8")
+
+    def make_detect(original: Function) -> Function:
+        def detect(name: str) -> object:
+            return (str(settings.lambda_python), script) if name.startswith("python") else original(name)
+
+        return detect
+
+    def make_spawn(original: Function) -> Function:
+        def spawn(worker: Any) -> None:  # noqa: ANN401 - ministack is untyped
+            token = _spawning.set(worker)
+            try:
+                original(worker)
+            finally:
+                _spawning.reset(token)
+
+        return spawn
+
+    class _Subprocess:
+        """Stands in for the subprocess module inside ministack's Lambda runtime alone."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(subprocess, name)
+
+        def Popen(self, command: list[str], **options: Any) -> object:  # noqa: N802, ANN401
+            worker = _spawning.get()
+            if worker is not None and str(worker.config.get("Runtime", "")).startswith("python"):
+                options["env"] = runtime_environment(worker.config, options["env"], settings)
+                # -s: no packages of the user; -B: no compiled files beside the code.
+                command = [command[0], "-s", "-B", *command[1:]]
+            return subprocess.Popen(command, **options)
+
+    def make_invoke(original: Function) -> Function:
+        def invoke(worker: object, *arguments: object, **options: object) -> object:
+            answer = original(worker, *arguments, **options)
+            _answered.set(answer)
+            return answer
+
+        return invoke
+
+    def make_drain(original: Function) -> Function:
+        def drain(worker: Any, *arguments: object, **options: object) -> object:  # noqa: ANN401 - ministack is untyped
+            if not str(worker.config.get("Runtime", "")).startswith("python"):
+                return original(worker, *arguments, **options)
+            lines: list[str] = []
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    line = worker._stderr_queue.get(timeout=END_OF_LOG_DEADLINE_SECONDS)
+                    lines.append(line.removesuffix(END_OF_LOG))
+                    if line.endswith(END_OF_LOG):
+                        break
+            return "\n".join(lines if lines and lines[-1] else lines[:-1])
+
+        return drain
+
+    def make_execute(original: Function) -> Function:
+        def execute(func: dict[str, Any], event: object, request_id: str) -> dict[str, Any]:
+            _answered.set(None)
+            result: dict[str, Any] = original(func, event, request_id)
+            body, answer = result.get("body"), _answered.get() or {}
+            if result.get("error") and isinstance(body, dict):
+                if answer.get("error_type"):
+                    body.update(errorType=answer["error_type"], requestId=request_id, stackTrace=answer["stack_trace"])
+                elif answer.get("error") == "Worker process died":
+                    message = f"RequestId: {request_id} Error: Runtime exited without providing a reason"
+                    body.update(errorType="Runtime.ExitError", errorMessage=message)
+            return result
+
+        return execute
+
+    hook.attribute(fix, runtime, "subprocess")
+    hook.replace(fix, runtime, "_detect_runtime_binary", make_detect, "runtime")
+    hook.replace(fix, hook.attribute(fix, runtime, "Worker"), "_spawn", make_spawn, "self")
+    hook.replace(fix, runtime.Worker, "_drain_stderr_bounded", make_drain, "self")
+    hook.replace(fix, runtime.Worker, "invoke", make_invoke, "self event request_id")
+    hook.replace(fix, service, "_execute_function_warm", make_execute, "func event request_id")
+    runtime.subprocess = _Subprocess()
+
+
+def keep_failures_in_the_dead_letter_queue(_: Settings) -> None:
+    """Send a failed event to the dead-letter queue even when a failure destination is set, in AWS's form.
+
+    AWS sends the event itself to the dead-letter queue or topic, with the attributes RequestID, ErrorCode and
+    ErrorMessage, and beside that a record of the invocation to the failure destination
+    (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html). ministack sends its record
+    to one of the two, and never the bare event, and asks nobody. The fix sends the event to the queue, and the record
+    to the destination only, if the role of the function may.
+    """
+    fix = "lambda_runtime.keep_failures_in_the_dead_letter_queue"
+    functions = hook.attribute(fix, service, "_functions")
+
+    def make_route(original: Function) -> Function:
+        def route(target_arn: str, func_name: str, event: object, result: dict[str, Any]) -> None:
+            config = (functions.get(func_name) or {}).get("config") or {}
+            queue = (config.get("DeadLetterConfig") or {}).get("TargetArn")
+            if queue and _may_send(config, queue):
+                _send_dead_letter(queue, event, result)
+            if target_arn != queue and _may_send(config, target_arn):
+                original(target_arn, func_name, event, result)
+
+        return route
+
+    hook.replace(fix, service, "_route_async_failure", make_route, "target_arn func_name event result")
+
+
+def _may_send(config: Mapping[str, Any], target: str) -> bool:
+    kind = target.split(":")[2]
+    action = {"sqs": "sqs:SendMessage", "sns": "sns:Publish", "lambda": "lambda:InvokeFunction"}.get(kind)
+    if action is None:
+        return True
+    role, region = config.get("Role", ""), iam.region_of(target, "")
+    wanted = [(action, target), *kms.needed(action, target)]
+    allowed = all(iam.role_may(role, "awslambda", each, resource, region) for each, resource in wanted)
+    if not allowed:
+        service.logger.warning("Lambda: %s may not send to %s, so a failed event is lost", role, target)
+    return allowed
+
+
+def _send_dead_letter(target: str, event: object, result: Mapping[str, Any]) -> None:
+    from ministack.services import sns, sqs
+
+    body = result.get("body")
+    failure = body if isinstance(body, dict) else {}
+    values = {
+        "RequestID": ("String", failure.get("requestId") or "unknown"),
+        "ErrorCode": ("Number", "200"),
+        "ErrorMessage": ("String", str(failure.get("errorMessage") or "unknown")[:1024]),
+    }
+    attributes = {name: {"DataType": kind, "StringValue": value} for name, (kind, value) in values.items()}
+    message = json.dumps(event)
+    service.logger.info("Lambda dead letter for %s", target)
+    if ":sqs:" in target:
+        queue = sqs._queue_by_arn(target)
+        if queue is not None:
+            sqs._act_send_message({"MessageBody": message, "MessageAttributes": attributes}, queue["url"])
+    else:
+        sns._publish({"TopicArn": target, "Message": message, "MessageAttributes": attributes})

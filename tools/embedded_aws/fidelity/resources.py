@@ -1,0 +1,91 @@
+"""What requests touch: the ARN that a policy's Resource is compared with, and the domain that an API was called at."""
+
+# mypy: disable-error-code="import-not-found"
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ministack.core import iam_actions
+from ministack.services import apigateway_v1 as rest_api
+from ministack.services import kms
+
+from tools.embedded_aws.fidelity import hook
+from tools.embedded_aws.fidelity.hook import Function
+from tools.embedded_aws.fidelity.settings import Settings
+
+# What an action works on by its request, where ministack says `*`: service and action (as IAM names it) to the end of
+# the ARN, from the request's JSON. Source: Service Authorization Reference, a page a service.
+_RESOURCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "kms:CreateAlias": lambda body: str(body["AliasName"]),
+    "kms:DeleteAlias": lambda body: str(body["AliasName"]),
+    "kms:UpdateAlias": lambda body: str(body["AliasName"]),
+    "lambda:CreateFunction": lambda body: f"function:{body['FunctionName']}",
+    "logs:DescribeLogGroups": lambda body: f"log-group:{body.get('logGroupNamePrefix', '')}*",
+    "dynamodb:ListTagsOfResource": lambda body: str(body["ResourceArn"]),
+    "dynamodb:TagResource": lambda body: str(body["ResourceArn"]),
+    "dynamodb:UntagResource": lambda body: str(body["ResourceArn"]),
+}
+
+
+def name_what_requests_touch(_: Settings) -> None:
+    """Compare the resource that a request names with the policy's, for actions that have one.
+
+    AWS authorizes these actions on the resource that the request is about (Service Authorization Reference). ministack
+    takes the resource as `*`, so that only a policy for every resource allows them. The fix reads the request.
+    """
+    fix = "resources.name_what_requests_touch"
+    extract_action = hook.attribute(fix, iam_actions, "extract_iam_action")
+    resolve_key = hook.attribute(fix, kms, "_resolve_key")
+
+    def make(original: Function) -> Function:
+        def extract_resource_arn(
+            service: str,
+            method: str,
+            path: str,
+            headers: dict[str, str],
+            body: bytes,
+            query_params: dict[str, Any],
+            region: str,
+            account_id: str,
+        ) -> str:
+            found = str(original(service, method, path, headers, body, query_params, region, account_id))
+            action = extract_action(service, method, path, headers, body, query_params)
+            if ":alias/" in found and action not in _RESOURCES:
+                # KMS, "Controlling access to aliases": whoever uses an alias needs permission on the key behind it.
+                # Those of AWS's own keys lead to keys of the account that ministack does not have.
+                return str((resolve_key(found) or {}).get("Arn", found.replace(":alias/", ":key/")))
+            if found != "*":
+                return found
+            try:
+                end = _RESOURCES[action](json.loads(body))
+            except (KeyError, ValueError, TypeError):
+                return found
+            return end if end.startswith("arn:") else f"arn:aws:{service}:{region}:{account_id}:{end}"
+
+        return extract_resource_arn
+
+    parameters = "service method path headers body query_params region account_id"
+    hook.replace(fix, iam_actions, "extract_resource_arn", make, parameters)
+
+
+def tell_functions_the_domain(settings: Settings) -> None:
+    """Give functions the domain that the API was called at, as `requestContext.domainName`.
+
+    AWS sends it with every event ("Lambda proxy integration: input format"), and `https://DOMAIN/STAGE` is the address
+    of the API's stage. ministack leaves it out. Its address has a path where AWS's has a domain, so that the fix says
+    the host and that path: the same formula leads back to the API.
+    """
+    fix = "resources.tell_functions_the_domain"
+    home = settings.endpoint_url.partition("://")[2]
+
+    def make(original: Function) -> Function:
+        async def call(function_ref: str, event: Any, **options: object) -> object:  # noqa: ANN401 - ministack is untyped
+            context = event.get("requestContext") if isinstance(event, dict) else None
+            if isinstance(context, dict) and context.get("apiId"):
+                context["domainName"] = f"{home}/_aws/execute-api/{context['apiId']}"
+                context["domainPrefix"] = context["apiId"]
+            return await original(function_ref, event, **options)
+
+        return call
+
+    hook.replace(fix, rest_api, "_call_lambda_raw", make, "function_ref event")

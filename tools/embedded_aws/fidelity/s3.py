@@ -1,0 +1,82 @@
+"""S3: sizes that AWS does not accept, and functions that it may not invoke."""
+
+# mypy: disable-error-code="import-not-found"
+import re
+from typing import Any
+
+from ministack.services import lambda_svc, s3
+
+from tools.embedded_aws.fidelity import hook, iam
+from tools.embedded_aws.fidelity.hook import Function
+from tools.embedded_aws.fidelity.settings import Settings
+
+MINIMUM_PART_BYTES = 5 * 1024 * 1024
+
+
+def refuse_small_parts(_: Settings) -> None:
+    """Answer EntityTooSmall when a part of a multipart upload, other than the last, is below 5 MiB.
+
+    AWS checks the sizes when the upload is completed
+    (https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html). ministack completes it. The
+    fix looks at the parts that the request names before ministack does; what else is wrong stays ministack's answer.
+    """
+    fix = "s3.refuse_small_parts"
+    uploads = hook.attribute(fix, s3, "_multipart_uploads")
+    error = hook.attribute(fix, s3, "_error")
+
+    def make(original: Function) -> Function:
+        def complete(
+            bucket_name: str, key: str, body: bytes, query_params: dict[str, Any], headers: object = None
+        ) -> object:
+            upload_id = (query_params.get("uploadId") or [""])[0]
+            parts = (uploads.get(upload_id) or {}).get("parts") or {}
+            named = sorted({int(number) for number in re.findall(rb"<PartNumber>\s*(\d+)\s*</PartNumber>", body)})
+            if all(number in parts for number in named):
+                for number in named[:-1]:
+                    size = len(parts[number]["body"])
+                    if size < MINIMUM_PART_BYTES:
+                        return error(
+                            "EntityTooSmall",
+                            "Your proposed upload is smaller than the minimum allowed size",
+                            400,
+                            f"/{bucket_name}/{key}",
+                            extra={
+                                "ProposedSize": str(size),
+                                "MinSizeAllowed": str(MINIMUM_PART_BYTES),
+                                "PartNumber": str(number),
+                            },
+                        )
+            return original(bucket_name, key, body, query_params, headers)
+
+        return complete
+
+    hook.replace(fix, s3, "_complete_multipart_upload", make, "bucket_name key body query_params headers")
+
+
+def ask_functions_for_permission(_: Settings) -> None:
+    """Notify only a function whose policy lets S3 invoke it on behalf of the bucket.
+
+    AWS needs a permission for s3.amazonaws.com on the function
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/grant-destinations-permissions-to-s3.html). ministack asks
+    topics and queues, but not functions. The fix takes the bucket from the event and asks the policy.
+    """
+    fix = "s3.ask_functions_for_permission"
+    hook.attribute(fix, lambda_svc, "function_policy_for_arn")
+
+    def make(original: Function) -> Function:
+        def deliver(arn: str, event_payload: dict[str, Any], bucket_region: str) -> None:
+            bucket = event_payload["Records"][0]["s3"]["bucket"]
+            source = f"arn:aws:s3:::{bucket['name']}"
+            found = lambda_svc.function_policy_for_arn(arn)
+            policy = found[0] if found else None
+            account = s3._bucket_owner_account(bucket["name"]) or arn.split(":")[4]
+            action = "lambda:InvokeFunction"
+            if iam.service_may("s3.amazonaws.com", action, arn, bucket_region, source, policy, account):
+                original(arn, event_payload, bucket_region)
+            else:
+                s3.logger.warning("S3 notification: %s does not let %s in", arn, source)
+
+        return deliver
+
+    hook.attribute(fix, s3, "_bucket_owner_account")
+    hook.replace(fix, s3, "_deliver_event_to_lambda", make, "arn event_payload bucket_region")

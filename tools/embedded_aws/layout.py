@@ -1,0 +1,86 @@
+"""Where the embedded AWS keeps things: the one place that the server and its control agree on."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+HEALTH_PATH = "/_ministack/health"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files below the directory of one embedded AWS."""
+
+    directory: Path
+
+    @property
+    def record(self) -> Path:
+        """What the server says about itself once it listens; it stays after a stop, so that the port is remembered."""
+        return self.directory / "embedded-aws.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held for as long as a server lives: two servers on one state would overwrite each other's."""
+        return self.directory / "embedded-aws.lock"
+
+    @property
+    def log(self) -> Path:
+        """Standard output and standard error of the server."""
+        return self.directory / "embedded-aws.log"
+
+    @property
+    def deployer(self) -> Path:
+        """The access key of the deployer user, readable by its owner alone."""
+        return self.directory / "deployer.json"
+
+    @property
+    def tls(self) -> Path:
+        """The certificate authority, and the certificate and key of the server."""
+        return self.directory / "tls"
+
+    @property
+    def ca_bundle(self) -> Path:
+        """What clients trust: AWS_CA_BUNDLE, custom_ca_bundle, curl --cacert."""
+        return self.tls / "ca.pem"
+
+    @property
+    def state(self) -> Path:
+        """The state of every service except S3's objects, written at a graceful stop."""
+        return self.directory / "state"
+
+    @property
+    def objects(self) -> Path:
+        """The objects of S3, written at once."""
+        return self.directory / "s3"
+
+    @property
+    def temporary(self) -> Path:
+        """Code of running functions; emptied at every start and stop."""
+        return self.directory / "tmp"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a server wrote about itself."""
+
+    pid: int
+    port: int
+    plain_http_port: int
+    region: str = "us-east-1"
+
+    def write(self, path: Path) -> None:
+        """Write the record so that a reader sees the old one or the new one, never half of one."""
+        staged = path.with_suffix(".tmp")
+        staged.write_text(json.dumps(self.__dict__, indent=2) + "\n", encoding="utf-8")
+        staged.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> "Record | None":
+        """Read a record; None when there is none or when it is not one."""
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            ports = {name: int(found[name]) for name in ("pid", "port", "plain_http_port")}
+            return cls(**ports, region=str(found.get("region", cls.region)))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
