@@ -172,7 +172,7 @@ def test_the_server_inherits_nothing_from_the_persons_shell(tmp_path: Path, monk
         ("ModuleNotFoundError: No module named 'tools'", "in the root of the project"),
         ("embedded AWS: cannot listen on 127.0.0.1:443 (Permission denied)", "Stop what holds the port"),
         ("embedded AWS: process 7 already serves /d; stop it", "Stop that process"),
-        ("embedded AWS: the fix x.y does not fit ministack 9: no z", "Install the version of ministack"),
+        ("embedded AWS: the fix x.y does not fit ministack 9: no z", "installs the version of ministack"),
         ("Killed", "delete the directory's state"),
     ],
 )

@@ -1,73 +1,96 @@
-"""A certificate authority and a server certificate for loopback, made with the openssl program."""
+"""A certificate authority and a server certificate for loopback."""
 
-import subprocess
-import tempfile
+# mypy: disable-error-code="import-not-found"
+import datetime
+import ipaddress
 from pathlib import Path
+from typing import Any
 
-DAYS_VALID = 365
-RENEW_WHEN_LESS_THAN_SECONDS = 7 * 24 * 3600
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-_EXTENSIONS = """\
-basicConstraints=critical,CA:FALSE
-keyUsage=critical,digitalSignature
-extendedKeyUsage=serverAuth
-subjectKeyIdentifier=hash
-authorityKeyIdentifier=keyid
-subjectAltName=IP:127.0.0.1,IP:0:0:0:0:0:0:0:1,DNS:localhost,DNS:*.localhost,DNS:*.execute-api.localhost
-"""
+VALID_FOR = datetime.timedelta(days=365)
+RENEW_WHEN_LEFT = datetime.timedelta(days=7)
 
-
-class CertificateError(RuntimeError):
-    """The certificate could not be made; the message says what to do."""
+_NAMES = ("localhost", "*.localhost", "*.execute-api.localhost")
+_ADDRESSES = ("127.0.0.1", "::1")
 
 
 def ensure(directory: Path) -> tuple[Path, Path, Path]:
     """Return the paths of the authority, the server certificate and its key, made anew when they run out soon.
 
     The key of the authority is thrown away once it has signed, so that nothing else can be signed with it.
-
-    Raises:
-        CertificateError: when openssl is missing or fails.
-
     """
     authority, certificate, key = directory / "ca.pem", directory / "server.pem", directory / "server.key"
-    if authority.exists() and key.exists() and _lasts(authority) and _lasts(certificate):
+    if key.exists() and _lasts(authority) and _lasts(certificate):
         return authority, certificate, key
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o700)
-    with tempfile.TemporaryDirectory(dir=directory) as staging:
-        made = Path(staging)
-        (made / "extensions").write_text(_EXTENSIONS, encoding="ascii")
-        curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-        _openssl(
-            *("req", "-x509", *curve, "-keyout", made / "ca.key", "-out", made / "ca.pem", "-days", DAYS_VALID),
-            *("-subj", "/CN=Sluice embedded AWS authority", "-addext", "basicConstraints=critical,CA:TRUE,pathlen:0"),
-            *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),
-        )
-        _openssl("req", "-new", *curve, "-keyout", made / "key", "-out", made / "request", "-subj", "/CN=127.0.0.1")
-        _openssl(
-            *("x509", "-req", "-in", made / "request", "-CA", made / "ca.pem", "-CAkey", made / "ca.key"),
-            *("-CAcreateserial", "-out", made / "certificate", "-days", DAYS_VALID, "-extfile", made / "extensions"),
-        )
-        (made / "key").chmod(0o600)
-        (made / "key").replace(key)
-        (made / "certificate").replace(certificate)
-        (made / "ca.pem").replace(authority)
+    authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    root = (
+        _builder("Sluice embedded AWS authority", "Sluice embedded AWS authority", authority_key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .sign(authority_key, hashes.SHA256())
+    )
+    names: list[Any] = [x509.DNSName(name) for name in _NAMES]
+    names += [x509.IPAddress(ipaddress.ip_address(address)) for address in _ADDRESSES]
+    server = (
+        _builder("127.0.0.1", "Sluice embedded AWS authority", server_key)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+    secret = server_key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    key.unlink(missing_ok=True)
+    key.touch(mode=0o600)
+    key.write_bytes(secret)
+    certificate.write_bytes(server.public_bytes(serialization.Encoding.PEM))
+    authority.write_bytes(root.public_bytes(serialization.Encoding.PEM))
     return authority, certificate, key
+
+
+def _builder(subject: str, issuer: str, key: Any) -> Any:  # noqa: ANN401 - known in the server's environment alone
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_name(subject))
+        .issuer_name(_name(issuer))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_after(now + VALID_FOR)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _name(common: str) -> Any:  # noqa: ANN401 - known in the server's environment alone
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common)])
+
+
+def _usage(*, signs_certificates: bool) -> Any:  # noqa: ANN401 - known in the server's environment alone
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _lasts(certificate: Path) -> bool:
     try:
-        _openssl("x509", "-in", certificate, "-noout", "-checkend", RENEW_WHEN_LESS_THAN_SECONDS)
-    except CertificateError:
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+    except (OSError, ValueError):
         return False
-    return True
-
-
-def _openssl(*arguments: object) -> None:
-    try:
-        done = subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise CertificateError("openssl is not on PATH; install it, the embedded AWS serves over TLS") from None
-    if done.returncode != 0:
-        raise CertificateError(f"openssl {arguments[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
+    return bool(found.not_valid_after_utc - datetime.datetime.now(datetime.UTC) > RENEW_WHEN_LEFT)

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lock = _lock(layout)
         secure, plain = _listen(options.port), _listen(0)
         authority, certificate, key = certificates.ensure(layout.tls)
-    except (StartError, certificates.CertificateError, OSError) as error:
+    except (StartError, OSError) as error:
         print(f"embedded AWS: {error}", file=sys.stderr)
         return 1
     _empty(layout.temporary)
