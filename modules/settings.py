@@ -35,6 +35,9 @@ KmsKeyId = Annotated[str, StringConstraints(pattern=r"^(mrk-[0-9a-f]{32}|[0-9a-f
 RoleArn = Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$")]
 BucketName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:\d+)?$")]
+HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https://[A-Za-z0-9.-]+(:\d+)?(/[\w./-]*)?$")]
+Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[A-Za-z0-9.-]+(:\d+)?)$")]
+Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
 Label = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,15}$")]
 
 
@@ -91,6 +94,30 @@ class Settings(BaseSettings):
     )
     lambda_memory_size: int = Field(default=512, ge=128, le=10240, description="Memory of a function in MiB.")
 
+    step_functions_retry_interval: int = Field(
+        default=2, ge=1, le=300, description="Seconds before the workflow tries a failed step again."
+    )
+    step_functions_max_attempts: int = Field(default=4, ge=0, le=20, description="How often it tries again.")
+    step_functions_backoff_rate: float = Field(
+        default=2.0, ge=1, le=10, description="By what the seconds are multiplied each time."
+    )
+
+    api_authorization: Literal["cognito", "iam", "jwt"] = Field(
+        default="cognito",
+        description="Who may call: users of a Cognito user pool, signed AWS requests, or bearers of an issuer's tokens.",
+    )
+    jwt_issuer: HttpsUrl | None = Field(default=None, description="Issuer (`iss`) of the tokens, where `jwt` is chosen.")
+    jwt_audience: str | None = Field(default=None, description="Audience (`aud`) that the tokens have to name.")
+    cors_allowed_origins: tuple[Origin, ...] = Field(
+        default=(), description="Origins whose pages may call the API; `*` is refused where data is protected."
+    )
+    enable_waf: bool = Field(default=False, description="A web application firewall before the API.")
+    enable_access_logs: bool = Field(default=False, description="S3 access logs of the files' bucket.")
+    manage_api_gateway_account: bool = Field(
+        default=True,
+        description="Set the role with which API Gateway logs, one an account and region; false where another stack does.",
+    )
+    alert_email: Email | None = Field(default=None, description="Address that gets alarms.")
     api_throttle_rate: int = Field(default=50, ge=1, le=10000, description="Requests a second that the API admits.")
     api_throttle_burst: int = Field(default=100, ge=1, le=5000, description="Requests that the API admits at once.")
 
@@ -101,6 +128,10 @@ class Settings(BaseSettings):
                 f"s3_lifecycle_expiration_days = {self.s3_lifecycle_expiration_days} must be 0 (never) or more than "
                 f"s3_lifecycle_transition_days = {self.s3_lifecycle_transition_days}"
             )
+        if self.api_authorization == "jwt" and not (self.jwt_issuer and self.jwt_audience):
+            raise ValueError("api_authorization = 'jwt' needs jwt_issuer and jwt_audience")
+        if "*" in self.cors_allowed_origins and self.protect_data:
+            raise ValueError("cors_allowed_origins = '*' lets every page call the API; name the origins")
         if self.is_local and self.aws_endpoint_url is None:
             raise ValueError(
                 "`local` lives on the embedded AWS and AWS_ENDPOINT_URL does not say where that is; "
