@@ -130,6 +130,30 @@ class CustomerKey(Construct):
         role.grant(concern, self.statement("Decrypt", "kms:Decrypt"))
 
 
+def admit_service(settings: Settings, service: str, sources: str) -> Statement:
+    """Let an AWS service use a key for what it delivers on behalf of this account's resources.
+
+    Args:
+        service: its name, such as `events`.
+        sources: pattern of the ARNs it acts for, behind the account, such as `rule/sluice-dev-*`.
+
+    Source: SNS and SQS, "Key management: Enable compatibility between event sources from AWS services".
+    """
+    return Statement(
+        sid=f"{service.capitalize()}UsesKey",
+        actions=["kms:GenerateDataKey", "kms:Decrypt"],
+        resources=["*"],
+        any_resource=_THIS_KEY,
+        principals={"Service": [f"{service}.amazonaws.com"]},
+        conditions={
+            "StringEquals": {"aws:SourceAccount": settings.account_id},
+            "ArnLike": {
+                "aws:SourceArn": f"arn:aws:{service}:{settings.primary_region}:{settings.account_id}:{sources}"
+            },
+        },
+    )
+
+
 def admit_logs(settings: Settings, log_group_prefixes: Sequence[str]) -> Statement:
     """Let CloudWatch Logs use a key for the log groups with these name prefixes in this account and region.
 

@@ -10,9 +10,15 @@ from pathlib import Path
 from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from cdktf_cdktf_provider_aws.lambda_function import (
     LambdaFunction,
+    LambdaFunctionDeadLetterConfig,
     LambdaFunctionEnvironment,
     LambdaFunctionLoggingConfig,
     LambdaFunctionTracingConfig,
+)
+from cdktf_cdktf_provider_aws.lambda_function_event_invoke_config import (
+    LambdaFunctionEventInvokeConfig,
+    LambdaFunctionEventInvokeConfigDestinationConfig,
+    LambdaFunctionEventInvokeConfigDestinationConfigOnFailure,
 )
 from cdktf_cdktf_provider_aws.lambda_layer_version import LambdaLayerVersion
 from constructs import Construct
@@ -21,7 +27,12 @@ from modules.encryption import CustomerKey
 from modules.packaging import find_layer, function_files, write_archive
 from modules.permissions import Role
 from modules.policy import Statement
+from modules.queues import Queue
 from modules.settings import Settings
+
+# An event that a function fails on is tried again this often, for this long; then it is a dead letter.
+MAX_RETRIES = 2
+MAX_EVENT_AGE_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,29 @@ class Layer(Construct):
         self.arn = layer.arn
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What all functions of a stack have in common.
+
+    Attributes:
+        settings: runtime, processor, memory, timeout, tracing, retention of logs.
+        sources: where packages come from.
+        layer: the dependencies.
+        environment_key: what encrypts variables at rest.
+        logs_key: what encrypts log groups.
+        queues_key: what encrypts dead letters.
+        failures: queue that gets a report of each asynchronous invocation that failed for good.
+    """
+
+    settings: Settings
+    sources: Sources
+    layer: Layer
+    environment_key: CustomerKey
+    logs_key: CustomerKey
+    queues_key: CustomerKey
+    failures: Queue
+
+
 class Function(Construct):
     """One function with everything that is its own.
 
@@ -77,6 +111,7 @@ class Function(Construct):
         name: its name in AWS.
         arn: its ARN.
         invoke_arn: what API Gateway integrates.
+        dead_letters: queue that gets the events it could not handle.
     """
 
     def __init__(
@@ -84,30 +119,29 @@ class Function(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        settings: Settings,
-        sources: Sources,
-        layer: Layer,
+        shared: Shared,
         description: str,
         environment: Mapping[str, str],
-        environment_key: CustomerKey,
-        logs_key: CustomerKey,
     ) -> None:
         """
         Args:
-            construct_id: name of the function's folder in `sources.functions`.
+            construct_id: name of the function's folder in the sources.
             description: what the function is for, in a line.
             environment: its variables; the function's own model of them says which.
-            environment_key: what encrypts the variables at rest.
-            logs_key: what encrypts the log group.
         """
         super().__init__(scope, construct_id)
-        name = f"{settings.prefix}-{construct_id.replace('_', '-')}"
+        settings, sources = shared.settings, shared.sources
+        slug = construct_id.replace("_", "-")
+        name = f"{settings.prefix}-{slug}"
         logs = CloudwatchLogGroup(
             self,
             "logs",
             name=f"/aws/lambda/{name}",
             retention_in_days=settings.log_retention_days,
-            kms_key_id=logs_key.arn,
+            kms_key_id=shared.logs_key.arn,
+        )
+        self.dead_letters = Queue(
+            self, "dead_letters", settings=settings, name=f"{slug}-dead-letters", key=shared.queues_key
         )
         self.role = Role(
             self, "role", name=f"{name}-function", service="lambda.amazonaws.com", description=f"Function {name}"
@@ -121,7 +155,11 @@ class Function(Construct):
                 resources=[f"{logs.arn}:*"],
             ),
         )
-        environment_key.grant_decrypt(self.role, "environment_decrypt")
+        shared.environment_key.grant_decrypt(self.role, "environment_decrypt")
+        self.dead_letters.grant_send(self.role, "dead_letters_send")
+        shared.failures.grant_send(self.role, "failures_send")
+        if settings.enable_xray_tracing:
+            self.role.grant("tracing", tracing_statement())
         code = write_archive(
             function_files(sources.functions, construct_id), sources.output / "packages" / f"{construct_id}.zip"
         )
@@ -136,28 +174,43 @@ class Function(Construct):
             handler=f"functions.{construct_id}.handler.handler",
             filename=sources.terraform_path(code.path),
             source_code_hash=code.source_code_hash,
-            layers=[layer.arn],
+            layers=[shared.layer.arn],
             timeout=settings.lambda_timeout,
             memory_size=settings.lambda_memory_size,
-            environment=LambdaFunctionEnvironment(
-                variables={**environment, "POWERTOOLS_LOG_LEVEL": "INFO"},
-            ),
-            kms_key_arn=environment_key.arn,
+            environment=LambdaFunctionEnvironment(variables={**environment, "POWERTOOLS_LOG_LEVEL": "INFO"}),
+            kms_key_arn=shared.environment_key.arn,
             logging_config=LambdaFunctionLoggingConfig(log_format="Text", log_group=logs.name),
             tracing_config=LambdaFunctionTracingConfig(
                 mode="Active" if settings.enable_xray_tracing else "PassThrough"
             ),
+            dead_letter_config=LambdaFunctionDeadLetterConfig(target_arn=self.dead_letters.arn),
+            # Lambda checks when it is created that its role may send dead letters and read its variables.
+            depends_on=self.role.grants,
         )
-        if settings.enable_xray_tracing:
-            self.role.grant(
-                "tracing",
-                Statement(
-                    sid="SendTraces",
-                    actions=["xray:PutTraceSegments", "xray:PutTelemetryRecords"],
-                    resources=["*"],
-                    any_resource="X-Ray has no resource type for these actions (Service Authorization Reference)",
-                ),
-            )
+        LambdaFunctionEventInvokeConfig(
+            self,
+            "asynchronous",
+            function_name=function.function_name,
+            maximum_retry_attempts=MAX_RETRIES,
+            maximum_event_age_in_seconds=MAX_EVENT_AGE_SECONDS,
+            destination_config=LambdaFunctionEventInvokeConfigDestinationConfig(
+                on_failure=LambdaFunctionEventInvokeConfigDestinationConfigOnFailure(destination=shared.failures.arn)
+            ),
+        )
         self.name = function.function_name
         self.arn = function.arn
         self.invoke_arn = function.invoke_arn
+
+    def grant_invoke(self, role: Role, concern: str) -> None:
+        """Let a role invoke the function."""
+        role.grant(concern, Statement(sid="Invoke", actions=["lambda:InvokeFunction"], resources=[self.arn]))
+
+
+def tracing_statement() -> Statement:
+    """What a role needs to send traces."""
+    return Statement(
+        sid="SendTraces",
+        actions=["xray:PutTraceSegments", "xray:PutTelemetryRecords"],
+        resources=["*"],
+        any_resource="X-Ray has no resource type for these actions (Service Authorization Reference)",
+    )

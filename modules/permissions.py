@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cdktf import ITerraformDependable
 from cdktf_cdktf_provider_aws.iam_role import IamRole
 from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
 from constructs import Construct
@@ -35,6 +36,12 @@ class Role(Construct):
         self.arn = role.arn
         self.name = role.name
         self._id = role.id
+        self._grants: list[ITerraformDependable] = []
+
+    @property
+    def grants(self) -> list[ITerraformDependable]:
+        """The policies so far, for what must not be made before they are there."""
+        return list(self._grants)
 
     def grant(self, concern: str, *statements: Statement) -> None:
         """Allow what these statements say, as an inline policy with the name of its concern.
@@ -42,4 +49,7 @@ class Role(Construct):
         Args:
             concern: lower case with underscores, unique in the role: part of the policy's name and address.
         """
-        IamRolePolicy(self, concern, name=concern.replace("_", "-"), role=self._id, policy=document(*statements))
+        policy = IamRolePolicy(
+            self, concern, name=concern.replace("_", "-"), role=self._id, policy=document(*statements)
+        )
+        self._grants.append(policy)

@@ -104,9 +104,9 @@ class Settings(BaseSettings):
 
     api_authorization: Literal["cognito", "iam", "jwt"] = Field(
         default="cognito",
-        description="Who may call: users of a Cognito user pool, signed AWS requests, or bearers of an issuer's tokens.",
+        description="Who may call: users of a Cognito user pool, signed AWS requests, or an issuer's tokens.",
     )
-    jwt_issuer: HttpsUrl | None = Field(default=None, description="Issuer (`iss`) of the tokens, where `jwt` is chosen.")
+    jwt_issuer: HttpsUrl | None = Field(default=None, description="Issuer (`iss`) of the tokens, for `jwt`.")
     jwt_audience: str | None = Field(default=None, description="Audience (`aud`) that the tokens have to name.")
     cors_allowed_origins: tuple[Origin, ...] = Field(
         default=(), description="Origins whose pages may call the API; `*` is refused where data is protected."
@@ -115,7 +115,7 @@ class Settings(BaseSettings):
     enable_access_logs: bool = Field(default=False, description="S3 access logs of the files' bucket.")
     manage_api_gateway_account: bool = Field(
         default=True,
-        description="Set the role with which API Gateway logs, one an account and region; false where another stack does.",
+        description="Set the role with which API Gateway logs, one an account; false where another stack does.",
     )
     alert_email: Email | None = Field(default=None, description="Address that gets alarms.")
     api_throttle_rate: int = Field(default=50, ge=1, le=10000, description="Requests a second that the API admits.")

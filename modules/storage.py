@@ -12,6 +12,7 @@ from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
     S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration,
     S3BucketLifecycleConfigurationRuleTransition,
 )
+from cdktf_cdktf_provider_aws.s3_bucket_notification import S3BucketNotification
 from cdktf_cdktf_provider_aws.s3_bucket_ownership_controls import (
     S3BucketOwnershipControls,
     S3BucketOwnershipControlsRule,
@@ -172,6 +173,7 @@ class Storage(Construct):
         self.bucket_name = self._bucket.name
         self.bucket_arn = self._bucket.arn
         self._lifecycle(settings)
+        S3BucketNotification(self, "events", bucket=self._bucket.name, eventbridge=True)
 
     def _lifecycle(self, settings: Settings) -> None:
         """Files move to cheaper storage, and are DELETED when the settings say so; leftovers never stay."""
@@ -220,6 +222,20 @@ class Storage(Construct):
             "files_write",
             Statement(sid="PutFiles", actions=["s3:PutObject"], resources=[f"{self.bucket_arn}/{FILES}*"]),
             self._bucket.key.statement("EncryptFiles", "kms:GenerateDataKey"),
+        )
+
+    def grant_inspect(self, role: Role) -> None:
+        """Let a role look at what is stored, and tell a file that is not there from one it may not see."""
+        role.grant(
+            "files_inspect",
+            Statement(sid="HeadFiles", actions=["s3:GetObject"], resources=[f"{self.bucket_arn}/{FILES}*"]),
+            # Without it, S3 answers 403 where there is no object (S3, "HeadObject: Permissions").
+            Statement(
+                sid="FindFiles",
+                actions=["s3:ListBucket"],
+                resources=[self.bucket_arn],
+            ),
+            self._bucket.key.statement("DecryptFiles", "kms:Decrypt"),
         )
 
     def grant_read(self, role: Role) -> None:

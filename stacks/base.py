@@ -17,7 +17,21 @@ from modules.settings import Settings, SettingsError
 TERRAFORM_VERSIONS = ">= 1.10.0"
 
 # The services that the stacks use, by their argument in the provider's `endpoints`.
-SERVICES = ("apigateway", "cloudwatchlogs", "dynamodb", "iam", "kms", "lambda", "s3", "sts")
+SERVICES = (
+    "apigateway",
+    "cloudwatchlogs",
+    "dynamodb",
+    "eventbridge",
+    "iam",
+    "kms",
+    "lambda",
+    "s3",
+    "scheduler",
+    "sfn",
+    "sns",
+    "sqs",
+    "sts",
+)
 
 # Child ids that say nothing, and so do not show in an address: the main resource of a construct (CDK's convention).
 _HIDDEN = "Default"

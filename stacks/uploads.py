@@ -6,11 +6,16 @@ from cdktf import TerraformOutput
 from constructs import Construct
 
 from modules.api import Api
-from modules.encryption import CustomerKey, admit_logs
-from modules.functions import Function, Layer, Sources
+from modules.encryption import CustomerKey, admit_logs, admit_service
+from modules.functions import Function, Layer, Shared, Sources
 from modules.metadata import Metadata
+from modules.notifications import Notifications
+from modules.queues import Queue
+from modules.schedule import Schedule
 from modules.settings import Settings
 from modules.storage import Storage
+from modules.workflow import LOG_GROUPS as STATES_LOG_GROUPS
+from modules.workflow import Workflow
 from stacks.base import BaseStack
 
 
@@ -28,33 +33,95 @@ class UploadsStack(BaseStack):
             settings=settings,
             purpose="logs",
             service="logs",
-            admit=[admit_logs(settings, [f"/aws/lambda/{settings.prefix}-"])],
+            admit=[admit_logs(settings, [f"/aws/lambda/{settings.prefix}-", f"{STATES_LOG_GROUPS}{settings.prefix}-"])],
         )
+        queues_key = CustomerKey(
+            self,
+            "queues_key",
+            settings=settings,
+            purpose="queues",
+            service="sqs",
+            admit=[
+                admit_service(settings, "events", f"rule/{settings.prefix}-*"),
+                admit_service(settings, "sns", f"{settings.prefix}-*"),
+            ],
+        )
+        topics_key = CustomerKey(
+            self,
+            "topics_key",
+            settings=settings,
+            purpose="topics",
+            service="sns",
+            admit=[admit_service(settings, "cloudwatch", f"alarm:{settings.prefix}-*")],
+        )
+
         storage = Storage(self, "storage", settings=settings, key=storage_key)
         metadata = Metadata(self, "metadata", settings=settings, key=metadata_key)
+        notifications = Notifications(self, "notifications", settings=settings, key=topics_key, queues_key=queues_key)
 
-        layer = Layer(self, "layer", settings=settings, sources=sources)
-        where_files_are = {"BUCKET_NAME": storage.bucket_name, "TABLE_NAME": metadata.table_name}
+        shared = Shared(
+            settings=settings,
+            sources=sources,
+            layer=Layer(self, "layer", settings=settings, sources=sources),
+            environment_key=functions_key,
+            logs_key=logs_key,
+            queues_key=queues_key,
+            failures=Queue(self, "failures", settings=settings, name="failures", key=queues_key),
+        )
+        bucket_and_table = {"BUCKET_NAME": storage.bucket_name, "TABLE_NAME": metadata.table_name}
 
-        def function(name: str, description: str) -> Function:
-            return Function(
-                self,
-                name,
-                settings=settings,
-                sources=sources,
-                layer=layer,
-                description=description,
-                environment=where_files_are,
-                environment_key=functions_key,
-                logs_key=logs_key,
-            )
-
-        upload = function("upload", "Stores a small file: POST /upload")
+        upload = Function(
+            self,
+            "upload",
+            shared=shared,
+            description="Stores a small file: POST /upload",
+            environment=bucket_and_table,
+        )
         storage.grant_write(upload.role)
         metadata.grant_record(upload.role)
-        download = function("download", "Leads the owner of a file to its content: GET /files/{file_id}/content")
+
+        download = Function(
+            self,
+            "download",
+            shared=shared,
+            description="Leads the owner of a file to its content: GET /files/{file_id}/content",
+            environment=bucket_and_table,
+        )
         storage.grant_read(download.role)
         metadata.grant_read(download.role)
+
+        inspect = Function(
+            self,
+            "inspect",
+            shared=shared,
+            description="First step of the workflow: is what is stored what was recorded?",
+            environment=bucket_and_table,
+        )
+        storage.grant_inspect(inspect.role)
+        metadata.grant_read(inspect.role)
+
+        workflow = Workflow(
+            self,
+            "workflow",
+            settings=settings,
+            storage=storage,
+            metadata=metadata,
+            notifications=notifications,
+            inspect=inspect,
+            logs_key=logs_key,
+            queues_key=queues_key,
+        )
+
+        sweep = Function(
+            self,
+            "sweep",
+            shared=shared,
+            description="Starts the workflow of files that got stuck",
+            environment={"TABLE_NAME": metadata.table_name, "STATE_MACHINE_ARN": workflow.state_machine_arn},
+        )
+        metadata.grant_find_stuck(sweep.role)
+        workflow.grant_start(sweep.role, "workflow_start")
+        Schedule(self, "sweep_schedule", settings=settings, function=sweep, every="15 minutes", queues_key=queues_key)
 
         api = Api(self, "api", settings=settings)
         api.health_check()
@@ -65,6 +132,21 @@ class UploadsStack(BaseStack):
         TerraformOutput(self, "api_url", value=api.invoke_url, description="Address of the API's stage.")
         TerraformOutput(
             self, "api_execution_arn", value=api.execution_arn, description="What a policy names to allow calls."
+        )
+        TerraformOutput(
+            self, "files_topic_arn", value=notifications.files.arn, description="Topic of the events of files."
+        )
+        TerraformOutput(
+            self, "inbox_url", value=notifications.inbox.url, description="Queue that holds the events of files."
+        )
+        TerraformOutput(
+            self, "alerts_topic_arn", value=notifications.alerts.arn, description="Topic of alarms and failures."
+        )
+        TerraformOutput(
+            self,
+            "state_machine_arn",
+            value=workflow.state_machine_arn,
+            description="Workflow of a file.",
         )
         TerraformOutput(self, "bucket_name", value=storage.bucket_name, description="Bucket of the files.")
         TerraformOutput(self, "table_name", value=metadata.table_name, description="Table of the records.")

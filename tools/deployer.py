@@ -26,6 +26,7 @@ _BUCKETS = (
     "s3:GetBucketAcl",
     "s3:GetBucketCORS",
     "s3:GetBucketLogging",
+    "s3:GetBucketNotification",
     "s3:GetBucketObjectLockConfiguration",
     "s3:GetBucketOwnershipControls",
     "s3:GetBucketPolicy",
@@ -39,6 +40,8 @@ _BUCKETS = (
     "s3:GetReplicationConfiguration",
     "s3:ListBucket",
     "s3:ListBucketVersions",
+    "s3:PutBucketLogging",
+    "s3:PutBucketNotification",
     "s3:PutBucketOwnershipControls",
     "s3:PutBucketPolicy",
     "s3:PutBucketPublicAccessBlock",
@@ -103,13 +106,16 @@ _FUNCTIONS = (
     "lambda:AddPermission",
     "lambda:CreateFunction",
     "lambda:DeleteFunction",
+    "lambda:DeleteFunctionEventInvokeConfig",
     "lambda:GetFunction",
     "lambda:GetFunctionCodeSigningConfig",
     "lambda:GetFunctionConfiguration",
+    "lambda:GetFunctionEventInvokeConfig",
     "lambda:GetPolicy",
     "lambda:ListTags",
     "lambda:ListVersionsByFunction",
     "lambda:PublishVersion",
+    "lambda:PutFunctionEventInvokeConfig",
     "lambda:RemovePermission",
     "lambda:TagResource",
     "lambda:UntagResource",
@@ -129,6 +135,76 @@ _LOGS = (
     "logs:TagResource",
     "logs:UntagResource",
 )
+
+_QUEUES = (
+    "sqs:CreateQueue",
+    "sqs:DeleteQueue",
+    "sqs:GetQueueAttributes",
+    "sqs:GetQueueUrl",
+    "sqs:ListQueueTags",
+    "sqs:SetQueueAttributes",
+    "sqs:TagQueue",
+    "sqs:UntagQueue",
+)
+
+_TOPICS = (
+    "sns:CreateTopic",
+    "sns:DeleteTopic",
+    "sns:GetSubscriptionAttributes",
+    "sns:GetTopicAttributes",
+    "sns:ListTagsForResource",
+    "sns:SetSubscriptionAttributes",
+    "sns:SetTopicAttributes",
+    "sns:Subscribe",
+    "sns:TagResource",
+    "sns:Unsubscribe",
+    "sns:UntagResource",
+)
+
+_WORKFLOWS = (
+    "states:CreateStateMachine",
+    "states:DeleteStateMachine",
+    "states:DescribeStateMachine",
+    "states:ListStateMachineVersions",
+    "states:ListTagsForResource",
+    "states:TagResource",
+    "states:UntagResource",
+    "states:UpdateStateMachine",
+)
+
+_RULES = (
+    "events:DeleteRule",
+    "events:DescribeRule",
+    "events:DisableRule",
+    "events:EnableRule",
+    "events:ListTagsForResource",
+    "events:ListTargetsByRule",
+    "events:PutRule",
+    "events:PutTargets",
+    "events:RemoveTargets",
+    "events:TagResource",
+    "events:UntagResource",
+)
+
+_SCHEDULES = (
+    "scheduler:CreateSchedule",
+    "scheduler:DeleteSchedule",
+    "scheduler:GetSchedule",
+    "scheduler:UpdateSchedule",
+)
+
+_LOG_DELIVERY = (
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:UpdateLogDelivery",
+)
+
+# Services that Terraform hands a role to.
+_TAKE_ROLES = ("events.amazonaws.com", "lambda.amazonaws.com", "scheduler.amazonaws.com", "states.amazonaws.com")
 
 _API = ("apigateway:DELETE", "apigateway:GET", "apigateway:PATCH", "apigateway:POST", "apigateway:PUT")
 
@@ -160,14 +236,19 @@ def deployer_policies(settings: Settings) -> list[str]:
     compute = document(
         allow("KeepRoles", _ROLES, f"arn:aws:iam::{settings.account_id}:role/{named}"),
         Statement(
-            sid="HandRolesToFunctions",
+            sid="HandRolesToServices",
             actions=["iam:PassRole"],
             resources=[f"arn:aws:iam::{settings.account_id}:role/{named}"],
-            conditions={"StringEquals": {"iam:PassedToService": ["lambda.amazonaws.com"]}},
+            conditions={"StringEquals": {"iam:PassedToService": _TAKE_ROLES}},
         ),
         allow("KeepFunctions", _FUNCTIONS, f"arn:aws:lambda:{here}:function:{named}"),
         allow("KeepLayers", _LAYERS, f"arn:aws:lambda:{here}:layer:{named}", f"arn:aws:lambda:{here}:layer:{named}:*"),
-        allow("KeepLogs", _LOGS, f"arn:aws:logs:{here}:log-group:/aws/lambda/{named}"),
+        allow(
+            "KeepLogs",
+            _LOGS,
+            f"arn:aws:logs:{here}:log-group:/aws/lambda/{named}",
+            f"arn:aws:logs:{here}:log-group:/aws/vendedlogs/states/{named}",
+        ),
         allow("FindLogs", ("logs:DescribeLogGroups",), f"arn:aws:logs:{here}:log-group:*"),
         allow(
             "KeepApi",
@@ -177,7 +258,21 @@ def deployer_policies(settings: Settings) -> list[str]:
             f"arn:aws:apigateway:{settings.primary_region}::/tags/*",
         ),
     )
-    return [storage, compute]
+    messages = document(
+        allow("KeepQueues", _QUEUES, f"arn:aws:sqs:{here}:{named}"),
+        allow("KeepTopics", _TOPICS, f"arn:aws:sns:{here}:{named}", f"arn:aws:sns:{here}:{named}:*"),
+        allow("KeepWorkflows", _WORKFLOWS, f"arn:aws:states:{here}:stateMachine:{named}"),
+        allow("KeepRules", _RULES, f"arn:aws:events:{here}:rule/{named}"),
+        allow("KeepSchedules", _SCHEDULES, f"arn:aws:scheduler:{here}:schedule/default/{named}"),
+        allow(
+            "DeliverLogs",
+            _LOG_DELIVERY,
+            "*",
+            any_resource="log delivery has no resource type (Step Functions, Logging using CloudWatch Logs)",
+        ),
+        allow("CheckDefinitions", ("states:ValidateStateMachineDefinition",), "*", any_resource="it names no resource"),
+    )
+    return [storage, compute, messages]
 
 
 def main() -> None:

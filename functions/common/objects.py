@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from botocore.exceptions import ClientError
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What S3 has: size in bytes, SHA-256 in base64."""
+
+    size: int
+    checksum: str
 
 
 class Objects:
@@ -33,6 +44,20 @@ class Objects:
             ChecksumSHA256=checksum,
             IfNoneMatch="*",
         )
+
+    def head(self, key: str) -> Stored | None:
+        """What is stored under a key, or None.
+
+        Raises:
+            ClientError: S3 refused.
+        """
+        try:
+            found = self._client.head_object(Bucket=self._bucket_name, Key=key, ChecksumMode="ENABLED")
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "404":
+                return None
+            raise
+        return Stored(found["ContentLength"], found.get("ChecksumSHA256", ""))
 
     def download_link(self, key: str, *, file_name: str, seconds: int) -> str:
         """A link that gives the object, as an attachment with its name, to whoever holds it for this many seconds."""

@@ -25,10 +25,12 @@ objects = Objects(boto3.client("s3", config=Config(signature_version="s3v4")), e
 
 @app.get("/files/<file_id>/content")
 def get_content(file_id: str) -> Response[str]:
-    """Give the owner a link; to everyone else, and before the file is available, there is no such file."""
+    """Give the owner a link once the file is available; for everyone else there is no such file."""
     record = records.get(file_id)
-    if record is None or record.state != "available" or record.owner != owner_of(app.current_event):
+    if record is None or record.owner != owner_of(app.current_event):
         raise Refused("No such file", 404)
+    if record.state != "available":
+        raise Refused(f"The file is {record.state}", 409)
     link = objects.download_link(record.object_key, file_name=record.file_name, seconds=LINK_SECONDS)
     # Not a redirect: a client would carry its signature along, and S3 refuses two at once.
     return answer(200, {"download_url": link, "expires_in": LINK_SECONDS})

@@ -28,11 +28,13 @@ def post_upload() -> Response[str]:
     """Check the request, then store and record the file."""
     event = app.current_event
     request = UploadRequest.parse(body_of(event))
+    file_id = str(uuid.uuid4())
     record = upload(
         request,
         owner=owner_of(event),
-        file_id=str(uuid.uuid4()),
-        now=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"),
+        file_id=file_id,
+        file_url=f"{api_url(event)}/files/{file_id}/content",
+        now=datetime.now(UTC),
         records=records,
         objects=objects,
     )
@@ -42,7 +44,7 @@ def post_upload() -> Response[str]:
         {
             "message": "File uploaded successfully",
             "file_id": record.file_id,
-            "file_url": f"{api_url(event)}/files/{record.file_id}/content",
+            "file_url": record.file_url,
         },
     )
 

@@ -1,4 +1,4 @@
-"""A small file in one request: check everything, then record it, store it, and open it for download."""
+"""A small file in one request: check everything, then record it and store it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Self
 
 from functions.common.http import Refused
 from functions.common.objects import Objects
-from functions.common.records import FileRecord, Records
+from functions.common.records import FileRecord, Records, timestamp
 
 # Lambda takes 6 MB a request (Lambda quotas, "Invocation payload"), of which base64, JSON and the event's own fields
 # leave this much for the content.
@@ -52,14 +52,21 @@ class UploadRequest:
 
 
 def upload(
-    request: UploadRequest, *, owner: str, file_id: str, now: Callable[[], str], records: Records, objects: Objects
+    request: UploadRequest,
+    *,
+    owner: str,
+    file_id: str,
+    file_url: str,
+    now: datetime,
+    records: Records,
+    objects: Objects,
 ) -> FileRecord:
-    """Record the file, store its bytes, and make it available.
+    """Record the file, then store its bytes; S3 tells the workflow, which opens and announces the file.
 
-    The record comes first: whatever fails after it, the file is known and can be finished or removed.
+    The record comes first: whatever fails after it, the file is known, and the sweeper finishes or rejects it.
 
     Raises:
-        ClientError: AWS refused one of the three calls.
+        ClientError: AWS refused one of the two calls.
     """
     record = FileRecord(
         file_id=file_id,
@@ -70,11 +77,11 @@ def upload(
         checksum=base64.b64encode(hashlib.sha256(request.content).digest()).decode(),
         object_key=f"uploads/{file_id}",
         state="uploading",
-        upload_time=now(),
+        upload_time=timestamp(now),
+        file_url=file_url,
     )
     records.create(record)
     objects.put(record.object_key, request.content, content_type=record.content_type, checksum=record.checksum)
-    records.make_available(file_id)
     return record
 
 

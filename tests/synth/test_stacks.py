@@ -28,12 +28,17 @@ LIBRARY = [sys.executable, "-m", "tools.terraform_library"]
 # Which service of the provider makes the resources of a kind.
 SERVICE_OF = {
     "aws_api_gateway": "apigateway",
+    "aws_cloudwatch_event": "eventbridge",
     "aws_cloudwatch_log": "cloudwatchlogs",
     "aws_dynamodb": "dynamodb",
     "aws_iam": "iam",
     "aws_kms": "kms",
     "aws_lambda": "lambda",
     "aws_s3": "s3",
+    "aws_scheduler": "scheduler",
+    "aws_sfn": "sfn",
+    "aws_sns": "sns",
+    "aws_sqs": "sqs",
 }
 
 

@@ -33,12 +33,22 @@ class FakeTable:
             raise refusal("ConditionalCheckFailedException", "PutItem")
         self.items[Item["file_id"]] = dict(Item)
 
-    def update_item(self, *, Key: dict[str, Any], **expression: Any) -> None:  # noqa: N803, ANN401
-        self._call("UpdateItem")
-        assert expression["UpdateExpression"] == "SET #state = :available"
-        if Key["file_id"] not in self.items:
-            raise refusal("ConditionalCheckFailedException", "UpdateItem")
-        self.items[Key["file_id"]]["state"] = expression["ExpressionAttributeValues"][":available"]
+    def query(self, **query: Any) -> dict[str, Any]:  # noqa: ANN401
+        """One item a page, as far as the sweeper asks."""
+        self._call("Query")
+        assert query["IndexName"] == "by-state"
+        assert query["KeyConditionExpression"] == "#state = :uploading AND upload_time < :moment"
+        moment = query["ExpressionAttributeValues"][":moment"]
+        found = sorted(
+            (item["upload_time"], file_id)
+            for file_id, item in self.items.items()
+            if item["state"] == "uploading" and item["upload_time"] < moment
+        )
+        after = [file_id for _, file_id in found]
+        if "ExclusiveStartKey" in query:
+            after = after[after.index(query["ExclusiveStartKey"]["file_id"]) + 1 :]
+        page: dict[str, Any] = {"Items": [{"file_id": file_id} for file_id in after[:1]]}
+        return page if len(after) <= 1 else {**page, "LastEvaluatedKey": {"file_id": after[0]}}
 
     def get_item(self, *, Key: dict[str, Any], ConsistentRead: bool) -> dict[str, Any]:  # noqa: N803
         self._call("GetItem")
@@ -56,9 +66,22 @@ class FakeS3:
     def put_object(self, **request: Any) -> None:  # noqa: ANN401
         if self.failing:
             raise refusal("SlowDown", "PutObject")
+        assert request["ContentType"]
         assert request["IfNoneMatch"] == "*"
         assert request["ChecksumSHA256"] == base64.b64encode(hashlib.sha256(request["Body"]).digest()).decode()
         self.objects[request["Key"]] = request["Body"]
+
+    def head_object(self, *, Bucket: str, Key: str, ChecksumMode: str) -> dict[str, Any]:  # noqa: N803
+        if self.failing:
+            raise refusal("503", "HeadObject")
+        assert ChecksumMode == "ENABLED"
+        if Key not in self.objects:
+            raise refusal("404", "HeadObject")
+        content = self.objects[Key]
+        return {
+            "ContentLength": len(content),
+            "ChecksumSHA256": base64.b64encode(hashlib.sha256(content).digest()).decode(),
+        }
 
     def generate_presigned_url(self, operation: str, *, Params: dict[str, str], ExpiresIn: int) -> str:  # noqa: N803
         return f"https://signed/{operation}/{Params['Key']}?for={ExpiresIn}&{Params['ResponseContentDisposition']}"

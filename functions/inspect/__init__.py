@@ -1,0 +1,1 @@
+"""The workflow's look at a file: is what is stored what was recorded?"""

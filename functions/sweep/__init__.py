@@ -1,0 +1,1 @@
+"""Finds files that got stuck, and starts their workflow again."""

@@ -1,0 +1,115 @@
+"""Queues: encrypted, 14 days, closed to everyone who is not named; most of them hold dead letters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cdktf_cdktf_provider_aws.sqs_queue import SqsQueue
+from cdktf_cdktf_provider_aws.sqs_queue_policy import SqsQueuePolicy
+from constructs import Construct
+
+from modules.encryption import CustomerKey
+from modules.permissions import Role
+from modules.policy import Statement, document
+from modules.settings import Settings
+
+RETENTION_SECONDS = 14 * 24 * 3600  # the most that SQS keeps a message
+KEY_REUSE_SECONDS = 300
+# After so many tries a message of a queue with readers is a dead letter.
+MAX_RECEIVES = 5
+
+
+@dataclass(frozen=True)
+class Sender:
+    """An AWS service that sends to a queue on behalf of one resource.
+
+    Attributes:
+        service: its principal, such as `events.amazonaws.com`.
+        source_arn: the resource it acts for.
+    """
+
+    service: str
+    source_arn: str
+
+
+class Queue(Construct):
+    """One queue under the customer key of the queues.
+
+    Attributes:
+        name: its name.
+        arn: its ARN.
+        url: its URL.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        name: str,
+        key: CustomerKey,
+        senders: Sequence[Sender] = (),
+        dead_letters: Queue | None = None,
+    ) -> None:
+        """
+        Args:
+            name: what comes behind the environment's prefix.
+            key: what encrypts the messages.
+            senders: services that send here; roles are let in by `grant_send`.
+            dead_letters: where messages go that no reader could handle.
+        """
+        super().__init__(scope, construct_id)
+        self._key = key
+        queue = SqsQueue(
+            self,
+            "Default",
+            name=f"{settings.prefix}-{name}",
+            message_retention_seconds=RETENTION_SECONDS,
+            kms_master_key_id=key.arn,
+            kms_data_key_reuse_period_seconds=KEY_REUSE_SECONDS,
+            redrive_policy=json.dumps({"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": MAX_RECEIVES})
+            if dead_letters
+            else None,
+        )
+        self.name: str = queue.name
+        self.arn: str = queue.arn
+        self.url: str = queue.url
+        SqsQueuePolicy(
+            self,
+            "policy",
+            queue_url=queue.url,
+            policy=document(
+                Statement(
+                    sid="DenyPlainHttp",
+                    effect="Deny",
+                    actions=["sqs:*"],
+                    resources=[queue.arn],
+                    principals="*",
+                    conditions={"Bool": {"aws:SecureTransport": "false"}},
+                ),
+                *(
+                    Statement(
+                        sid=f"Admit{sender.service.partition('.')[0].capitalize()}{number or ''}",
+                        actions=["sqs:SendMessage"],
+                        resources=[queue.arn],
+                        principals={"Service": [sender.service]},
+                        conditions={"ArnEquals": {"aws:SourceArn": sender.source_arn}},
+                    )
+                    for number, sender in enumerate(senders)
+                ),
+            ),
+        )
+
+    def send_statements(self) -> list[Statement]:
+        """What a role needs that sends here (SQS, "Key management": a data key, and Decrypt to check it)."""
+        return [
+            Statement(sid="SendMessages", actions=["sqs:SendMessage"], resources=[self.arn]),
+            self._key.statement("EncryptMessages", "kms:GenerateDataKey", "kms:Decrypt"),
+        ]
+
+    def grant_send(self, role: Role, concern: str) -> None:
+        """Let a role send messages here."""
+        role.grant(concern, *self.send_statements())

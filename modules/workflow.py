@@ -1,0 +1,338 @@
+"""The workflow of a file: S3 says that bytes are stored, the file is inspected, opened for download, and announced."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cdktf_cdktf_provider_aws.cloudwatch_event_rule import CloudwatchEventRule
+from cdktf_cdktf_provider_aws.cloudwatch_event_target import (
+    CloudwatchEventTarget,
+    CloudwatchEventTargetDeadLetterConfig,
+    CloudwatchEventTargetRetryPolicy,
+)
+from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
+from cdktf_cdktf_provider_aws.sfn_state_machine import (
+    SfnStateMachine,
+    SfnStateMachineLoggingConfiguration,
+    SfnStateMachineTracingConfiguration,
+)
+from constructs import Construct
+
+from modules.encryption import CustomerKey
+from modules.functions import Function, tracing_statement
+from modules.metadata import Metadata
+from modules.notifications import Notifications
+from modules.permissions import Role
+from modules.policy import Statement
+from modules.queues import Queue, Sender
+from modules.settings import Settings
+from modules.storage import FILES, Storage
+
+# EventBridge, "Retry policy": what it does without being told; written out so that a plan shows it.
+EVENT_AGE_SECONDS = 24 * 3600
+EVENT_RETRIES = 185
+# The work takes seconds. A run that hangs is ended, and the alarm on failed runs tells.
+TIMEOUT_SECONDS = 600
+
+# CloudWatch Logs delivery for Step Functions has no resource level (Step Functions, "Logging using CloudWatch Logs").
+_LOG_DELIVERY = (
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:UpdateLogDelivery",
+)
+
+
+class Workflow(Construct):
+    """State machine, the rule that starts it, and where events go that could not start it.
+
+    Attributes:
+        state_machine_arn: ARN of the state machine.
+        rule_name: name of the rule.
+        dead_letters: queue of the events that could not start it.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        storage: Storage,
+        metadata: Metadata,
+        notifications: Notifications,
+        inspect: Function,
+        logs_key: CustomerKey,
+        queues_key: CustomerKey,
+    ) -> None:
+        """
+        Args:
+            inspect: function that compares what is stored with what was recorded.
+            logs_key: what encrypts the log group.
+            queues_key: what encrypts dead letters.
+        """
+        super().__init__(scope, construct_id)
+        name = f"{settings.prefix}-file"
+        logs = CloudwatchLogGroup(
+            self,
+            "logs",
+            name=f"{LOG_GROUPS}{name}",
+            retention_in_days=settings.log_retention_days,
+            kms_key_id=logs_key.arn,
+        )
+        role = Role(
+            self, "role", name=f"{name}-workflow", service="states.amazonaws.com", description="Workflow of a file"
+        )
+        inspect.grant_invoke(role, "inspect")
+        metadata.grant_carry_on(role)
+        notifications.files.grant_publish(role, "announce")
+        notifications.alerts.grant_publish(role, "alert")
+        role.grant(
+            "logs_deliver",
+            Statement(
+                sid="DeliverLogs",
+                actions=_LOG_DELIVERY,
+                resources=["*"],
+                any_resource="log delivery has no resource type (Step Functions, Logging using CloudWatch Logs)",
+            ),
+        )
+        if settings.enable_xray_tracing:
+            role.grant("tracing", tracing_statement())
+        machine = SfnStateMachine(
+            self,
+            "Default",
+            name=name,
+            type="STANDARD",
+            role_arn=role.arn,
+            definition=json.dumps(
+                definition(
+                    settings,
+                    inspect_arn=inspect.arn,
+                    table_name=metadata.table_name,
+                    files_topic_arn=notifications.files.arn,
+                    alerts_topic_arn=notifications.alerts.arn,
+                )
+            ),
+            logging_configuration=SfnStateMachineLoggingConfiguration(
+                level="ALL", include_execution_data=True, log_destination=f"{logs.arn}:*"
+            ),
+            tracing_configuration=SfnStateMachineTracingConfiguration(enabled=settings.enable_xray_tracing),
+            depends_on=role.grants,
+        )
+        self.state_machine_arn = machine.arn
+        self._rule(settings, storage, queues_key)
+
+    def _rule(self, settings: Settings, storage: Storage, queues_key: CustomerKey) -> None:
+        """Start the workflow for every object below the files' prefix, and for nothing else."""
+        rule = CloudwatchEventRule(
+            self,
+            "stored",
+            name=f"{settings.prefix}-stored",
+            description="An object is stored: start the workflow of its file",
+            event_pattern=json.dumps(
+                {
+                    "source": ["aws.s3"],
+                    "detail-type": ["Object Created"],
+                    "detail": {
+                        "bucket": {"name": [storage.bucket_name]},
+                        "object": {"key": [{"prefix": FILES}]},
+                    },
+                }
+            ),
+        )
+        self.rule_name = rule.name
+        self.dead_letters = Queue(
+            self,
+            "dead_letters",
+            settings=settings,
+            name="workflow-dead-letters",
+            key=queues_key,
+            senders=[Sender("events.amazonaws.com", rule.arn)],
+        )
+        starter = Role(
+            self,
+            "starter",
+            name=f"{settings.prefix}-workflow-starter",
+            service="events.amazonaws.com",
+            description="Starts the workflow of a file",
+        )
+        self.grant_start(starter, "start")
+        CloudwatchEventTarget(
+            self,
+            "stored_target",
+            rule=rule.name,
+            target_id="workflow",
+            arn=self.state_machine_arn,
+            role_arn=starter.arn,
+            dead_letter_config=CloudwatchEventTargetDeadLetterConfig(arn=self.dead_letters.arn),
+            retry_policy=CloudwatchEventTargetRetryPolicy(
+                maximum_event_age_in_seconds=EVENT_AGE_SECONDS, maximum_retry_attempts=EVENT_RETRIES
+            ),
+        )
+
+    def grant_start(self, role: Role, concern: str) -> None:
+        """Let a role start the workflow."""
+        role.grant(
+            concern,
+            Statement(sid="StartWorkflow", actions=["states:StartExecution"], resources=[self.state_machine_arn]),
+        )
+
+
+_FAILED = "File {}: {}. What to do: docs/operations.md#failed-workflows. Execution: {}"
+
+# Step Functions, "Logging using CloudWatch Logs": groups with this prefix do not use up the policy's length.
+LOG_GROUPS = "/aws/vendedlogs/states/"
+
+
+def definition(
+    settings: Settings, *, inspect_arn: str, table_name: str, files_topic_arn: str, alerts_topic_arn: str
+) -> dict[str, Any]:
+    """The state machine in Amazon States Language.
+
+    Its input is S3's event as EventBridge hands it over. A file passes `uploading` to `available` once, by a condition
+    on its record; a doubled event finds that done. An event that comes again after the announcement failed makes up
+    for it: whether it was announced is in the record too.
+    """
+    retry = {
+        "IntervalSeconds": settings.step_functions_retry_interval,
+        "MaxAttempts": settings.step_functions_max_attempts,
+        "BackoffRate": settings.step_functions_backoff_rate,
+        "JitterStrategy": "FULL",
+    }
+    record_key = {"file_id": {"S.$": "$.file_id"}}
+
+    def task(resource: str, parameters: dict[str, Any], **rest: object) -> dict[str, Any]:
+        return {
+            "Type": "Task",
+            "Resource": f"arn:aws:states:::{resource}",
+            "Parameters": parameters,
+            "TimeoutSeconds": 60,
+            **rest,
+        }
+
+    def update(expression: str, condition: str, values: dict[str, Any], **rest: object) -> dict[str, Any]:
+        names = {"#state": "state"} if "#state" in expression + condition else {}
+        parameters = {
+            "TableName": table_name,
+            "Key": record_key,
+            "UpdateExpression": expression,
+            "ConditionExpression": condition,
+            "ExpressionAttributeValues": values,
+            **({"ExpressionAttributeNames": names} if names else {}),
+        }
+        return task("dynamodb:updateItem", parameters, **{"Retry": retries, "ResultPath": None, **rest})
+
+    # What cannot get better is not tried again; everything else is.
+    retries = [
+        {"ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"], "MaxAttempts": 0},
+        {"ErrorEquals": ["States.ALL"], **retry},
+    ]
+    failed = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": "RecordFailure"}]
+    already = {"ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"], "ResultPath": None, "Next": "Done"}
+    return {
+        "Comment": "From stored bytes to an available file that is announced once",
+        "StartAt": "NameFile",
+        "TimeoutSeconds": TIMEOUT_SECONDS,
+        "States": {
+            "NameFile": {
+                "Type": "Pass",
+                "Parameters": {
+                    "file_id.$": "States.ArrayGetItem(States.StringSplit($.detail.object.key, '/'), 1)",
+                    "object.$": "$.detail.object",
+                },
+                "Next": "Inspect",
+            },
+            "Inspect": task(
+                "lambda:invoke",
+                {"FunctionName": inspect_arn, "Payload.$": "$"},
+                ResultSelector={"found.$": "$.Payload"},
+                ResultPath="$.inspection",
+                Retry=[{"ErrorEquals": ["Rejected"], "MaxAttempts": 0}, {"ErrorEquals": ["States.ALL"], **retry}],
+                Catch=[{"ErrorEquals": ["Rejected"], "ResultPath": "$.failure", "Next": "Reject"}, *failed],
+                Next="WhatIsLeft",
+            ),
+            "WhatIsLeft": {
+                "Type": "Choice",
+                "Choices": [
+                    {
+                        "Variable": "$.inspection.found.left",
+                        "StringEquals": "open and announce",
+                        "Next": "MakeAvailable",
+                    },
+                    {"Variable": "$.inspection.found.left", "StringEquals": "announce", "Next": "Announce"},
+                ],
+                "Default": "Done",
+            },
+            "MakeAvailable": update(
+                "SET #state = :available, available_time = :now",
+                "#state = :uploading",
+                {
+                    ":available": {"S": "available"},
+                    ":uploading": {"S": "uploading"},
+                    ":now": {"S.$": "$$.State.EnteredTime"},
+                },
+                Catch=[already, *failed],
+                Next="Announce",
+            ),
+            "Announce": task(
+                "sns:publish",
+                {
+                    "TopicArn": files_topic_arn,
+                    "Subject.$": "$.inspection.found.subject",
+                    "Message.$": "$.inspection.found.message",
+                },
+                Retry=retries[1:],
+                Catch=failed,
+                ResultPath=None,
+                Next="RememberAnnouncement",
+            ),
+            "RememberAnnouncement": update(
+                "SET announced_time = :now",
+                "attribute_exists(file_id)",
+                {":now": {"S.$": "$$.State.EnteredTime"}},
+                Catch=failed,
+                Next="Done",
+            ),
+            "Done": {"Type": "Succeed"},
+            "Reject": update(
+                "SET #state = :rejected, failure = :why",
+                "#state = :uploading",
+                {
+                    ":rejected": {"S": "rejected"},
+                    ":uploading": {"S": "uploading"},
+                    ":why": {"S.$": "$.failure.Cause"},
+                },
+                Catch=[already, *failed],
+                Next="TellSomeone",
+            ),
+            "RecordFailure": update(
+                "SET failure = :why",
+                "attribute_exists(file_id)",
+                {":why": {"S.$": "$.failure.Cause"}},
+                Catch=[{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "TellSomeone"}],
+                Next="TellSomeone",
+            ),
+            "TellSomeone": task(
+                "sns:publish",
+                {
+                    "TopicArn": alerts_topic_arn,
+                    "Subject": f"{settings.prefix}: a file could not be processed",
+                    "Message.$": f"States.Format('{_FAILED}', $.file_id, $.failure.Error, $$.Execution.Id)",
+                },
+                Retry=retries[1:],
+                Catch=[{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "Failed"}],
+                ResultPath=None,
+                Next="Failed",
+            ),
+            "Failed": {
+                "Type": "Fail",
+                "Error": "FileNotProcessed",
+                "Cause": "See the execution's history, and the record's `failure`",
+            },
+        },
+    }
