@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from cdktf_cdktf_provider_aws.sns_topic import SnsTopic
@@ -13,7 +12,7 @@ from constructs import Construct
 from modules.encryption import CustomerKey
 from modules.permissions import Role
 from modules.policy import Statement, document
-from modules.queues import Queue, Sender
+from modules.queues import Queue, Sender, redrive_policy
 from modules.settings import Settings
 
 
@@ -139,5 +138,5 @@ class Notifications(Construct):
             protocol="sqs",
             endpoint=self.inbox.arn,
             raw_message_delivery=False,
-            redrive_policy=json.dumps({"deadLetterTargetArn": dead_letters.arn}),
+            redrive_policy=redrive_policy(dead_letters),
         )

@@ -70,9 +70,7 @@ class Queue(Construct):
             message_retention_seconds=RETENTION_SECONDS,
             kms_master_key_id=key.arn,
             kms_data_key_reuse_period_seconds=KEY_REUSE_SECONDS,
-            redrive_policy=json.dumps({"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": MAX_RECEIVES})
-            if dead_letters
-            else None,
+            redrive_policy=redrive_policy(dead_letters, MAX_RECEIVES) if dead_letters else None,
         )
         self.name: str = queue.name
         self.arn: str = queue.arn
@@ -113,3 +111,11 @@ class Queue(Construct):
     def grant_send(self, role: Role, concern: str) -> None:
         """Let a role send messages here."""
         role.grant(concern, *self.send_statements())
+
+
+def redrive_policy(dead_letters: Queue, max_receives: int | None = None) -> str:
+    """Where messages go in the end, as JSON without blanks: SQS gives it back so, and a plan would differ for ever."""
+    policy: dict[str, object] = {"deadLetterTargetArn": dead_letters.arn}
+    if max_receives is not None:
+        policy["maxReceiveCount"] = max_receives
+    return json.dumps(policy, separators=(",", ":"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from cdktf_cdktf_provider_aws.s3_bucket import S3Bucket
 from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
     S3BucketLifecycleConfiguration,
@@ -12,6 +15,7 @@ from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
     S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration,
     S3BucketLifecycleConfigurationRuleTransition,
 )
+from cdktf_cdktf_provider_aws.s3_bucket_logging import S3BucketLoggingA
 from cdktf_cdktf_provider_aws.s3_bucket_notification import S3BucketNotification
 from cdktf_cdktf_provider_aws.s3_bucket_ownership_controls import (
     S3BucketOwnershipControls,
@@ -37,29 +41,42 @@ from modules.settings import Settings
 
 # Where files are. Everything below it is under the lifecycle; everything a role may touch is below it.
 FILES = "uploads/"
-ABORT_MULTIPART_AFTER_DAYS = 7
-OLD_VERSIONS_EXPIRE_AFTER_DAYS = 30
+_ABORT_LEFTOVERS = S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(days_after_initiation=7)
+_EXPIRE_OLD_VERSIONS = S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=30)
 
 
 class PrivateBucket(Construct):
     """A bucket as every bucket here is: owner enforced, no public access, versioned, one key, TLS, this account.
+
+    A bucket that S3 writes access logs to has no customer key: S3 cannot write them under one ("Enabling Amazon S3
+    server access logging: Permissions for log delivery").
 
     Attributes:
         arn: ARN of the bucket.
         name: its name.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, name: str, key: CustomerKey) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        name: str,
+        key: CustomerKey | None,
+        admit: Sequence[Statement] = (),
+    ) -> None:
         """
         Args:
             name: name of the bucket, unique in all of AWS.
-            key: what encrypts the objects.
+            key: what encrypts the objects; None for a bucket of access logs.
+            admit: statements for AWS services that write here, with `{bucket}` for the bucket's ARN.
         """
         super().__init__(scope, construct_id)
         bucket = S3Bucket(self, "Default", bucket=name, force_destroy=not settings.protect_data)
         self.arn = bucket.arn
         self.name = bucket.bucket
-        self.key = key
+        self.id = bucket.id
         S3BucketOwnershipControls(
             self,
             "ownership",
@@ -87,10 +104,10 @@ class PrivateBucket(Construct):
             bucket=bucket.id,
             rule=[
                 S3BucketServerSideEncryptionConfigurationRuleA(
-                    bucket_key_enabled=True,
+                    bucket_key_enabled=key is not None,
                     apply_server_side_encryption_by_default=(
                         S3BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultA(
-                            sse_algorithm="aws:kms", kms_master_key_id=key.arn
+                            sse_algorithm="aws:kms" if key else "AES256", kms_master_key_id=key.arn if key else None
                         )
                     ),
                 )
@@ -100,15 +117,15 @@ class PrivateBucket(Construct):
             self,
             "policy",
             bucket=bucket.id,
-            policy=document(*self._denials(settings)),
+            policy=document(*self._denials(settings, key), *(_about(each, bucket.arn) for each in admit)),
             # S3 refuses a policy while the public access block of the same bucket changes.
             depends_on=[public_access],
         )
 
-    def _denials(self, settings: Settings) -> list[Statement]:
+    def _denials(self, settings: Settings, key: CustomerKey | None) -> list[Statement]:
         """What nobody may do to the bucket, whatever an IAM policy allows."""
         objects = f"{self.arn}/*"
-        return [
+        denials = [
             Statement(
                 sid="DenyPlainHttp",
                 effect="Deny",
@@ -128,6 +145,11 @@ class PrivateBucket(Construct):
                     "BoolIfExists": {"aws:PrincipalIsAWSService": "false"},
                 },
             ),
+        ]
+        if key is None:
+            return denials
+        return [
+            *denials,
             # A put that names no encryption gets the bucket's key; one that names another is refused. `Null` is needed:
             # IAM takes StringNotEquals as true where the key is absent ("Condition operators").
             Statement(
@@ -144,13 +166,18 @@ class PrivateBucket(Construct):
                 actions=["s3:PutObject"],
                 resources=[objects],
                 principals="*",
-                conditions=_present_but_not("s3:x-amz-server-side-encryption-aws-kms-key-id", self.key.arn),
+                conditions=_present_but_not("s3:x-amz-server-side-encryption-aws-kms-key-id", key.arn),
             ),
         ]
 
 
 def _present_but_not(key: str, value: str) -> Conditions:
     return {"StringNotEquals": {key: value}, "Null": {key: "false"}}
+
+
+def _about(statement: Statement, arn: str) -> Statement:
+    """A statement about a bucket that was not there when it was written."""
+    return replace(statement, resources=[resource.replace("{bucket}", arn) for resource in statement.resources])
 
 
 class Storage(Construct):
@@ -170,10 +197,52 @@ class Storage(Construct):
             name=f"{settings.prefix}-uploads-{settings.account_id}-{settings.primary_region}",
             key=key,
         )
+        self._key = key
         self.bucket_name = self._bucket.name
         self.bucket_arn = self._bucket.arn
         self._lifecycle(settings)
+        if settings.enable_access_logs:
+            self._access_logs(settings)
         S3BucketNotification(self, "events", bucket=self._bucket.name, eventbridge=True)
+
+    def _access_logs(self, settings: Settings) -> None:
+        """Write down who asked S3 for what, in a bucket of its own (S3, "Server access logging")."""
+        logs = PrivateBucket(
+            self,
+            "access_logs",
+            settings=settings,
+            name=f"{settings.prefix}-access-{settings.account_id}-{settings.primary_region}",
+            key=None,
+            admit=[
+                Statement(
+                    sid="AdmitAccessLogs",
+                    actions=["s3:PutObject"],
+                    resources=["{bucket}/*"],
+                    principals={"Service": ["logging.s3.amazonaws.com"]},
+                    conditions={
+                        "ArnEquals": {"aws:SourceArn": self.bucket_arn},
+                        "StringEquals": {"aws:SourceAccount": settings.account_id},
+                    },
+                )
+            ],
+        )
+        S3BucketLifecycleConfiguration(
+            self,
+            "access_logs_lifecycle",
+            bucket=logs.name,
+            rule=[
+                S3BucketLifecycleConfigurationRule(
+                    id="logs",
+                    status="Enabled",
+                    filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
+                    expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=settings.log_retention_days)],
+                    abort_incomplete_multipart_upload=[_ABORT_LEFTOVERS],
+                    noncurrent_version_expiration=[_EXPIRE_OLD_VERSIONS],
+                )
+            ],
+            depends_on=[logs.versioning],
+        )
+        S3BucketLoggingA(self, "logging", bucket=self.bucket_name, target_bucket=logs.name, target_prefix="uploads/")
 
     def _lifecycle(self, settings: Settings) -> None:
         """Files move to cheaper storage, and are DELETED when the settings say so; leftovers never stay."""
@@ -195,16 +264,8 @@ class Storage(Construct):
                 id="leftovers",
                 status="Enabled",
                 filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
-                abort_incomplete_multipart_upload=[
-                    S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(
-                        days_after_initiation=ABORT_MULTIPART_AFTER_DAYS
-                    )
-                ],
-                noncurrent_version_expiration=[
-                    S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(
-                        noncurrent_days=OLD_VERSIONS_EXPIRE_AFTER_DAYS
-                    )
-                ],
+                abort_incomplete_multipart_upload=[_ABORT_LEFTOVERS],
+                noncurrent_version_expiration=[_EXPIRE_OLD_VERSIONS],
             ),
         ]
         S3BucketLifecycleConfiguration(
@@ -221,7 +282,7 @@ class Storage(Construct):
         role.grant(
             "files_write",
             Statement(sid="PutFiles", actions=["s3:PutObject"], resources=[f"{self.bucket_arn}/{FILES}*"]),
-            self._bucket.key.statement("EncryptFiles", "kms:GenerateDataKey"),
+            self._key.statement("EncryptFiles", "kms:GenerateDataKey"),
         )
 
     def grant_inspect(self, role: Role) -> None:
@@ -235,7 +296,7 @@ class Storage(Construct):
                 actions=["s3:ListBucket"],
                 resources=[self.bucket_arn],
             ),
-            self._bucket.key.statement("DecryptFiles", "kms:Decrypt"),
+            self._key.statement("DecryptFiles", "kms:Decrypt"),
         )
 
     def grant_read(self, role: Role) -> None:
@@ -243,5 +304,5 @@ class Storage(Construct):
         role.grant(
             "files_read",
             Statement(sid="GetFiles", actions=["s3:GetObject"], resources=[f"{self.bucket_arn}/{FILES}*"]),
-            self._bucket.key.statement("DecryptFiles", "kms:Decrypt"),
+            self._key.statement("DecryptFiles", "kms:Decrypt"),
         )

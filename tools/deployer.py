@@ -152,6 +152,7 @@ _TOPICS = (
     "sns:DeleteTopic",
     "sns:GetSubscriptionAttributes",
     "sns:GetTopicAttributes",
+    "sns:ListSubscriptionsByTopic",
     "sns:ListTagsForResource",
     "sns:SetSubscriptionAttributes",
     "sns:SetTopicAttributes",

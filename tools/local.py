@@ -34,6 +34,8 @@ from tools.synthesis import synthesize
 from tools.terraform import Changes, Terraform, cli_configuration, find_program
 
 LOCAL = BUILD / "local"
+# How long the workflow of a file may take here.
+WORKFLOW_SECONDS = 30
 
 READ_LOGS: dict[str, object] = {
     "Version": "2012-10-17",
@@ -223,7 +225,12 @@ def upload_one_file(api: Api, file: Path) -> str:
     if status != 200:
         raise Failure("uploading a file", f"the API answered {status}: {answer[:200].decode()}", "see `make logs`")
     file_url = str(json.loads(answer)["file_url"])
+    # The workflow opens the file a moment after it is stored; until then the API answers 409.
+    deadline = time.monotonic() + WORKFLOW_SECONDS
     status, answer = api.request("GET", file_url.removeprefix(api.url))
+    while status == 409 and time.monotonic() < deadline:
+        time.sleep(0.1)
+        status, answer = api.request("GET", file_url.removeprefix(api.url))
     if status == 200:
         status, fetched = api.fetch(json.loads(answer)["download_url"])
     if status != 200 or fetched != content:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +23,19 @@ from tools.terraform import Terraform
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move the tests that look back at the whole session, and the one that destroys, behind all others."""
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait until something is so; fail if it is not after some seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to be"
+        time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")
@@ -55,9 +71,49 @@ class Deployed:
             "aws_secret_access_key": user.secret_key,
         }
 
+    def session(self, user: Credentials) -> boto3.Session:
+        """A boto3 session that acts as a user."""
+        import botocore.session
+
+        core = botocore.session.Session()
+        core.set_config_variable("ca_bundle", str(self.aws.ca_bundle))
+        session = boto3.Session(user.access_key, user.secret_key, region_name=self.aws.region, botocore_session=core)
+        create = session.client
+        session.client = lambda name, **options: create(  # type: ignore[method-assign, assignment]
+            name, endpoint_url=self.aws.endpoint_url, **options
+        )
+        return session
+
+    @contextmanager
+    def subscribed(self, topic_arn: str) -> Iterator[str]:
+        """A queue of the test's own that gets what a topic says; its URL."""
+        root = {**self.options(control.ROOT)}
+        sqs, sns = boto3.client("sqs", **root), boto3.client("sns", **root)  # type: ignore[call-overload]
+        url = sqs.create_queue(QueueName=f"listener-{secrets.token_hex(4)}")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        policy = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Effect": "Allow",
+                    "Principal": {"Service": "sns.amazonaws.com"},
+                    "Action": "sqs:SendMessage",
+                    "Resource": arn,
+                },
+                {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sqs:*", "Resource": arn},
+            ],
+        }
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+        subscription = sns.subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=arn)["SubscriptionArn"]
+        try:
+            yield url
+        finally:
+            sns.unsubscribe(SubscriptionArn=subscription)
+            sqs.delete_queue(QueueUrl=url)
+
     @property
     def operator(self) -> Credentials:
-        """A user who may look at files, records and keys, and put objects past the API."""
+        """A user who operates: looks at files and records, reads queues, invokes functions, starts the workflow."""
         account = "000000000000"
         key = f"arn:aws:kms:us-east-1:{account}:key/*"
         return control.create_deployer(
@@ -70,6 +126,11 @@ class Deployed:
                         "s3:GetObject s3:PutObject": f"arn:aws:s3:::{self.outputs['bucket_name']}/*",
                         "dynamodb:GetItem dynamodb:PutItem": f"arn:aws:dynamodb:us-east-1:{account}:table/*",
                         "kms:DescribeKey kms:Decrypt kms:GenerateDataKey": key,
+                        "sqs:*": f"arn:aws:sqs:us-east-1:{account}:*",
+                        "sqs:ListQueues sts:GetCallerIdentity": "*",
+                        "states:StartExecution": f"arn:aws:states:us-east-1:{account}:stateMachine:*",
+                        "states:DescribeExecution": f"arn:aws:states:us-east-1:{account}:execution:*",
+                        "lambda:InvokeFunction": f"arn:aws:lambda:us-east-1:{account}:function:*",
                     }.items()
                 ],
             },

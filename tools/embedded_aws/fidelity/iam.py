@@ -39,22 +39,25 @@ def record(principal: str | None, action: str, resource: str, allowed: bool, sou
         log.write(json.dumps(line) + "\n")
 
 
-def role_may(role_arn: str, session: str, action: str, resource: str, region: str) -> bool:
+def role_may(
+    role_arn: str, session: str, action: str, resource: str, region: str, context: Mapping[str, Any] | None = None
+) -> bool:
     """Decide whether a role, assumed by a service, may do something; the decision is logged.
 
     The role's policies, its permissions boundary and the policy of the resource count, as on
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
     """
     account, name = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
-    context = evaluator.EvalContext(
+    evaluated = evaluator.EvalContext(
         principal_arn=f"arn:aws:sts::{account}:assumed-role/{name}/{session}",
         principal_type="AssumedRole",
         principal_account=account,
         action=action,
         resource_arn=resource,
         region=region,
+        service_context=dict(context or {}),
     )
-    return _decide(context, evaluator._gather_role_policies(name, account), _boundary(name, account))
+    return _decide(evaluated, evaluator._gather_role_policies(name, account), _boundary(name, account))
 
 
 # What an allowed call needs beside itself: gets its action, resource and condition keys, returns the same of more.

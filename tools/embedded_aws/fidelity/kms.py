@@ -54,6 +54,18 @@ def needed(action: str, resource: str, context: Mapping[str, Any] | None = None)
     return [(wanted, key) for wanted in wanted_actions] if key else []
 
 
+def via(action: str, region: str) -> dict[str, str]:
+    """List the condition keys of a call to KMS that another service makes for its caller.
+
+    Args:
+        action: what the caller did at the other service.
+        region: the region of the call.
+
+    """
+    service = f"{action.partition(':')[0]}.{region}.amazonaws.com"
+    return {"kms:viaservice": service, "kms:calleraccount": get_account_id()}
+
+
 def service_may_encrypt(service: str, target: str, region: str, source: str) -> bool:
     """Decide whether the key of a topic or queue lets a service publish to it; True when it has no key."""
     alias = _attributes(target).get("KmsMasterKeyId") or ""
@@ -120,9 +132,8 @@ def ask_the_key(_: Settings) -> None:
     _enabled = True
 
     def more(action: str, resource: str, context: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
-        service = f"{action.partition(':')[0]}.{iam.request_region()}.amazonaws.com"
-        via = {"kms:viaservice": service, "kms:calleraccount": get_account_id()}
-        return [(wanted, key, via) for wanted, key in needed(action, resource, context)]
+        keys = needed(action, resource, context)
+        return [(wanted, key, via(action, iam.request_region())) for wanted, key in keys]
 
     iam.also_ask(fix, more)
 

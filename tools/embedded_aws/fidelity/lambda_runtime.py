@@ -201,8 +201,9 @@ def _may_send(config: Mapping[str, Any], target: str) -> bool:
     if action is None:
         return True
     role, region = config.get("Role", ""), iam.region_of(target, "")
-    wanted = [(action, target), *kms.needed(action, target)]
-    allowed = all(iam.role_may(role, "awslambda", each, resource, region) for each, resource in wanted)
+    via = kms.via(action, region)
+    wanted = [(action, target, None), *((each, key, via) for each, key in kms.needed(action, target))]
+    allowed = all(iam.role_may(role, "awslambda", each, resource, region, keys) for each, resource, keys in wanted)
     if not allowed:
         service.logger.warning("Lambda: %s may not send to %s, so a failed event is lost", role, target)
     return allowed

@@ -13,18 +13,37 @@ from tools.embedded_aws.fidelity import hook
 from tools.embedded_aws.fidelity.hook import Function
 from tools.embedded_aws.fidelity.settings import Settings
 
-# What an action works on by its request, where ministack says `*`: service and action (as IAM names it) to the end of
-# the ARN, from the request's JSON. Source: Service Authorization Reference, a page a service.
+# What an action works on by its request, where ministack says `*` or something else: service and action (as IAM names
+# it) to the end of the ARN, from the request's JSON or form. Source: Service Authorization Reference.
 _RESOURCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "kms:CreateAlias": lambda body: str(body["AliasName"]),
     "kms:DeleteAlias": lambda body: str(body["AliasName"]),
     "kms:UpdateAlias": lambda body: str(body["AliasName"]),
     "lambda:CreateFunction": lambda body: f"function:{body['FunctionName']}",
     "logs:DescribeLogGroups": lambda body: f"log-group:{body.get('logGroupNamePrefix', '')}*",
-    "dynamodb:ListTagsOfResource": lambda body: str(body["ResourceArn"]),
-    "dynamodb:TagResource": lambda body: str(body["ResourceArn"]),
-    "dynamodb:UntagResource": lambda body: str(body["ResourceArn"]),
+    "events:PutTargets": lambda body: f"rule/{body['Rule']}",
+    "events:RemoveTargets": lambda body: f"rule/{body['Rule']}",
+    "events:ListTargetsByRule": lambda body: f"rule/{body['Rule']}",
+    "sns:GetSubscriptionAttributes": lambda body: str(body["SubscriptionArn"]),
+    "sns:SetSubscriptionAttributes": lambda body: str(body["SubscriptionArn"]),
+    "sns:Unsubscribe": lambda body: str(body["SubscriptionArn"]),
+    "states:CreateStateMachine": lambda body: f"stateMachine:{body['name']}",
+    "states:ValidateStateMachineDefinition": lambda body: "stateMachine:*",
+    "sqs:CreateQueue": lambda body: str(body["QueueName"]),
 }
+
+
+def _tagged(request: Mapping[str, Any]) -> str:
+    """The resource of a request about tags, whose field each service spells in its own way."""
+    return str(next(value for name, value in request.items() if name.lower() == "resourcearn"))
+
+
+def _request(body: bytes, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a request: JSON, or a form whose values come in lists."""
+    if body.startswith(b"{"):
+        fields: dict[str, Any] = json.loads(body)
+        return fields
+    return {name: value[0] if isinstance(value, list) else value for name, value in parameters.items()}
 
 
 def name_what_requests_touch(_: Settings) -> None:
@@ -54,11 +73,13 @@ def name_what_requests_touch(_: Settings) -> None:
                 # KMS, "Controlling access to aliases": whoever uses an alias needs permission on the key behind it.
                 # Those of AWS's own keys lead to keys of the account that ministack does not have.
                 return str((resolve_key(found) or {}).get("Arn", found.replace(":alias/", ":key/")))
-            if found != "*":
-                return found
+            if found != "*" and action not in _RESOURCES:
+                # Rules of the default bus have no bus in their ARN (EventBridge, "Resource ARN formats").
+                return found.replace(":rule/default/", ":rule/")
             try:
-                end = _RESOURCES[action](json.loads(body))
-            except (KeyError, ValueError, TypeError):
+                request = _request(body, query_params)
+                end = _RESOURCES[action](request) if action in _RESOURCES else _tagged(request)
+            except (KeyError, ValueError, TypeError, StopIteration):
                 return found
             return end if end.startswith("arn:") else f"arn:aws:{service}:{region}:{account_id}:{end}"
 

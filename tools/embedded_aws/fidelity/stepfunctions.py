@@ -95,13 +95,14 @@ def bind_the_role(_: Settings) -> None:
     hook.attribute(fix, app, "SERVICE_HANDLERS")
     hook.attribute(fix, app, "_routing_params")
 
-    def demand(action: str, arn: str, denied_as: str, keys: bool = True) -> None:
+    def demand(action: str, arn: str, denied_as: str, via: Mapping[str, str] | None = None, keys: bool = True) -> None:
         caller = _caller.get()
         if caller is None:
             return
-        for key_action, key in kms.needed(action, arn) if keys else []:
-            demand(key_action, key, denied_as, keys=False)
-        if not iam.role_may(caller.role, caller.session, action, arn, iam.region_of(arn, get_region())):
+        region = iam.region_of(arn, get_region())
+        for key_action, key in kms.needed(action, arn) if keys and via is None else []:
+            demand(key_action, key, denied_as, kms.via(action, region))
+        if not iam.role_may(caller.role, caller.session, action, arn, region, via):
             account, role = caller.role.split(":")[4], caller.role.rsplit("/", 1)[-1]
             user = f"arn:aws:sts::{account}:assumed-role/{role}/{caller.session}"
             reason = f"because no identity-based policy allows the {action} action"
