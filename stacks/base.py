@@ -20,6 +20,7 @@ TERRAFORM_VERSIONS = ">= 1.10.0"
 SERVICES = (
     "apigateway",
     "cloudwatchlogs",
+    "cognitoidp",
     "dynamodb",
     "eventbridge",
     "iam",
@@ -31,6 +32,7 @@ SERVICES = (
     "sns",
     "sqs",
     "sts",
+    "wafv2",
 )
 
 # Child ids that say nothing, and so do not show in an address: the main resource of a construct (CDK's convention).

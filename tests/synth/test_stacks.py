@@ -30,6 +30,7 @@ SERVICE_OF = {
     "aws_api_gateway": "apigateway",
     "aws_cloudwatch_event": "eventbridge",
     "aws_cloudwatch_log": "cloudwatchlogs",
+    "aws_cognito": "cognitoidp",
     "aws_dynamodb": "dynamodb",
     "aws_iam": "iam",
     "aws_kms": "kms",
@@ -39,6 +40,7 @@ SERVICE_OF = {
     "aws_sfn": "sfn",
     "aws_sns": "sns",
     "aws_sqs": "sqs",
+    "aws_wafv2": "wafv2",
 }
 
 
