@@ -27,6 +27,7 @@ from modules.settings import Settings
 
 TOKEN_MINUTES = 60
 REFRESH_HOURS = 12
+_UNITS = {"access_token": "minutes", "id_token": "minutes", "refresh_token": "hours"}
 # How long a decision is used again. A token that is revoked or expires meanwhile works that much longer.
 DECISION_SECONDS = 60
 IDENTITY_SOURCE = "method.request.header.Authorization"
@@ -144,11 +145,7 @@ class Authorization(Construct):
             access_token_validity=TOKEN_MINUTES,
             id_token_validity=TOKEN_MINUTES,
             refresh_token_validity=REFRESH_HOURS,
-            token_validity_units=[
-                CognitoUserPoolClientTokenValidityUnits(
-                    access_token="minutes", id_token="minutes", refresh_token="hours"
-                )
-            ],
+            token_validity_units=[CognitoUserPoolClientTokenValidityUnits(**_UNITS)],
         )
 
     def requirement(self, scope: Construct, *, rest_api_id: str, execution_arn: str) -> Requirement:

@@ -8,6 +8,7 @@ from constructs import Construct
 from modules.api import ACCESS_LOG_PREFIX, EXECUTION_LOG_PREFIX, UPLOAD_BODY, Api, Throttle
 from modules.authorization import Authorization
 from modules.encryption import CustomerKey, admit_logs, admit_service
+from modules.firewall import FIREWALL_LOG_PREFIX, Firewall
 from modules.functions import Function, Layer, Shared, Sources
 from modules.metadata import Metadata
 from modules.notifications import Notifications
@@ -42,6 +43,7 @@ class UploadsStack(BaseStack):
                         f"{STATES_LOG_GROUPS}{settings.prefix}-",
                         f"{ACCESS_LOG_PREFIX}{settings.prefix}-",
                         EXECUTION_LOG_PREFIX,
+                        f"{FIREWALL_LOG_PREFIX}{settings.prefix}-",
                     ],
                 )
             ],
@@ -160,6 +162,8 @@ class UploadsStack(BaseStack):
         api.route("POST", "/upload", upload, body=UPLOAD_BODY)
         api.route("GET", "/files/{file_id}/content", download)
         api.publish()
+        if settings.enable_waf:
+            Firewall(self, "firewall", settings=settings, stage_arn=api.stage_arn, logs_key=logs_key)
 
         TerraformOutput(self, "api_url", value=api.invoke_url, description="Address of the API's stage.")
         TerraformOutput(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -56,6 +58,12 @@ class Bearer:
 
     token: str
 
+    @property
+    def subject(self) -> str:
+        """Whom the token is about; nothing checks it here."""
+        payload = self.token.split(".")[1]
+        return str(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"])
+
     def sign(self, request: AWSRequest) -> None:
         """Add the token."""
         request.headers["Authorization"] = f"Bearer {self.token}"
@@ -104,11 +112,11 @@ def bearer(aws: EmbeddedAws, user_pool_id: str, client_id: str, name: str = "cal
     }
     administrator = control.create_deployer(aws, policy, name="user-administrator")
     where = {"endpoint_url": aws.endpoint_url, "verify": str(aws.ca_bundle), "region_name": aws.region}
-    users = boto3.client(
+    users = boto3.client(  # type: ignore[call-overload]
         "cognito-idp",
         aws_access_key_id=administrator.access_key,
         aws_secret_access_key=administrator.secret_key,
-        **where,  # type: ignore[arg-type]
+        **where,
     )
     address, password = f"{name}@example.com", f"Aa1-{secrets.token_urlsafe(24)}"
     attributes = [{"Name": "email", "Value": address}, {"Name": "email_verified", "Value": "true"}]
@@ -117,7 +125,9 @@ def bearer(aws: EmbeddedAws, user_pool_id: str, client_id: str, name: str = "cal
             UserPoolId=user_pool_id, Username=address, UserAttributes=attributes, MessageAction="SUPPRESS"
         )
     users.admin_set_user_password(UserPoolId=user_pool_id, Username=address, Password=password, Permanent=True)
-    anyone = boto3.client("cognito-idp", config=Config(signature_version=UNSIGNED), **where)  # type: ignore[arg-type]
+    anyone = boto3.client(  # type: ignore[call-overload]
+        "cognito-idp", config=Config(signature_version=UNSIGNED), **where
+    )
     signed_in = anyone.initiate_auth(
         ClientId=client_id,
         AuthFlow="USER_PASSWORD_AUTH",
