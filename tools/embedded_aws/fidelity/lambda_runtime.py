@@ -176,8 +176,8 @@ def keep_failures_in_the_dead_letter_queue(_: Settings) -> None:
     AWS sends the event itself to the dead-letter queue or topic, with the attributes RequestID, ErrorCode and
     ErrorMessage, and beside that a record of the invocation to the failure destination
     (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html). ministack sends its record,
-    without the id of the request, to one of the two, and never the bare event, and asks nobody. The fix sends the event to the queue, and the record
-    to the destination only, if the role of the function may.
+    without the id of the request, to one of the two, and never the bare event, and asks nobody. The fix sends the event
+    to the queue, and the record to the destination only, if the role of the function may.
     """
     fix = "lambda_runtime.keep_failures_in_the_dead_letter_queue"
     functions = hook.attribute(fix, service, "_functions")
