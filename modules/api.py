@@ -42,6 +42,8 @@ class Api(Construct):
     Attributes:
         invoke_url: address of the stage; there after `publish`.
         execution_arn: what a policy names to allow calls.
+        name: name of the API.
+        stage_name: name of its stage; there after `publish`.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:
@@ -58,11 +60,13 @@ class Api(Construct):
             lifecycle=TerraformResourceLifecycle(create_before_destroy=True),
         )
         self.execution_arn = self._api.execution_arn
+        self.name = self._api.name
         self._resource_ids: dict[str, str] = {"": self._api.root_resource_id}
         self._functions: dict[str, list[tuple[str, str]]] = {}
         self._permitted: list[tuple[Function, str, str]] = []
         self._last: list[TerraformResource] = []
         self.invoke_url = ""
+        self.stage_name = ""
 
     def route(self, method: str, path: str, function: Function) -> None:
         """Send requests with this method and path to a function, once API Gateway has verified their signature.
@@ -148,6 +152,7 @@ class Api(Construct):
                 source_arn=self.route_arn(method, path),
             )
         self.invoke_url = stage.invoke_url
+        self.stage_name = stage.stage_name
 
     def route_arn(self, method: str, path: str) -> str:
         """ARN of one route of the stage, for a policy; each path parameter stands for any one value."""

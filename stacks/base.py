@@ -21,6 +21,7 @@ TERRAFORM_VERSIONS = ">= 1.10.0"
 # The services that the stacks use, by their argument in the provider's `endpoints`.
 SERVICES = (
     "apigateway",
+    "cloudwatch",
     "cloudwatchlogs",
     "dynamodb",
     "eventbridge",

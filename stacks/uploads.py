@@ -9,6 +9,7 @@ from modules.api import Api
 from modules.encryption import CustomerKey, admit_logs, admit_service
 from modules.functions import Function, Layer, Shared, Sources
 from modules.metadata import Metadata
+from modules.monitoring import Monitoring
 from modules.notifications import Notifications
 from modules.queues import Queue
 from modules.schedule import Schedule
@@ -121,13 +122,36 @@ class UploadsStack(BaseStack):
         )
         metadata.grant_find_stuck(sweep.role)
         workflow.grant_start(sweep.role, "workflow_start")
-        Schedule(self, "sweep_schedule", settings=settings, function=sweep, every="15 minutes", queues_key=queues_key)
+        schedule = Schedule(
+            self, "sweep_schedule", settings=settings, function=sweep, every="15 minutes", queues_key=queues_key
+        )
 
         api = Api(self, "api", settings=settings)
         api.health_check()
         api.route("POST", "/upload", upload)
         api.route("GET", "/files/{file_id}/content", download)
         api.publish()
+
+        functions = [upload, download, inspect, sweep]
+        monitoring = Monitoring(
+            self,
+            "monitoring",
+            settings=settings,
+            alerts=notifications.alerts,
+            functions=functions,
+            api=api,
+            table=metadata,
+            storage=storage,
+            queues=[
+                *(function.dead_letters for function in functions),
+                shared.failures,
+                workflow.dead_letters,
+                schedule.dead_letters,
+                *notifications.queues,
+            ],
+            workflow=workflow,
+            inbox=notifications.inbox,
+        )
 
         TerraformOutput(self, "api_url", value=api.invoke_url, description="Address of the API's stage.")
         TerraformOutput(
@@ -138,6 +162,9 @@ class UploadsStack(BaseStack):
         )
         TerraformOutput(
             self, "inbox_url", value=notifications.inbox.url, description="Queue that holds the events of files."
+        )
+        TerraformOutput(
+            self, "dashboard_name", value=monitoring.dashboard_name, description="CloudWatch dashboard with all alarms."
         )
         TerraformOutput(
             self, "alerts_topic_arn", value=notifications.alerts.arn, description="Topic of alarms and failures."

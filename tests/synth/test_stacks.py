@@ -28,8 +28,10 @@ LIBRARY = [sys.executable, "-m", "tools.terraform_library"]
 # Which service of the provider makes the resources of a kind.
 SERVICE_OF = {
     "aws_api_gateway": "apigateway",
+    "aws_cloudwatch_dashboard": "cloudwatch",
     "aws_cloudwatch_event": "eventbridge",
     "aws_cloudwatch_log": "cloudwatchlogs",
+    "aws_cloudwatch_metric": "cloudwatch",
     "aws_dynamodb": "dynamodb",
     "aws_iam": "iam",
     "aws_kms": "kms",
