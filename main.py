@@ -41,7 +41,11 @@ def main(component: str = "uploads") -> None:
             UploadsStack(app, settings=settings, sources=sources)
     except (SettingsError, PackagingError) as error:
         sys.exit(f"error: {error}")
-    app.synth()
+    try:
+        app.synth()
+    except RuntimeError as error:
+        # jsii hands over what the guards found behind the JavaScript stack; that part is for nobody.
+        sys.exit(f"error: {str(error).partition(chr(10) + '    at ')[0]}")
 
 
 if __name__ == "__main__":

@@ -87,6 +87,8 @@ class Api(Construct):
         invoke_url: address of the stage; there after `publish`.
         stage_arn: ARN of the stage; there after `publish`.
         execution_arn: what a policy names to allow calls.
+        name: name of the API.
+        stage_name: name of its stage; there after `publish`.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class Api(Construct):
             lifecycle=TerraformResourceLifecycle(create_before_destroy=True),
         )
         self.execution_arn = self._api.execution_arn
+        self.name = self._api.name
         self._resource_ids: dict[str, str] = {"": self._api.root_resource_id}
         self._methods: dict[str, list[str]] = {}
         self._throttles: dict[tuple[str, str], Throttle] = {}
@@ -128,6 +131,7 @@ class Api(Construct):
             self, rest_api_id=self._api.id, execution_arn=self._api.execution_arn
         )
         self.invoke_url = ""
+        self.stage_name = ""
         self.stage_arn = ""
 
     def route(
@@ -229,6 +233,7 @@ class Api(Construct):
                 source_arn=self.route_arn(method, path),
             )
         self.invoke_url = stage.invoke_url
+        self.stage_name = stage.stage_name
         self.stage_arn = stage.arn
 
     def route_arn(self, method: str, path: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from cdktf_cdktf_provider_aws.scheduler_schedule import (
     SchedulerSchedule,
     SchedulerScheduleFlexibleTimeWindow,
@@ -62,6 +64,7 @@ class Schedule(Construct):
             target=SchedulerScheduleTarget(
                 arn=function.arn,
                 role_arn=role.arn,
+                input=json.dumps({"task": construct_id}),
                 dead_letter_config=SchedulerScheduleTargetDeadLetterConfig(arn=self.dead_letters.arn),
                 retry_policy=SchedulerScheduleTargetRetryPolicy(
                     maximum_event_age_in_seconds=MAX_EVENT_AGE_SECONDS, maximum_retry_attempts=MAX_RETRIES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jsii
 from cdktf import S3Backend, S3BackendAssumeRoleConfig, S3BackendEndpointConfig, TerraformElement, TerraformStack
 from cdktf_cdktf_provider_aws.provider import (
     AwsProvider,
@@ -9,9 +10,10 @@ from cdktf_cdktf_provider_aws.provider import (
     AwsProviderDefaultTags,
     AwsProviderEndpoints,
 )
-from constructs import Construct, Node
+from constructs import Construct, IValidation, Node
 
 from modules.settings import Settings, SettingsError
+from stacks.guards import check
 
 # `use_lockfile` came with this version (Terraform, "Backend type: s3").
 TERRAFORM_VERSIONS = ">= 1.10.0"
@@ -19,6 +21,7 @@ TERRAFORM_VERSIONS = ">= 1.10.0"
 # The services that the stacks use, by their argument in the provider's `endpoints`.
 SERVICES = (
     "apigateway",
+    "cloudwatch",
     "cloudwatchlogs",
     "cognitoidp",
     "dynamodb",
@@ -43,6 +46,17 @@ class AddressError(Exception):
     """Two elements of a stack would have one Terraform address; CDKTF would merge them and lose one, silently."""
 
 
+@jsii.implements(IValidation)
+class _Guards:
+    """Hands the findings of the guards to the synthesis, which then writes nothing and fails."""
+
+    def __init__(self, stack: BaseStack) -> None:
+        self._stack = stack
+
+    def validate(self) -> list[str]:
+        return [str(finding) for finding in check(self._stack.to_terraform(), self._stack.settings)]
+
+
 class BaseStack(TerraformStack):
     """A Terraform root with an explicit AWS provider and its state in S3."""
 
@@ -58,6 +72,7 @@ class BaseStack(TerraformStack):
         self.add_override("terraform.required_version", TERRAFORM_VERSIONS)
         self._backend(component or "uploads")
         self._provider()
+        self.node.add_validation(_Guards(self))
 
     def _backend(self, component: str) -> None:
         settings = self.settings

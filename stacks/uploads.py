@@ -11,6 +11,7 @@ from modules.encryption import CustomerKey, admit_logs, admit_service
 from modules.firewall import FIREWALL_LOG_PREFIX, Firewall
 from modules.functions import Function, Layer, Shared, Sources
 from modules.metadata import Metadata
+from modules.monitoring import Monitoring
 from modules.notifications import Notifications
 from modules.queues import Queue
 from modules.schedule import Schedule
@@ -137,7 +138,9 @@ class UploadsStack(BaseStack):
         )
         metadata.grant_find_stuck(sweep.role)
         workflow.grant_start(sweep.role, "workflow_start")
-        Schedule(self, "sweep_schedule", settings=settings, function=sweep, every="15 minutes", queues_key=queues_key)
+        schedule = Schedule(
+            self, "sweep_schedule", settings=settings, function=sweep, every="15 minutes", queues_key=queues_key
+        )
 
         health = Function(
             self,
@@ -149,12 +152,8 @@ class UploadsStack(BaseStack):
         storage.grant_probe(health.role)
         metadata.grant_probe(health.role, "health")
 
-        authorization = Authorization(
-            self,
-            "authorization",
-            settings=settings,
-            function=self._authorizer(shared) if settings.api_authorization == "jwt" else None,
-        )
+        authorizer = self._authorizer(shared) if settings.api_authorization == "jwt" else None
+        authorization = Authorization(self, "authorization", settings=settings, function=authorizer)
         api = Api(self, "api", settings=settings, authorization=authorization, logs_key=logs_key)
         api.health_check()
         # Open to all, and it costs an invocation: enough for a monitor, too little for mischief.
@@ -165,6 +164,27 @@ class UploadsStack(BaseStack):
         if settings.enable_waf:
             Firewall(self, "firewall", settings=settings, stage_arn=api.stage_arn, logs_key=logs_key)
 
+        functions = [upload, download, inspect, sweep, health, *([authorizer] if authorizer else [])]
+        monitoring = Monitoring(
+            self,
+            "monitoring",
+            settings=settings,
+            alerts=notifications.alerts,
+            functions=functions,
+            api=api,
+            table=metadata,
+            storage=storage,
+            queues=[
+                *(function.dead_letters for function in functions),
+                shared.failures,
+                workflow.dead_letters,
+                schedule.dead_letters,
+                *notifications.queues,
+            ],
+            workflow=workflow,
+            inbox=notifications.inbox,
+        )
+
         TerraformOutput(self, "api_url", value=api.invoke_url, description="Address of the API's stage.")
         TerraformOutput(
             self, "api_execution_arn", value=api.execution_arn, description="What a policy names to allow calls."
@@ -174,6 +194,9 @@ class UploadsStack(BaseStack):
         )
         TerraformOutput(
             self, "inbox_url", value=notifications.inbox.url, description="Queue that holds the events of files."
+        )
+        TerraformOutput(
+            self, "dashboard_name", value=monitoring.dashboard_name, description="CloudWatch dashboard with all alarms."
         )
         TerraformOutput(
             self, "alerts_topic_arn", value=notifications.alerts.arn, description="Topic of alarms and failures."

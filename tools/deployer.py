@@ -194,6 +194,17 @@ _SCHEDULES = (
     "scheduler:UpdateSchedule",
 )
 
+_ALARMS = (
+    "cloudwatch:DeleteAlarms",
+    "cloudwatch:DescribeAlarms",
+    "cloudwatch:ListTagsForResource",
+    "cloudwatch:PutMetricAlarm",
+    "cloudwatch:TagResource",
+    "cloudwatch:UntagResource",
+)
+
+_DASHBOARDS = ("cloudwatch:DeleteDashboards", "cloudwatch:GetDashboard", "cloudwatch:PutDashboard")
+
 _LOG_DELIVERY = (
     "logs:CreateLogDelivery",
     "logs:DeleteLogDelivery",
@@ -306,6 +317,8 @@ def deployer_policies(settings: Settings) -> list[str]:
         allow("KeepWorkflows", _WORKFLOWS, f"arn:aws:states:{here}:stateMachine:{named}"),
         allow("KeepRules", _RULES, f"arn:aws:events:{here}:rule/{named}"),
         allow("KeepSchedules", _SCHEDULES, f"arn:aws:scheduler:{here}:schedule/default/{named}"),
+        allow("KeepAlarms", _ALARMS, f"arn:aws:cloudwatch:{here}:alarm:{named}"),
+        allow("KeepDashboard", _DASHBOARDS, f"arn:aws:cloudwatch::{settings.account_id}:dashboard/{settings.prefix}"),
         allow(
             "DeliverLogs",
             _LOG_DELIVERY,

@@ -122,6 +122,8 @@ def main() -> None:
 
     check_python()
     check_node()
+    if Path(sys.prefix).resolve() == PROJECT.path:
+        raise Failure("set-up", "it runs in the environment that it makes", "run `make setup`")
     for environment in (PROJECT, LAMBDA, EMBEDDED_AWS):
         prepare(environment)
     with step("provider bindings and layers") as progress:

@@ -39,7 +39,13 @@ def start(file_id: str, name: str) -> None:
 
 @logger.inject_lambda_context
 def handler(event: dict[str, object], context: LambdaContext) -> dict[str, int]:
-    """Entry point that the schedule invokes."""
+    """Entry point that the schedule invokes.
+
+    Raises:
+        ValueError: the event is not the schedule's.
+    """
+    if event.get("task") != "sweep_schedule":
+        raise ValueError("this is not the event of the sweeper's schedule")
     count = sweep(now=datetime.now(UTC), records=records, start=start)
     logger.info("swept", count=count)
     return {"count": count}

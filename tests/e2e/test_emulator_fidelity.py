@@ -801,17 +801,41 @@ def test_a_large_request_is_refused(cloud: Cloud, function: str) -> None:
 # cloudwatch
 
 
-def test_an_alarm_comes_back_as_it_was_put(cloud: Cloud) -> None:
+def ask_cloudwatch(cloud: Cloud, **parameters: str) -> Answer:
     """In the query protocol, which the AWS provider of Terraform speaks and boto3 no longer does."""
+    body = urllib.parse.urlencode({"Version": "2010-08-01", **parameters}).encode()
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    return cloud.send("POST", cloud.aws.endpoint_url + "/", body, sign_for="monitoring", headers=form)
 
-    def call(**parameters: str) -> Answer:
-        body = urllib.parse.urlencode({"Version": "2010-08-01", **parameters}).encode()
-        form = {"Content-Type": "application/x-www-form-urlencoded"}
-        return cloud.send("POST", cloud.aws.endpoint_url + "/", body, sign_for="monitoring", headers=form)
 
+def test_a_policy_may_name_alarms_and_dashboards(cloud: Cloud) -> None:
+    alarm = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:named-*"
+    dashboard = f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/named"
+    actions = ["cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms", "cloudwatch:ListTagsForResource"]
+    policy = may(
+        {"Action": actions, "Resource": alarm},
+        {"Action": ["cloudwatch:PutDashboard", "cloudwatch:DeleteDashboards"], "Resource": dashboard},
+    )
+    user = Cloud(cloud.aws, control.create_deployer(cloud.aws, policy, name="watcher"), cloud.iam_log)
+
+    def status(action: str, parameter: str, value: str) -> int:
+        return ask_cloudwatch(user, **{"Action": action, parameter: value, "DashboardBody": "{}"}).status
+
+    assert status("DescribeAlarms", "AlarmNames.member.1", "named-a") == 200
+    assert status("DescribeAlarms", "AlarmNames.member.1", "another") == 403
+    assert status("DeleteAlarms", "AlarmNames.member.1", "another") == 403
+    assert status("ListTagsForResource", "ResourceARN", alarm.replace("named-*", "another")) == 403
+    assert status("PutDashboard", "DashboardName", "named") == 200
+    assert status("PutDashboard", "DashboardName", "another") == 403
+    assert status("DeleteDashboards", "DashboardNames.member.1", "another") == 403
+    assert status("DeleteDashboards", "DashboardNames.member.1", "named") == 200
+
+
+def test_an_alarm_comes_back_as_it_was_put(cloud: Cloud) -> None:
     name, metric = cloud.name("alarm"), "Metrics.member.2.MetricStat"
     common = {"AlarmName": name, "ComparisonOperator": "GreaterThanThreshold", "EvaluationPeriods": "2"}
-    put = call(
+    put = ask_cloudwatch(
+        cloud,
         **common | {"Action": "PutMetricAlarm", "Threshold": "1", "AlarmDescription": "errors & <more>"},
         **{"InsufficientDataActions.member.1": f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms"},
         **{"Metrics.member.1.Id": "rate", "Metrics.member.1.Expression": "100*errors", "Metrics.member.2.Id": "errors"},
@@ -821,7 +845,7 @@ def test_an_alarm_comes_back_as_it_was_put(cloud: Cloud) -> None:
     )
     assert put.status == 200
 
-    listed = call(**{"Action": "DescribeAlarms", "AlarmNames.member.1": name}).body.decode()
+    listed = ask_cloudwatch(cloud, **{"Action": "DescribeAlarms", "AlarmNames.member.1": name}).body.decode()
     assert "<Expression>100*errors</Expression>" in listed
     assert "<Stat>Sum</Stat>" in listed
     assert "<Name>FunctionName</Name><Value>f</Value>" in listed

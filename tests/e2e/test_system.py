@@ -113,20 +113,6 @@ def test_nothing_in_the_bucket_can_be_read_without_a_signature(deployed: Deploye
 
 
 @pytest.mark.last
-def test_no_call_that_the_platform_made_was_denied(deployed: Deployed) -> None:
-    """Terraform as the deployer and the functions as their roles had every permission that they used."""
-    denied = [
-        (decision["principal"], decision["action"], decision["resource"])
-        for decision in deployed.decisions()
-        if not decision["allowed"]
-        and ("/deployer" in str(decision["principal"]) or ":assumed-role/" in str(decision["principal"]))
-    ]
-    assert denied == []
-    callers = {str(decision["principal"]).rsplit("/", 1)[-1] for decision in deployed.decisions()}
-    assert {"deployer", "sluice-local-upload", "sluice-local-download"} <= callers
-
-
-@pytest.mark.last
 def test_a_second_plan_is_empty_with_the_program_and_with_the_library(deployed: Deployed) -> None:
     assert str(deployed.terraform.plan()) == "No changes"
     library = Terraform(

@@ -29,13 +29,17 @@ def settings_of(name: str, **changed: object) -> Settings:
     return Settings(**{**values, "environment": name, **changed})
 
 
+def sources_for(folder: Path, settings: Settings) -> Sources:
+    """Where packages come from and go to, for a stack in a folder of cdktf's."""
+    output = folder / "stacks" / settings.prefix
+    return Sources(functions=ROOT / "functions", layers=ROOT / ".build" / "layers", output=output)
+
+
 def synthesize(folder: Path, *every: Settings) -> None:
     """Synthesize both stacks of some environments into a folder, in one app."""
     app = App(outdir=str(folder))
     for settings in every:
-        output = folder / "stacks" / settings.prefix
-        sources = Sources(functions=ROOT / "functions", layers=ROOT / ".build" / "layers", output=output)
-        UploadsStack(app, settings=settings, sources=sources)
+        UploadsStack(app, settings=settings, sources=sources_for(folder, settings))
         StateBackendStack(app, settings=settings)
     app.synth()
 

@@ -3,6 +3,7 @@
 # mypy: disable-error-code="import-not-found"
 import contextlib
 import contextvars
+import datetime
 import json
 import queue
 import subprocess
@@ -174,9 +175,9 @@ def keep_failures_in_the_dead_letter_queue(_: Settings) -> None:
 
     AWS sends the event itself to the dead-letter queue or topic, with the attributes RequestID, ErrorCode and
     ErrorMessage, and beside that a record of the invocation to the failure destination
-    (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html). ministack sends its record
-    to one of the two, and never the bare event, and asks nobody. The fix sends the event to the queue, and the record
-    to the destination only, if the role of the function may.
+    (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html). ministack sends its record,
+    without the id of the request, to one of the two, and never the bare event, and asks nobody. The fix sends the event
+    to the queue, and the record to the destination only, if the role of the function may.
     """
     fix = "lambda_runtime.keep_failures_in_the_dead_letter_queue"
     functions = hook.attribute(fix, service, "_functions")
@@ -188,7 +189,10 @@ def keep_failures_in_the_dead_letter_queue(_: Settings) -> None:
             if queue and _may_send(config, queue):
                 _send_dead_letter(queue, event, result)
             if target_arn != queue and _may_send(config, target_arn):
-                original(target_arn, func_name, event, result)
+                if ":sqs:" in target_arn:
+                    _send(target_arn, json.dumps(_record(config, event, result)), {})
+                else:
+                    original(target_arn, func_name, event, result)
 
         return route
 
@@ -210,8 +214,6 @@ def _may_send(config: Mapping[str, Any], target: str) -> bool:
 
 
 def _send_dead_letter(target: str, event: object, result: Mapping[str, Any]) -> None:
-    from ministack.services import sns, sqs
-
     body = result.get("body")
     failure = body if isinstance(body, dict) else {}
     values = {
@@ -220,8 +222,32 @@ def _send_dead_letter(target: str, event: object, result: Mapping[str, Any]) -> 
         "ErrorMessage": ("String", str(failure.get("errorMessage") or "unknown")[:1024]),
     }
     attributes = {name: {"DataType": kind, "StringValue": value} for name, (kind, value) in values.items()}
-    message = json.dumps(event)
     service.logger.info("Lambda dead letter for %s", target)
+    _send(target, json.dumps(event), attributes)
+
+
+def _record(config: Mapping[str, Any], event: object, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a failed invocation as the page on asynchronous invocation shows it."""
+    body = result.get("body")
+    failure = body if isinstance(body, dict) else {}
+    return {
+        "version": "1.0",
+        "timestamp": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+        "requestContext": {
+            "requestId": failure.get("requestId") or "unknown",
+            "functionArn": f"{config.get('FunctionArn', '')}:$LATEST",
+            "condition": "RetriesExhausted",
+            "approximateInvokeCount": 3,
+        },
+        "requestPayload": event,
+        "responseContext": {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
+        "responsePayload": failure,
+    }
+
+
+def _send(target: str, message: str, attributes: Mapping[str, Any]) -> None:
+    from ministack.services import sns, sqs
+
     if ":sqs:" in target:
         queue = sqs._queue_by_arn(target)
         if queue is not None:

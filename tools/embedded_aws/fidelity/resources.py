@@ -21,6 +21,12 @@ _RESOURCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "kms:UpdateAlias": lambda body: str(body["AliasName"]),
     "lambda:CreateFunction": lambda body: f"function:{body['FunctionName']}",
     "logs:DescribeLogGroups": lambda body: f"log-group:{body.get('logGroupNamePrefix', '')}*",
+    # A policy on some alarms is enough to list these, unless they are composite ones (CloudWatch, DescribeAlarms).
+    "cloudwatch:DescribeAlarms": lambda body: f"alarm:{body['AlarmNames.member.1']}",
+    "cloudwatch:DeleteAlarms": lambda body: f"alarm:{body['AlarmNames.member.1']}",
+    "cloudwatch:PutDashboard": lambda body: f"dashboard/{body['DashboardName']}",
+    "cloudwatch:GetDashboard": lambda body: f"dashboard/{body['DashboardName']}",
+    "cloudwatch:DeleteDashboards": lambda body: f"dashboard/{body['DashboardNames.member.1']}",
     "events:PutTargets": lambda body: f"rule/{body['Rule']}",
     "events:RemoveTargets": lambda body: f"rule/{body['Rule']}",
     "events:ListTargetsByRule": lambda body: f"rule/{body['Rule']}",
@@ -81,7 +87,11 @@ def name_what_requests_touch(_: Settings) -> None:
                 end = _RESOURCES[action](request) if action in _RESOURCES else _tagged(request)
             except (KeyError, ValueError, TypeError, StopIteration):
                 return found
-            return end if end.startswith("arn:") else f"arn:aws:{service}:{region}:{account_id}:{end}"
+            if end.startswith("arn:"):
+                return end
+            # The service as IAM names it; that of CloudWatch's address is another. Dashboards have no region.
+            home = "" if end.startswith("dashboard/") else region
+            return f"arn:aws:{action.partition(':')[0]}:{home}:{account_id}:{end}"
 
         return extract_resource_arn
 

@@ -1,0 +1,654 @@
+"""Alarms, each with its next step, and the dashboard.
+
+Every alarm tells the alert topic when it goes off and when it is over. Its section in docs/operations.md says what it
+means and what to do. Names of metrics and dimensions are AWS's, from the page that each function here names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from cdktf_cdktf_provider_aws.cloudwatch_dashboard import CloudwatchDashboard
+from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import (
+    CloudwatchMetricAlarm,
+    CloudwatchMetricAlarmMetricQuery,
+    CloudwatchMetricAlarmMetricQueryMetric,
+)
+from constructs import Construct, Node
+
+from modules.queues import RETENTION_SECONDS
+from modules.settings import Settings
+
+PERIOD = 300
+ERROR_RATE_PERCENT = 1
+# A third of the default LAMBDA_TIMEOUT: it warns well before functions are stopped. Where LAMBDA_TIMEOUT is shorter
+# than this, they are stopped first, and the alarm on 5xx answers tells that.
+LATENCY_P99_MILLISECONDS = 5000
+# A day before SQS deletes it. A queue that nobody has to read is no failure; a message that nobody will have read is.
+OLDEST_MESSAGE_SECONDS = RETENTION_SECONDS - 24 * 3600
+
+# The values of the dimension `Operation` that requests to the table have; the permissions granted on it say which.
+TABLE_OPERATIONS = ("GetItem", "PutItem", "Query", "UpdateItem")
+
+# CloudWatch, "Limits that apply to alarms based on metric math expressions".
+MOST_METRICS = 10
+
+HANDBOOK = "docs/operations.md"
+
+
+class AlertTopic(Protocol):
+    """The topic that alarms are told to; its policy and its key have to admit CloudWatch."""
+
+    @property
+    def arn(self) -> str: ...  # noqa: D102
+
+
+class Watched(Protocol):
+    """A construct with a name in AWS: a function or a queue."""
+
+    @property
+    def node(self) -> Node: ...  # noqa: D102
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+
+class WatchedApi(Protocol):
+    """A REST API that is deployed to one stage."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def stage_name(self) -> str: ...  # noqa: D102
+
+
+class WatchedTable(Protocol):
+    """A DynamoDB table."""
+
+    @property
+    def table_name(self) -> str: ...  # noqa: D102
+
+
+class WatchedStorage(Protocol):
+    """A bucket."""
+
+    @property
+    def bucket_name(self) -> str: ...  # noqa: D102
+
+
+class WatchedWorkflow(Protocol):
+    """A state machine, and the rule on the default event bus that starts it."""
+
+    @property
+    def state_machine_arn(self) -> str: ...  # noqa: D102
+
+    @property
+    def rule_name(self) -> str: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric of AWS's, and how its samples of a period become one number.
+
+    Attributes:
+        statistic: such as `Sum`, or a percentile such as `p99`.
+        label: what the dashboard calls it.
+    """
+
+    namespace: str
+    name: str
+    dimensions: Mapping[str, str]
+    statistic: str = "Sum"
+    label: str = ""
+
+    @property
+    def is_percentile(self) -> bool:
+        """Whether it takes `extended_statistic` rather than `statistic`."""
+        return self.statistic.startswith("p")
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What an alarm says to whoever gets it.
+
+    Attributes:
+        happened: what happened, a sentence.
+        next_step: what to do now, as the end of a sentence.
+        section: anchor of the alarm's section in docs/operations.md.
+    """
+
+    happened: str
+    next_step: str
+    section: str
+
+    def __str__(self) -> str:
+        return f"{self.happened} Next: {self.next_step}. More: {HANDBOOK}#{self.section}"
+
+
+class Monitoring(Construct):
+    """The alarms of an environment, and the dashboard that shows them first.
+
+    Attributes:
+        dashboard_name: name of the dashboard.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        alerts: AlertTopic,
+        functions: Sequence[Watched],
+        api: WatchedApi,
+        table: WatchedTable,
+        storage: WatchedStorage,
+        queues: Sequence[Watched],
+        workflow: WatchedWorkflow,
+        inbox: Watched | None = None,
+    ) -> None:
+        """
+        Args:
+            alerts: where alarms go.
+            queues: the dead-letter queues.
+            inbox: a queue that its readers may leave unread until messages expire.
+        """
+        super().__init__(scope, construct_id)
+        self._prefix = settings.prefix
+        self._alerts = alerts
+        self._alarms: list[CloudwatchMetricAlarm] = []
+        for function in functions:
+            self._watch_function(function)
+        self._watch_api(api)
+        self._watch_workflow(workflow)
+        for queue in queues:
+            self._watch_dead_letters(queue)
+        if inbox is not None:
+            self._watch_inbox(inbox)
+        self._watch_table(table)
+        rows = [
+            _alarms_row([alarm.arn for alarm in self._alarms]),
+            _api_row(api),
+            _functions_row(functions),
+            _workflow_row(workflow),
+            _queues_row([*queues, *([inbox] if inbox is not None else [])]),
+            _table_row(table),
+            _storage_row(storage),
+        ]
+        dashboard = CloudwatchDashboard(
+            self,
+            "dashboard",
+            dashboard_name=settings.prefix,
+            dashboard_body=json.dumps({"widgets": _placed(rows, settings.primary_region)}),
+        )
+        self.dashboard_name = dashboard.dashboard_name
+
+    def _watch_function(self, function: Watched) -> None:
+        """Alarms on a function's metrics (Lambda, "Types of metrics for Lambda functions")."""
+        name = _label(function)
+        self._rate(
+            f"{name}_errors",
+            errors=_of_function(function, "Errors"),
+            requests=_of_function(function, "Invocations"),
+            advice=Advice(
+                f"More than {ERROR_RATE_PERCENT} % of the invocations of the function {function.name} failed, in two "
+                "periods of 5 minutes.",
+                f"read the errors in the log group /aws/lambda/{function.name}, and undo the last deployment if they "
+                "began with it",
+                "function-errors",
+            ),
+        )
+        self._any(
+            f"{name}_throttles",
+            [_of_function(function, "Throttles")],
+            Advice(
+                f"Lambda turned invocations of the function {function.name} away, for lack of concurrency.",
+                "compare the concurrency on the dashboard with the account's quota, and have the quota raised",
+                "function-throttles",
+            ),
+        )
+        self._any(
+            f"{name}_lost_events",
+            [_of_function(function, "DeadLetterErrors"), _of_function(function, "DestinationDeliveryFailures")],
+            Advice(
+                f"An event that the function {function.name} failed on could not be written to its dead-letter queue.",
+                "see that the function's role may send to the queue and use its key, then find the event in the log",
+                "lost-events",
+            ),
+        )
+
+    def _watch_api(self, api: WatchedApi) -> None:
+        """Alarms on the stage's metrics (API Gateway, "Amazon API Gateway dimensions and metrics")."""
+        self._rate(
+            "api_errors",
+            errors=_of_api(api, "5XXError"),
+            requests=_of_api(api, "Count", "SampleCount"),
+            advice=Advice(
+                f"More than {ERROR_RATE_PERCENT} % of the answers of the API {api.name} were 5xx, in two periods of "
+                "5 minutes.",
+                "look which function fails or runs into its timeout, in the dashboard's row of functions",
+                "api-errors",
+            ),
+        )
+        self._level(
+            "api_latency",
+            _of_api(api, "Latency", "p99"),
+            threshold=LATENCY_P99_MILLISECONDS,
+            periods=3,
+            missing="notBreaching",
+            advice=Advice(
+                f"One answer in a hundred of the API {api.name} took more than {LATENCY_P99_MILLISECONDS // 1000} "
+                "seconds, for 15 minutes.",
+                "compare the duration of the functions with the latency of the table on the dashboard",
+                "api-latency",
+            ),
+        )
+
+    def _watch_workflow(self, workflow: WatchedWorkflow) -> None:
+        """Alarms on the workflow and on the rule that starts it.
+
+        Sources: Step Functions, "Monitoring Step Functions metrics using Amazon CloudWatch"; EventBridge, "Monitoring
+        Amazon EventBridge".
+        """
+        self._any(
+            "workflow_failures",
+            [_of_workflow(workflow, name) for name in ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted")],
+            Advice(
+                "An execution of the workflow failed, timed out or was aborted, so that a file was not processed.",
+                "open the execution in Step Functions, mend the cause, and redrive the execution",
+                "workflow-failures",
+            ),
+        )
+        self._any(
+            "workflow_not_started",
+            [_of_rule(workflow, name) for name in ("FailedInvocations", "InvocationsFailedToBeSentToDlq")],
+            Advice(
+                f"The rule {workflow.rule_name} could not start the workflow for a file.",
+                "see that the rule's role may start the state machine, then redrive the rule's dead letters",
+                "workflow-not-started",
+            ),
+        )
+
+    def _watch_dead_letters(self, queue: Watched) -> None:
+        """An alarm on a dead-letter queue (SQS, "Available CloudWatch metrics for Amazon SQS")."""
+        self._level(
+            f"{_label(queue)}_waiting",
+            _of_queue(queue, "ApproximateNumberOfMessagesVisible"),
+            threshold=0,
+            periods=1,
+            # A queue that nobody touches stops to report after six hours; the message is still in it.
+            missing="ignore",
+            advice=Advice(
+                f"Messages that could not be processed lie in the dead-letter queue {queue.name}, for 14 days at most.",
+                "read one message, mend what it failed on, then run `make redrive`",
+                "dead-letters",
+            ),
+        )
+
+    def _watch_inbox(self, queue: Watched) -> None:
+        """An alarm on messages that nobody reads (SQS, "Available CloudWatch metrics for Amazon SQS")."""
+        self._level(
+            f"{_label(queue)}_expiring",
+            _of_queue(queue, "ApproximateAgeOfOldestMessage"),
+            threshold=OLDEST_MESSAGE_SECONDS,
+            periods=1,
+            # It is reported only while a message waits.
+            missing="notBreaching",
+            advice=Advice(
+                f"SQS will delete messages of the queue {queue.name} within a day, and nobody has read them.",
+                "start the queue's reader, or end the queue's subscription if nobody wants to read it",
+                "expiring-messages",
+            ),
+        )
+
+    def _watch_table(self, table: WatchedTable) -> None:
+        """Alarms on the table (DynamoDB, "DynamoDB Metrics and dimensions").
+
+        CloudWatch lets alarms on DynamoDB's metrics keep their state where data is missing, whatever they ask for
+        ("Configuring how CloudWatch alarms treat missing data"); FILL makes the zeros with which they end.
+        """
+        self._any(
+            "table_errors",
+            _of_table(table, "SystemErrors"),
+            Advice(
+                f"DynamoDB failed on requests to the table {table.table_name} (HTTP 500).",
+                "look at AWS Health for the region; requests were tried again, so see whether callers got 5xx",
+                "table-errors",
+            ),
+        )
+        self._any(
+            "table_throttles",
+            _of_table(table, "ThrottledRequests"),
+            Advice(
+                f"DynamoDB throttled requests to the table {table.table_name}.",
+                "see on the dashboard which operation it was and whether one key is hot, and slow its caller down",
+                "table-throttles",
+            ),
+        )
+
+    def _rate(self, construct_id: str, *, errors: Metric, requests: Metric, advice: Advice) -> None:
+        """An alarm on the share of errors, in percent, in two periods one after the other.
+
+        FILL makes a period without requests a zero. Otherwise CloudWatch would go back to older periods, so that two
+        bad ones with quiet ones between them would do.
+        """
+        self._expression(
+            construct_id,
+            {"errors": errors, "requests": requests},
+            "IF(FILL(requests, 0) > 0, 100 * FILL(errors, 0) / FILL(requests, 0), 0)",
+            label="errors in percent",
+            threshold=ERROR_RATE_PERCENT,
+            periods=2,
+            datapoints=2,
+            advice=advice,
+        )
+
+    def _any(self, construct_id: str, metrics: Sequence[Metric], advice: Advice) -> None:
+        """An alarm on anything at all that is counted, over as soon as two periods have none.
+
+        A period may be filled with zero before its late data comes in (CloudWatch, "Using math expressions", on FILL
+        in alarms): the alarm looks at two periods, and one is enough.
+
+        Raises:
+            ValueError: more metrics than CloudWatch takes.
+        """
+        if len(metrics) > MOST_METRICS:
+            raise ValueError(f"alarm {construct_id}: {len(metrics)} metrics; CloudWatch takes {MOST_METRICS}")
+        queries = {f"m{index}": metric for index, metric in enumerate(metrics)}
+        self._expression(
+            construct_id,
+            queries,
+            " + ".join(f"FILL({query_id}, 0)" for query_id in queries),
+            label="count",
+            threshold=0,
+            periods=2,
+            datapoints=1,
+            advice=advice,
+        )
+
+    def _expression(
+        self,
+        construct_id: str,
+        metrics: Mapping[str, Metric],
+        expression: str,
+        *,
+        label: str,
+        threshold: int,
+        periods: int,
+        datapoints: int,
+        advice: Advice,
+    ) -> None:
+        """An alarm on metric math; the missing data of its metrics is not breaching."""
+        queries = [
+            CloudwatchMetricAlarmMetricQuery(
+                id=query_id,
+                metric=CloudwatchMetricAlarmMetricQueryMetric(
+                    namespace=metric.namespace,
+                    metric_name=metric.name,
+                    dimensions=metric.dimensions,
+                    stat=metric.statistic,
+                    period=PERIOD,
+                ),
+            )
+            for query_id, metric in metrics.items()
+        ]
+        result = CloudwatchMetricAlarmMetricQuery(id="result", expression=expression, label=label, return_data=True)
+        self._alarms.append(
+            CloudwatchMetricAlarm(
+                self,
+                construct_id,
+                alarm_name=self._name(construct_id),
+                alarm_description=str(advice),
+                metric_query=[result, *queries],
+                comparison_operator="GreaterThanThreshold",
+                threshold=threshold,
+                evaluation_periods=periods,
+                datapoints_to_alarm=datapoints,
+                treat_missing_data="notBreaching",
+                alarm_actions=[self._alerts.arn],
+                ok_actions=[self._alerts.arn],
+            )
+        )
+
+    def _level(
+        self,
+        construct_id: str,
+        metric: Metric,
+        *,
+        threshold: int,
+        periods: int,
+        missing: Literal["notBreaching", "ignore"],
+        advice: Advice,
+    ) -> None:
+        """An alarm on one metric that is above a threshold in some periods."""
+        self._alarms.append(
+            CloudwatchMetricAlarm(
+                self,
+                construct_id,
+                alarm_name=self._name(construct_id),
+                alarm_description=str(advice),
+                namespace=metric.namespace,
+                metric_name=metric.name,
+                dimensions=metric.dimensions,
+                statistic=None if metric.is_percentile else metric.statistic,
+                extended_statistic=metric.statistic if metric.is_percentile else None,
+                # Most environments have fewer requests in five minutes than a p99 is sure of (1,000): with `ignore`,
+                # the alarm would keep silent there, and keep its state once it had spoken.
+                evaluate_low_sample_count_percentiles="evaluate" if metric.is_percentile else None,
+                period=PERIOD,
+                comparison_operator="GreaterThanThreshold",
+                threshold=threshold,
+                evaluation_periods=periods,
+                datapoints_to_alarm=periods,
+                treat_missing_data=missing,
+                alarm_actions=[self._alerts.arn],
+                ok_actions=[self._alerts.arn],
+            )
+        )
+
+    def _name(self, construct_id: str) -> str:
+        return f"{self._prefix}-{construct_id.replace('_', '-')}"
+
+
+def _label(construct: Watched) -> str:
+    """What a construct is called in its stack, as its address says it."""
+    return "_".join(part for part in construct.node.path.split("/")[1:] if part != "Default")
+
+
+def _title(construct: Watched) -> str:
+    """What the dashboard calls a construct."""
+    return _label(construct).replace("_", " ")
+
+
+def _of_function(function: Watched, name: str, statistic: str = "Sum") -> Metric:
+    return Metric("AWS/Lambda", name, {"FunctionName": function.name}, statistic, _title(function))
+
+
+def _of_api(api: WatchedApi, name: str, statistic: str = "Sum", label: str = "") -> Metric:
+    return Metric("AWS/ApiGateway", name, {"ApiName": api.name, "Stage": api.stage_name}, statistic, label)
+
+
+def _of_workflow(workflow: WatchedWorkflow, name: str, statistic: str = "Sum", label: str = "") -> Metric:
+    return Metric("AWS/States", name, {"StateMachineArn": workflow.state_machine_arn}, statistic, label)
+
+
+def _of_rule(workflow: WatchedWorkflow, name: str, label: str = "") -> Metric:
+    return Metric("AWS/Events", name, {"RuleName": workflow.rule_name}, label=label)
+
+
+def _of_queue(queue: Watched, name: str) -> Metric:
+    return Metric("AWS/SQS", name, {"QueueName": queue.name}, "Maximum", _title(queue))
+
+
+def _of_table(table: WatchedTable, name: str, statistic: str = "Sum") -> list[Metric]:
+    """A metric of a table, for each operation: together they are the table's."""
+    return [
+        Metric("AWS/DynamoDB", name, {"TableName": table.table_name, "Operation": operation}, statistic, operation)
+        for operation in TABLE_OPERATIONS
+    ]
+
+
+@dataclass(frozen=True)
+class _Widget:
+    """One widget of the dashboard (CloudWatch API, "Dashboard body structure and syntax")."""
+
+    kind: Literal["alarm", "metric"]
+    properties: Mapping[str, object]
+    height: int = 6
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """Metrics over time in one widget.
+
+    Attributes:
+        unit: what the axis counts.
+        limit: where an alarm goes off, drawn as a line.
+    """
+
+    title: str
+    metrics: Sequence[Metric]
+    unit: str = ""
+    limit: int | None = None
+    period: int = PERIOD
+
+    def widget(self, region: str) -> _Widget:
+        """The widget, for a region."""
+        properties: dict[str, object] = {
+            "title": self.title,
+            "region": region,
+            "view": "timeSeries",
+            "period": self.period,
+            "metrics": [
+                [metric.namespace, metric.name]
+                + [part for dimension in metric.dimensions.items() for part in dimension]
+                + [{"stat": metric.statistic, "label": metric.label or metric.name}]
+                for metric in self.metrics
+            ],
+            "yAxis": {"left": {"min": 0, "label": self.unit, "showUnits": False}},
+        }
+        if self.limit is not None:
+            properties["annotations"] = {"horizontal": [{"label": "alarm", "value": self.limit}]}
+        return _Widget("metric", properties)
+
+
+_Row = Sequence[_Graph | _Widget]
+
+
+def _placed(rows: Sequence[_Row], region: str) -> list[dict[str, object]]:
+    """Widgets of rows one below the other; those of a row share the 24 columns evenly."""
+    placed: list[dict[str, object]] = []
+    top = 0
+    for row in rows:
+        widgets = [item.widget(region) if isinstance(item, _Graph) else item for item in row]
+        width = 24 // len(widgets)
+        for index, widget in enumerate(widgets):
+            placed.append(
+                {
+                    "type": widget.kind,
+                    "x": index * width,
+                    "y": top,
+                    "width": width,
+                    "height": widget.height,
+                    "properties": widget.properties,
+                }
+            )
+        top += max(widget.height for widget in widgets)
+    return placed
+
+
+def _alarms_row(arns: Sequence[str]) -> _Row:
+    """All alarms, those that went off first."""
+    properties = {"title": "Alarms", "alarms": list(arns), "sortBy": "stateUpdatedTimestamp"}
+    return [_Widget("alarm", properties, height=2 + len(arns) // 6)]
+
+
+def _api_row(api: WatchedApi) -> _Row:
+    # The average of an error metric is its share of the requests (API Gateway, "dimensions and metrics").
+    shares = [_of_api(api, "4XXError", "Average", "4xx"), _of_api(api, "5XXError", "Average", "5xx")]
+    latencies = [_of_api(api, "Latency", "p50", "p50"), _of_api(api, "Latency", "p99", "p99")]
+    return [
+        _Graph("API: requests", [_of_api(api, "Count", "SampleCount", "requests")], "requests"),
+        _Graph("API: share of errors", shares, "of 1"),
+        _Graph("API: latency", latencies, "ms", limit=LATENCY_P99_MILLISECONDS),
+    ]
+
+
+def _functions_row(functions: Sequence[Watched]) -> _Row:
+    def graph(title: str, unit: str, name: str, statistic: str = "Sum") -> _Graph:
+        return _Graph(f"Functions: {title}", [_of_function(each, name, statistic) for each in functions], unit)
+
+    return [
+        graph("errors", "errors", "Errors"),
+        graph("duration, p99", "ms", "Duration", "p99"),
+        graph("throttles", "throttles", "Throttles"),
+        graph("concurrency", "at once", "ConcurrentExecutions", "Maximum"),
+    ]
+
+
+def _workflow_row(workflow: WatchedWorkflow) -> _Row:
+    ends = {"Started": "started", "Succeeded": "succeeded", "Failed": "failed"}
+    ends |= {"TimedOut": "timed out", "Aborted": "aborted"}
+    starts = {"TriggeredRules": "events", "FailedInvocations": "failed", "InvocationsSentToDlq": "dead letters"}
+    return [
+        _Graph(
+            "Workflow: executions",
+            [_of_workflow(workflow, f"Executions{name}", label=label) for name, label in ends.items()],
+            "executions",
+        ),
+        _Graph(
+            "Workflow: duration",
+            [_of_workflow(workflow, "ExecutionTime", statistic, statistic) for statistic in ("p50", "p99")],
+            "ms",
+        ),
+        _Graph(
+            "Workflow: starts by events",
+            [_of_rule(workflow, name, label) for name, label in starts.items()],
+            "events",
+        ),
+    ]
+
+
+def _queues_row(queues: Sequence[Watched]) -> _Row:
+    def graph(title: str, unit: str, name: str) -> _Graph:
+        return _Graph(f"Queues: {title}", [_of_queue(queue, name) for queue in queues], unit)
+
+    return [
+        graph("messages", "messages", "ApproximateNumberOfMessagesVisible"),
+        graph("age of the oldest message", "s", "ApproximateAgeOfOldestMessage"),
+    ]
+
+
+def _table_row(table: WatchedTable) -> _Row:
+    capacity = [
+        Metric("AWS/DynamoDB", f"Consumed{kind}CapacityUnits", {"TableName": table.table_name}, label=kind.lower())
+        for kind in ("Read", "Write")
+    ]
+    return [
+        _Graph("Table: latency", _of_table(table, "SuccessfulRequestLatency", "Average"), "ms"),
+        _Graph("Table: errors of DynamoDB", _of_table(table, "SystemErrors"), "errors"),
+        _Graph("Table: throttled requests", _of_table(table, "ThrottledRequests"), "requests"),
+        _Graph("Table: capacity", capacity, "units"),
+    ]
+
+
+def _storage_row(storage: WatchedStorage) -> _Row:
+    """What the bucket holds, measured once a day (S3, "Amazon S3 metrics and dimensions")."""
+
+    def of_bucket(name: str, storage_type: str, label: str) -> Metric:
+        dimensions = {"BucketName": storage.bucket_name, "StorageType": storage_type}
+        return Metric("AWS/S3", name, dimensions, "Average", label)
+
+    sizes = [
+        of_bucket("BucketSizeBytes", "StandardStorage", "STANDARD"),
+        of_bucket("BucketSizeBytes", "StandardIAStorage", "STANDARD_IA"),
+    ]
+    day = 86400
+    return [
+        _Graph("Storage: size", sizes, "bytes", period=day),
+        _Graph("Storage: objects", [of_bucket("NumberOfObjects", "AllStorageTypes", "objects")], "objects", period=day),
+    ]
