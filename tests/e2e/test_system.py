@@ -130,7 +130,7 @@ def test_a_second_bootstrap_changes_nothing(deployed: Deployed, tmp_path: Path) 
 
 def test_the_state_is_in_the_bucket_and_holds_no_secret(deployed: Deployed) -> None:
     state = json.dumps(deployed.terraform.show_state())
-    for user in ("deployer", "caller", "operator"):
+    for user in ("deployer", "operator"):
         key = json.loads((deployed.aws.directory / f"{user}.json").read_text())
         assert key["secret_key"] not in state
     assert not list(deployed.terraform.folder.glob("*.tfstate"))

@@ -59,7 +59,7 @@ def token(
     without: str = "",
     **changed: Any,  # noqa: ANN401
 ) -> str:
-    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": int(time.time()) + 60, **changed}
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": int(time.time()) + 3600, **changed}
     claims.pop(without, None)
     return jwt.encode(claims, key, algorithm=alg, headers={"kid": kid} if kid else None)
 
@@ -86,11 +86,14 @@ def check(raw: str, published: Published | None = None) -> str:
     return subject_of(raw, issuer=Issuer(ISSUER, (published or Published()).fetch), audience=AUDIENCE)
 
 
-@pytest.mark.parametrize(
-    "raw", [token(), token(EC, alg="ES256", kid="ec"), token(aud=["other", AUDIENCE]), token(exp=time.time() - 5)]
-)
-def test_a_token_of_the_issuer_for_this_api_counts(raw: str) -> None:
-    assert check(raw) == "ann"
+def test_a_token_of_the_issuer_for_this_api_counts() -> None:
+    assert check(token()) == "ann"
+    assert check(token(EC, alg="ES256", kid="ec")) == "ann"
+    assert check(token(aud=["other", AUDIENCE])) == "ann"
+
+
+def test_clocks_may_differ_by_a_few_seconds() -> None:
+    assert check(token(exp=time.time() - 5)) == "ann"
 
 
 def unsigned() -> str:
@@ -128,7 +131,7 @@ def tampered() -> str:
         pytest.param(token(EC, alg="ES256", kid="rsa"), id="key of another kind"),
         pytest.param(tampered(), id="tampered"),
         pytest.param(token(exp=int(time.time()) - 60), id="expired"),
-        pytest.param(token(nbf=int(time.time()) + 60), id="not yet valid"),
+        pytest.param(token(nbf=int(time.time()) + 3600), id="not yet valid"),
         pytest.param(token(iss="https://issuer.example.com.evil.example"), id="other issuer"),
         pytest.param(token(aud="other"), id="other audience"),
         pytest.param(token(sub=""), id="nobody"),
