@@ -8,6 +8,7 @@ queue of failures. What fails again comes back as a new dead letter, so nothing 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -81,18 +82,28 @@ def redrive(settings: Settings, session: boto3.Session) -> Redriven:
 
 
 def _empty(sqs: SQSClient, url: str, send: Callable[[str], object] | None, done: set[str]) -> int:
-    """Send on every message that is in a queue now; without `send`, delete the reports of what was sent on."""
-    count = 0
+    """Send on every message that is in a queue now; without `send`, delete the reports of what was sent on.
+
+    What is sent on may fail again and come back while this runs: only what was there at the start is taken.
+    """
+    started, count = time.time() * 1000, 0
+    kept: list[MessageTypeDef] = []
     while messages := _receive(sqs, url):
         for message in messages:
+            if float(message.get("Attributes", {})["SentTimestamp"]) >= started:
+                kept.append(message)
+                continue
             if send is None:
                 if json.loads(message["Body"])["requestContext"]["requestId"] not in done:
+                    kept.append(message)
                     continue
             else:
                 send(message["Body"])
                 done.add(_request_id(message))
                 count += 1
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    for message in kept:
+        sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
     return count
 
 
@@ -104,7 +115,12 @@ def _request_id(message: MessageTypeDef) -> str:
 
 def _receive(sqs: SQSClient, url: str) -> list[MessageTypeDef]:
     return sqs.receive_message(
-        QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=60, WaitTimeSeconds=1, MessageAttributeNames=["All"]
+        QueueUrl=url,
+        MaxNumberOfMessages=10,
+        VisibilityTimeout=300,
+        WaitTimeSeconds=1,
+        MessageAttributeNames=["All"],
+        MessageSystemAttributeNames=["SentTimestamp"],
     ).get("Messages", [])
 
 
