@@ -16,7 +16,6 @@ NOT_ASKED_FOR = {
     "WriteOwnLog": "the embedded AWS writes the logs of functions itself",
     "WriteLogsOfApis": "API Gateway writes no logs there",
     "DeliverLogs": "workflows are not logged there",
-    "WriteLogsOfApis": "the API is not logged there",
     "Decrypt": "the key of the variables is not asked for",
     "UseTableKey": "the key of a table is not asked for",
 }
