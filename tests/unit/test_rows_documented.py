@@ -25,7 +25,7 @@ def named(text: str) -> set[tuple[str, str]]:
     return found
 
 
-def tests_of(file: Path) -> set[str]:
+def defined_in(file: Path) -> set[str]:
     """The tests in a file, of those that pytest collects."""
     tree = ast.parse(file.read_text())
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
@@ -46,15 +46,15 @@ def test_every_test_that_is_named_is_there() -> None:
     files: dict[str, set[str]] = {}
     for file in (ROOT / "tests").rglob("test_*.py"):
         assert file.name not in files, f"two files have the name {file.name}"
-        files[file.name] = tests_of(file)
+        files[file.name] = defined_in(file)
     for file_name, name in named(PAGE.read_text()):
         assert name in files[file_name], f"{file_name} has no {name}"
 
 
 def test_every_test_of_a_row_is_named_with_its_row() -> None:
     for number, _, _, tests, _ in table():
-        own = {name for name in tests_of(ROWS) if name.startswith(f"test_row_{int(number):02}_")}
+        own = {name for name in defined_in(ROWS) if name.startswith(f"test_row_{int(number):02}_")}
         assert named(tests) == {(ROWS.name, name) for name in own}, f"row {number}"
-    assert {name[:11] for name in tests_of(ROWS) if name.startswith("test_row_")} == {
+    assert {name[:11] for name in defined_in(ROWS) if name.startswith("test_row_")} == {
         f"test_row_{number:02}" for number in range(1, 21)
     }
