@@ -20,9 +20,9 @@ def table() -> list[list[str]]:
 
 def named(text: str) -> set[tuple[str, str]]:
     """File and name of each test that a text names."""
-    found = set(re.findall(r"`(test_\w+\.py)::(test_\w+)`", text))
+    found = re.findall(r"`(test_\w+\.py)::(test_\w+)`", text)
     assert len(found) == text.count("::"), f"not of the form `file.py::test_name`: {text}"
-    return found
+    return set(found)
 
 
 def defined_in(file: Path) -> set[str]:
