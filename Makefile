@@ -7,7 +7,7 @@ ENVIRONMENT ?= dev
 SHELL := /bin/sh
 VENV := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup up down env logs synth diff bootstrap deployer-policies redrive layer cdktf lint test test-all lock clean
+.PHONY: help setup up down env logs synth diff bootstrap deployer-policies redrive layer cdktf lint test test-all judges lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
@@ -59,6 +59,9 @@ test: setup ## every test that fits into ten minutes
 
 test-all: setup cdktf ## the long ones too
 	@$(VENV) -m pytest
+
+judges: setup cdktf ## what checkov, parliament, statelint, asl-validator and terraform-compliance say
+	@$(VENV) -m pytest tests/judges
 
 lock: setup ## resolve the Pipfile into Pipfile.lock
 	@$(VENV) -m tools.lock

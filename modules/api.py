@@ -1,10 +1,13 @@
-"""The REST API: routes to functions, a health check, preflight, and a deployment that follows every change."""
+"""The REST API: routes to functions, health, preflight, answers of the gateway's own, and a deployment that follows
+every change.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from cdktf import (
     DefaultTokenResolver,
@@ -13,7 +16,9 @@ from cdktf import (
     TerraformResourceLifecycle,
     Tokenization,
 )
+from cdktf_cdktf_provider_aws.api_gateway_account import ApiGatewayAccount
 from cdktf_cdktf_provider_aws.api_gateway_deployment import ApiGatewayDeployment
+from cdktf_cdktf_provider_aws.api_gateway_gateway_response import ApiGatewayGatewayResponse
 from cdktf_cdktf_provider_aws.api_gateway_integration import ApiGatewayIntegration
 from cdktf_cdktf_provider_aws.api_gateway_integration_response import ApiGatewayIntegrationResponse
 from cdktf_cdktf_provider_aws.api_gateway_method import ApiGatewayMethod
@@ -22,33 +27,88 @@ from cdktf_cdktf_provider_aws.api_gateway_method_settings import (
     ApiGatewayMethodSettings,
     ApiGatewayMethodSettingsSettings,
 )
+from cdktf_cdktf_provider_aws.api_gateway_model import ApiGatewayModel
+from cdktf_cdktf_provider_aws.api_gateway_request_validator import ApiGatewayRequestValidator
 from cdktf_cdktf_provider_aws.api_gateway_resource import ApiGatewayResource
 from cdktf_cdktf_provider_aws.api_gateway_rest_api import ApiGatewayRestApi, ApiGatewayRestApiEndpointConfiguration
-from cdktf_cdktf_provider_aws.api_gateway_stage import ApiGatewayStage
+from cdktf_cdktf_provider_aws.api_gateway_stage import ApiGatewayStage, ApiGatewayStageAccessLogSettings
+from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from cdktf_cdktf_provider_aws.lambda_permission import LambdaPermission
 from constructs import Construct
 
+from modules.authorization import OPEN, Authorization, Requirement
+from modules.encryption import CustomerKey
 from modules.functions import Function
+from modules.permissions import Role
+from modules.policy import Statement
 from modules.settings import Settings
 
 STAGE = "v1"
+ACCESS_LOG_PREFIX = "/aws/apigateway/"
+# API Gateway chooses this name itself (API Gateway, "Set up CloudWatch logging for REST APIs").
+EXECUTION_LOG_PREFIX = "API-Gateway-Execution-Logs_"
+
+ALLOWED_HEADERS = "Content-Type,X-Amz-Date,Authorization,X-Api-Key,X-Amz-Security-Token"
+PREFLIGHT_SECONDS = 600
+
+# The body of POST /upload as the gateway checks it, in the draft of JSON Schema that API Gateway knows. It checks what
+# has one remedy: JSON, an object, strings. It requires no field and no length of `file_content`, so that the function
+# says what is missing, empty or too large, in the words that earlier callers know ("Missing file_content").
+UPLOAD_BODY: dict[str, object] = {
+    "$schema": "http://json-schema.org/draft-04/schema#",
+    "title": "Upload",
+    "type": "object",
+    "properties": {
+        "file_name": {"type": "string", "maxLength": 255},
+        "file_content": {"type": "string"},
+        "content_type": {"type": "string", "maxLength": 384},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Throttle:
+    """What a method admits: requests a second, and at once."""
+
+    rate: float
+    burst: int
 
 
 class Api(Construct):
-    """A regional REST API whose routes are open to signed requests alone, except for its health check.
+    """A regional REST API that is open to those whom `authorization` lets in, except for health and preflight.
 
     Call `route` for each route, then `publish` once.
 
+    Clients reach it by HTTPS alone: API Gateway has no other listener. Its own host name takes TLS 1.2 or what AWS
+    sets; a policy of one's own for that needs a custom domain ("Choose a security policy for your custom domain").
+    Bodies have 10 MB at most, of which Lambda takes 6 MB; beyond that the gateway answers 413.
+
     Attributes:
         invoke_url: address of the stage; there after `publish`.
+        stage_arn: ARN of the stage; there after `publish`.
         execution_arn: what a policy names to allow calls.
         name: name of the API.
         stage_name: name of its stage; there after `publish`.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        authorization: Authorization,
+        logs_key: CustomerKey,
+    ) -> None:
+        """
+        Args:
+            authorization: who may call.
+            logs_key: what encrypts the logs; its policy has to admit names that start with the prefixes here.
+        """
         super().__init__(scope, construct_id)
         self._settings = settings
+        self._authorization = authorization
+        self._logs_key = logs_key
         self._api = ApiGatewayRestApi(
             self,
             "Default",
@@ -62,29 +122,40 @@ class Api(Construct):
         self.execution_arn = self._api.execution_arn
         self.name = self._api.name
         self._resource_ids: dict[str, str] = {"": self._api.root_resource_id}
-        self._functions: dict[str, list[tuple[str, str]]] = {}
+        self._methods: dict[str, list[str]] = {}
+        self._throttles: dict[tuple[str, str], Throttle] = {}
         self._permitted: list[tuple[Function, str, str]] = []
         self._last: list[TerraformResource] = []
+        self._validator: ApiGatewayRequestValidator | None = None
+        self._verified = authorization.requirement(
+            self, rest_api_id=self._api.id, execution_arn=self._api.execution_arn
+        )
         self.invoke_url = ""
         self.stage_name = ""
+        self.stage_arn = ""
 
-    def route(self, method: str, path: str, function: Function) -> None:
-        """Send requests with this method and path to a function, once API Gateway has verified their signature.
+    def route(
+        self,
+        method: str,
+        path: str,
+        function: Function,
+        *,
+        body: Mapping[str, object] | None = None,
+        open_to_all: bool = False,
+        throttle: Throttle | None = None,
+    ) -> None:
+        """Send requests with this method and path to a function, once API Gateway has verified the caller.
 
         Args:
             method: HTTP method in capitals.
             path: such as `/files/{file_id}/content`.
+            body: JSON schema (draft 4) that bodies have to satisfy.
+            open_to_all: nobody is verified.
+            throttle: what this method admits, where that is not what the whole stage does.
         """
         name = _name(method, path)
         resource_id = self._resource(path)
-        verified = ApiGatewayMethod(
-            self,
-            f"{name}_method",
-            rest_api_id=self._api.id,
-            resource_id=resource_id,
-            http_method=method,
-            authorization="AWS_IAM",
-        )
+        verified = self._method(name, path, method, OPEN if open_to_all else self._verified, body)
         integration = ApiGatewayIntegration(
             self,
             f"{name}_integration",
@@ -98,20 +169,22 @@ class Api(Construct):
         )
         self._last.append(integration)
         self._permitted.append((function, method, path))
+        if throttle is not None:
+            self._throttles[method, path] = throttle
 
     def health_check(self, path: str = "/health") -> None:
         """Answer GET on this path with 200 from API Gateway itself: open to all, and nothing behind it is called."""
-        name = _name("GET", path)
-        self._mock(
-            name,
-            path,
-            "GET",
-            template=json.dumps({"status": "ok"}),
-            headers={"Cache-Control": "'no-store'"},
-        )
+        headers = {"Cache-Control": "'no-store'"}
+        if len(self._origins) == 1:
+            headers["Access-Control-Allow-Origin"] = f"'{self._origins[0]}'"
+        self._mock(path, "GET", template=self._own_origin() + json.dumps({"status": "ok"}), headers=headers)
 
     def publish(self) -> None:
         """Deploy the routes to the stage, and let the API call the functions on just their routes."""
+        if self._origins:
+            for path, methods in self._methods.copy().items():
+                self._preflight(path, methods)
+        self._gateway_responses()
         deployment = ApiGatewayDeployment(
             self,
             "deployment",
@@ -121,6 +194,20 @@ class Api(Construct):
             lifecycle=TerraformResourceLifecycle(create_before_destroy=True),
             depends_on=self._last,
         )
+        access_log = CloudwatchLogGroup(
+            self,
+            "access_log",
+            name=f"{ACCESS_LOG_PREFIX}{self._settings.prefix}-access",
+            retention_in_days=self._settings.log_retention_days,
+            kms_key_id=self._logs_key.arn,
+        )
+        execution_log = CloudwatchLogGroup(
+            self,
+            "execution_log",
+            name=f"{EXECUTION_LOG_PREFIX}{self._api.id}/{STAGE}",
+            retention_in_days=self._settings.log_retention_days,
+            kms_key_id=self._logs_key.arn,
+        )
         stage = ApiGatewayStage(
             self,
             "stage",
@@ -128,19 +215,13 @@ class Api(Construct):
             deployment_id=deployment.id,
             stage_name=STAGE,
             xray_tracing_enabled=self._settings.enable_xray_tracing,
-        )
-        ApiGatewayMethodSettings(
-            self,
-            "throttling",
-            rest_api_id=self._api.id,
-            stage_name=stage.stage_name,
-            method_path="*/*",
-            settings=ApiGatewayMethodSettingsSettings(
-                metrics_enabled=True,
-                throttling_rate_limit=self._settings.api_throttle_rate,
-                throttling_burst_limit=self._settings.api_throttle_burst,
+            access_log_settings=ApiGatewayStageAccessLogSettings(
+                destination_arn=access_log.arn, format=access_log_format(self._authorization.caller)
             ),
+            # A stage that logs is refused before the account has a role for that.
+            depends_on=[execution_log, *self._account()],
         )
+        self._limit(stage)
         for function, method, path in self._permitted:
             LambdaPermission(
                 self,
@@ -153,11 +234,73 @@ class Api(Construct):
             )
         self.invoke_url = stage.invoke_url
         self.stage_name = stage.stage_name
+        self.stage_arn = stage.arn
 
     def route_arn(self, method: str, path: str) -> str:
         """ARN of one route of the stage, for a policy; each path parameter stands for any one value."""
         segments = ["*" if segment.startswith("{") else segment for segment in path.strip("/").split("/")]
         return f"{self.execution_arn}/{STAGE}/{method}/{'/'.join(segments)}"
+
+    @property
+    def _origins(self) -> tuple[str, ...]:
+        return ("*",) if "*" in self._settings.cors_allowed_origins else self._settings.cors_allowed_origins
+
+    def _account(self) -> list[TerraformResource]:
+        """The role with which API Gateway logs, in the settings of the account: one for every API of the region."""
+        if not self._settings.manage_api_gateway_account:
+            return []
+        role = Role(
+            self,
+            "logging_role",
+            name=f"{self._settings.prefix}-api-logging",
+            service="apigateway.amazonaws.com",
+            description="API Gateway writes its logs",
+        )
+        home = f"arn:aws:logs:{self._settings.primary_region}:{self._settings.account_id}"
+        role.grant(
+            "logs_write",
+            # What API Gateway asks of the role before it takes it ("Permissions for CloudWatch logging"). The groups
+            # are those of every API of the account, since there is one role for all.
+            Statement(
+                sid="WriteLogsOfApis",
+                actions=[
+                    "logs:CreateLogGroup",
+                    "logs:CreateLogStream",
+                    "logs:DescribeLogGroups",
+                    "logs:DescribeLogStreams",
+                    "logs:FilterLogEvents",
+                    "logs:GetLogEvents",
+                    "logs:PutLogEvents",
+                ],
+                resources=[f"{home}:log-group:*"],
+            ),
+        )
+        return [ApiGatewayAccount(self, "account", cloudwatch_role_arn=role.arn, depends_on=role.grants)]
+
+    def _limit(self, stage: ApiGatewayStage) -> None:
+        """Throttles and logs of the stage, and of the methods that admit less; each entry replaces the wider one."""
+        whole = Throttle(self._settings.api_throttle_rate, self._settings.api_throttle_burst)
+        limits = {("throttling", "*/*"): whole} | {
+            # Slashes of a path are written `~1`, the first one too (API Gateway, "UpdateStage").
+            (f"{_name(method, path)}_throttling", f"{path.replace('/', '~1')}/{method}"): throttle
+            for (method, path), throttle in self._throttles.items()
+        }
+        for (construct_id, method_path), throttle in limits.items():
+            ApiGatewayMethodSettings(
+                self,
+                construct_id,
+                rest_api_id=self._api.id,
+                stage_name=stage.stage_name,
+                method_path=method_path,
+                settings=ApiGatewayMethodSettingsSettings(
+                    metrics_enabled=True,
+                    # Errors of the gateway itself. Traces would hold bodies and tokens.
+                    logging_level="ERROR",
+                    data_trace_enabled=False,
+                    throttling_rate_limit=throttle.rate,
+                    throttling_burst_limit=throttle.burst,
+                ),
+            )
 
     def _resource(self, path: str) -> str:
         """Id of the resource of a path, made with its parents where it is new."""
@@ -174,18 +317,136 @@ class Api(Construct):
             self._resource_ids[trimmed] = resource.id
         return self._resource_ids[trimmed]
 
-    def _mock(self, name: str, path: str, method: str, *, template: str, headers: dict[str, str]) -> None:
-        """A method that API Gateway answers itself with 200."""
-        resource_id = self._resource(path)
-        api_id = self._api.id
-        open_method = ApiGatewayMethod(
+    def _method(
+        self,
+        name: str,
+        path: str,
+        method: str,
+        requirement: Requirement,
+        body: Mapping[str, object] | None = None,
+    ) -> ApiGatewayMethod:
+        """A method of a path, noted for the path's preflight."""
+        if method != "OPTIONS":
+            self._methods.setdefault(path, []).append(method)
+        model = self._model(name, body) if body is not None else None
+        return ApiGatewayMethod(
             self,
             f"{name}_method",
-            rest_api_id=api_id,
-            resource_id=resource_id,
+            rest_api_id=self._api.id,
+            resource_id=self._resource(path),
             http_method=method,
-            authorization="NONE",
+            authorization=requirement.authorization,
+            authorizer_id=requirement.authorizer_id,
+            authorization_scopes=requirement.scopes,
+            # `$default`: whatever type of content a caller names ("Request validation in API Gateway").
+            request_models=dict.fromkeys(("application/json", "$default"), model.name) if model else None,
+            request_validator_id=self._body_validator().id if model else None,
         )
+
+    def _model(self, name: str, body: Mapping[str, object]) -> ApiGatewayModel:
+        return ApiGatewayModel(
+            self,
+            f"{name}_model",
+            rest_api_id=self._api.id,
+            # API Gateway takes letters and digits alone.
+            name=name.title().replace("_", ""),
+            description=f"Body of {name}",
+            content_type="application/json",
+            schema=json.dumps(body),
+        )
+
+    def _body_validator(self) -> ApiGatewayRequestValidator:
+        if self._validator is None:
+            self._validator = ApiGatewayRequestValidator(
+                self, "body_validator", rest_api_id=self._api.id, name="body", validate_request_body=True
+            )
+        return self._validator
+
+    def _preflight(self, path: str, methods: Sequence[str]) -> None:
+        """Answer the question of a browser whether a page may call (Fetch standard, "CORS-preflight fetch")."""
+        headers = {
+            "Access-Control-Allow-Headers": f"'{ALLOWED_HEADERS}'",
+            "Access-Control-Allow-Methods": f"'{','.join(sorted([*methods, 'OPTIONS']))}'",
+            "Access-Control-Max-Age": f"'{PREFLIGHT_SECONDS}'",
+            "Vary": "'Origin'",
+        }
+        if len(self._origins) == 1:
+            headers["Access-Control-Allow-Origin"] = f"'{self._origins[0]}'"
+        self._mock(path, "OPTIONS", template=self._own_origin() + "{}", headers=headers)
+
+    def _own_origin(self) -> str:
+        """Template that allows the origin of the request where it is one of several; one alone is a fixed header.
+
+        HTTP/2 writes the names of headers in small letters, and API Gateway looks for them as they are written.
+        """
+        if len(self._origins) < 2:
+            return ""
+        allowed = " || ".join(f"$origin == '{origin}'" for origin in self._origins)
+        return (
+            "#set($origin = $input.params('origin'))"
+            "#if($origin == '')#set($origin = $input.params('Origin'))#end"
+            f"#if({allowed})#set($context.responseOverride.header.Access-Control-Allow-Origin = $origin)#end"
+        )
+
+    def _gateway_responses(self) -> None:
+        """What the gateway answers itself, in the form of the functions' answers: `{"error": "what is wrong"}`.
+
+        A template of a gateway response can insert variables and not compare, so where several origins are allowed it
+        repeats the origin of the request, whichever that is. What a page of another origin can read by that is one of
+        the sentences here: its preflight fails before, and answers of functions do not carry its origin.
+
+        BAD_REQUEST_BODY has one text for every cause. `$context.error.validationErrorString` would name the cause, but
+        holds quotation marks that nothing escapes.
+        """
+        for response_type, answer in self._answers().items():
+            headers = {"Cache-Control": "'no-store'", **answer.headers}
+            if self._origins:
+                own = f"'{self._origins[0]}'" if len(self._origins) == 1 else "method.request.header.Origin"
+                headers |= {"Access-Control-Allow-Origin": own, "Vary": "'Origin'"}
+            response = ApiGatewayGatewayResponse(
+                self,
+                f"{response_type.lower()}_response",
+                rest_api_id=self._api.id,
+                response_type=response_type,
+                status_code=str(answer.status) if answer.status else None,
+                response_parameters={f"gatewayresponse.header.{name}": value for name, value in headers.items()},
+                response_templates={"application/json": answer.body},
+            )
+            self._last.append(response)
+
+    def _answers(self) -> dict[str, _Answer]:
+        if self._authorization.takes_tokens:
+            unauthorized = _Answer("Unauthorized", 401, headers={"WWW-Authenticate": "'Bearer'"})
+            # API Gateway's answer to paths and methods that are not there.
+            no_route = _Answer("No such path or method", 404)
+        else:
+            unauthorized = _Answer("Unauthorized", 401)
+            # The same answer is for requests without a signature, so it stays what it is.
+            no_route = _Answer("Missing Authentication Token", 403)
+        return {
+            "DEFAULT_4XX": _Answer(None),
+            "DEFAULT_5XX": _Answer("Internal server error", more={"request_id": "$context.requestId"}),
+            "UNAUTHORIZED": unauthorized,
+            "MISSING_AUTHENTICATION_TOKEN": no_route,
+            # The gateway's own words name the caller and the API.
+            "ACCESS_DENIED": _Answer("Forbidden", 403),
+            "INVALID_SIGNATURE": _Answer("Invalid signature", 403),
+            "WAF_FILTERED": _Answer("Forbidden", 403),
+            "THROTTLED": _Answer("Too many requests; try again later", 429, headers={"Retry-After": "'1'"}),
+            "REQUEST_TOO_LARGE": _Answer("Request body is too large", 413),
+            "BAD_REQUEST_BODY": _Answer(
+                "Invalid JSON in request body",
+                400,
+                more={"hint": "send an object with the strings file_name (255 at most) and file_content (base64)"},
+            ),
+        }
+
+    def _mock(self, path: str, method: str, *, template: str, headers: dict[str, str]) -> None:
+        """A method that API Gateway answers itself with 200, to everyone."""
+        name = _name(method, path)
+        resource_id = self._resource(path)
+        api_id = self._api.id
+        open_method = self._method(name, path, method, OPEN)
         integration = ApiGatewayIntegration(
             self,
             f"{name}_integration",
@@ -195,6 +456,7 @@ class Api(Construct):
             type="MOCK",
             request_templates={"application/json": json.dumps({"statusCode": 200})},
         )
+        declared = [*headers, *(["Access-Control-Allow-Origin"] if len(self._origins) > 1 else [])]
         response = ApiGatewayMethodResponse(
             self,
             f"{name}_response",
@@ -202,7 +464,7 @@ class Api(Construct):
             resource_id=resource_id,
             http_method=open_method.http_method,
             status_code="200",
-            response_parameters={f"method.response.header.{header}": True for header in headers},
+            response_parameters={f"method.response.header.{header}": True for header in declared},
         )
         answer = ApiGatewayIntegrationResponse(
             self,
@@ -226,6 +488,59 @@ class Api(Construct):
             if isinstance(child, TerraformResource)
         ]
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+class _Answer:
+    """An answer of the gateway: its words (None: the gateway's own), its status (None: the gateway's own), headers."""
+
+    def __init__(
+        self,
+        error: str | None,
+        status: int | None = None,
+        *,
+        more: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.status = status
+        self.headers = dict(headers or {})
+        # `messageString` comes with its quotation marks.
+        self.body = (
+            '{ "error": $context.error.messageString }'
+            if error is None
+            else json.dumps({"error": error, **(more or {})}, separators=(",", ":"))
+        )
+
+
+def access_log_format(caller: str) -> str:
+    """A line of the access log in JSON: who asked for what, how it ended and how long it took.
+
+    Nothing that a client words itself is in it, such as a path or a name of a program: API Gateway escapes nothing, and
+    a quotation mark would break the line.
+
+    Args:
+        caller: the variable that holds who was verified.
+    """
+    fields = {
+        "requestId": "$context.requestId",
+        "extendedRequestId": "$context.extendedRequestId",
+        "xrayTraceId": "$context.xrayTraceId",
+        "requestTime": "$context.requestTime",
+        "sourceIp": "$context.identity.sourceIp",
+        "caller": caller,
+        "httpMethod": "$context.httpMethod",
+        "resourcePath": "$context.resourcePath",
+        "protocol": "$context.protocol",
+        "status": "$context.status",
+        "responseLength": "$context.responseLength",
+        "responseLatency": "$context.responseLatency",
+        "integrationStatus": "$context.integration.status",
+        "integrationLatency": "$context.integration.latency",
+        "integrationRequestId": "$context.integration.requestId",
+        "authorizerStatus": "$context.authorizer.status",
+        "wafResponseCode": "$context.wafResponseCode",
+        "errorResponseType": "$context.error.responseType",
+    }
+    return json.dumps(fields, separators=(",", ":"))
 
 
 def _slug(path: str) -> str:

@@ -81,3 +81,16 @@ class Metadata(Construct):
             # DynamoDB, "Encryption at rest: usage notes": callers need Decrypt on the table's key, writers too.
             self._key.statement("UseTableKey", "kms:Decrypt"),
         )
+
+    def grant_probe(self, role: Role, file_id: str) -> None:
+        """Let a role see whether the table can be read, by asking for this one record and no other."""
+        role.grant(
+            "records_probe",
+            Statement(
+                sid="ReadProbe",
+                actions=["dynamodb:GetItem"],
+                resources=[self.table_arn],
+                conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [file_id]}},
+            ),
+            self._key.statement("UseTableKey", "kms:Decrypt"),
+        )

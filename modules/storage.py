@@ -306,3 +306,10 @@ class Storage(Construct):
             Statement(sid="GetFiles", actions=["s3:GetObject"], resources=[f"{self.bucket_arn}/{FILES}*"]),
             self._key.statement("DecryptFiles", "kms:Decrypt"),
         )
+
+    def grant_probe(self, role: Role) -> None:
+        """Let a role see whether the bucket is there, and nothing that is in it."""
+        role.grant(
+            "files_probe",
+            Statement(sid="FindBucket", actions=["s3:GetBucketLocation"], resources=[self.bucket_arn]),
+        )

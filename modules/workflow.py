@@ -183,7 +183,7 @@ class Workflow(Construct):
         )
 
 
-_FAILED = "File {}: {}. What to do: docs/operations.md#failed-workflows. Execution: {}"
+_FAILED = "File {}: {}. What to do: docs/operations.md#workflow-failures. Execution: {}"
 
 # Step Functions, "Logging using CloudWatch Logs": groups with this prefix do not use up the policy's length.
 LOG_GROUPS = "/aws/vendedlogs/states/"

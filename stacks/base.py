@@ -23,6 +23,7 @@ SERVICES = (
     "apigateway",
     "cloudwatch",
     "cloudwatchlogs",
+    "cognitoidp",
     "dynamodb",
     "eventbridge",
     "iam",
@@ -34,6 +35,7 @@ SERVICES = (
     "sns",
     "sqs",
     "sts",
+    "wafv2",
 )
 
 # Child ids that say nothing, and so do not show in an address: the main resource of a construct (CDK's convention).

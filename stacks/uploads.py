@@ -5,8 +5,10 @@ from __future__ import annotations
 from cdktf import TerraformOutput
 from constructs import Construct
 
-from modules.api import Api
+from modules.api import ACCESS_LOG_PREFIX, EXECUTION_LOG_PREFIX, UPLOAD_BODY, Api, Throttle
+from modules.authorization import Authorization
 from modules.encryption import CustomerKey, admit_logs, admit_service
+from modules.firewall import FIREWALL_LOG_PREFIX, Firewall
 from modules.functions import Function, Layer, Shared, Sources
 from modules.metadata import Metadata
 from modules.monitoring import Monitoring
@@ -34,7 +36,18 @@ class UploadsStack(BaseStack):
             settings=settings,
             purpose="logs",
             service="logs",
-            admit=[admit_logs(settings, [f"/aws/lambda/{settings.prefix}-", f"{STATES_LOG_GROUPS}{settings.prefix}-"])],
+            admit=[
+                admit_logs(
+                    settings,
+                    [
+                        f"/aws/lambda/{settings.prefix}-",
+                        f"{STATES_LOG_GROUPS}{settings.prefix}-",
+                        f"{ACCESS_LOG_PREFIX}{settings.prefix}-",
+                        EXECUTION_LOG_PREFIX,
+                        f"{FIREWALL_LOG_PREFIX}{settings.prefix}-",
+                    ],
+                )
+            ],
         )
         queues_key = CustomerKey(
             self,
@@ -70,13 +83,16 @@ class UploadsStack(BaseStack):
             failures=Queue(self, "failures", settings=settings, name="failures", key=queues_key),
         )
         bucket_and_table = {"BUCKET_NAME": storage.bucket_name, "TABLE_NAME": metadata.table_name}
+        cors = (
+            {"CORS_ALLOWED_ORIGINS": ",".join(settings.cors_allowed_origins)} if settings.cors_allowed_origins else {}
+        )
 
         upload = Function(
             self,
             "upload",
             shared=shared,
             description="Stores a small file: POST /upload",
-            environment=bucket_and_table,
+            environment=bucket_and_table | cors,
         )
         storage.grant_write(upload.role)
         metadata.grant_record(upload.role)
@@ -86,7 +102,7 @@ class UploadsStack(BaseStack):
             "download",
             shared=shared,
             description="Leads the owner of a file to its content: GET /files/{file_id}/content",
-            environment=bucket_and_table,
+            environment=bucket_and_table | cors,
         )
         storage.grant_read(download.role)
         metadata.grant_read(download.role)
@@ -126,13 +142,29 @@ class UploadsStack(BaseStack):
             self, "sweep_schedule", settings=settings, function=sweep, every="15 minutes", queues_key=queues_key
         )
 
-        api = Api(self, "api", settings=settings)
+        health = Function(
+            self,
+            "health",
+            shared=shared,
+            description="Checks what the API needs: GET /health/deep",
+            environment=bucket_and_table | cors,
+        )
+        storage.grant_probe(health.role)
+        metadata.grant_probe(health.role, "health")
+
+        authorizer = self._authorizer(shared) if settings.api_authorization == "jwt" else None
+        authorization = Authorization(self, "authorization", settings=settings, function=authorizer)
+        api = Api(self, "api", settings=settings, authorization=authorization, logs_key=logs_key)
         api.health_check()
-        api.route("POST", "/upload", upload)
+        # Open to all, and it costs an invocation: enough for a monitor, too little for mischief.
+        api.route("GET", "/health/deep", health, open_to_all=True, throttle=Throttle(rate=1, burst=2))
+        api.route("POST", "/upload", upload, body=UPLOAD_BODY)
         api.route("GET", "/files/{file_id}/content", download)
         api.publish()
+        if settings.enable_waf:
+            Firewall(self, "firewall", settings=settings, stage_arn=api.stage_arn, logs_key=logs_key)
 
-        functions = [upload, download, inspect, sweep]
+        functions = [upload, download, inspect, sweep, health, *([authorizer] if authorizer else [])]
         monitoring = Monitoring(
             self,
             "monitoring",
@@ -177,3 +209,24 @@ class UploadsStack(BaseStack):
         )
         TerraformOutput(self, "bucket_name", value=storage.bucket_name, description="Bucket of the files.")
         TerraformOutput(self, "table_name", value=metadata.table_name, description="Table of the records.")
+        if authorization.user_pool_id and authorization.client_id:
+            TerraformOutput(
+                self, "user_pool_id", value=authorization.user_pool_id, description="User pool of those who may call."
+            )
+            TerraformOutput(
+                self,
+                "user_pool_client_id",
+                value=authorization.client_id,
+                description="What an application names when its users sign in.",
+            )
+
+    def _authorizer(self, shared: Shared) -> Function:
+        """The function that checks the tokens of an issuer of one's own."""
+        settings = self.settings
+        return Function(
+            self,
+            "authorizer",
+            shared=shared,
+            description="Checks the tokens of the API's callers",
+            environment={"JWT_ISSUER": settings.jwt_issuer or "", "JWT_AUDIENCE": settings.jwt_audience or ""},
+        )

@@ -218,6 +218,36 @@ _LOG_DELIVERY = (
 # Services that Terraform hands a role to.
 _TAKE_ROLES = ("events.amazonaws.com", "lambda.amazonaws.com", "scheduler.amazonaws.com", "states.amazonaws.com")
 
+_USERS = (
+    "cognito-idp:CreateUserPoolClient",
+    "cognito-idp:DeleteUserPool",
+    "cognito-idp:DeleteUserPoolClient",
+    "cognito-idp:DescribeUserPool",
+    "cognito-idp:DescribeUserPoolClient",
+    "cognito-idp:GetUserPoolMfaConfig",
+    "cognito-idp:ListTagsForResource",
+    "cognito-idp:SetUserPoolMfaConfig",
+    "cognito-idp:TagResource",
+    "cognito-idp:UntagResource",
+    "cognito-idp:UpdateUserPool",
+    "cognito-idp:UpdateUserPoolClient",
+)
+
+_FIREWALL = (
+    "wafv2:AssociateWebACL",
+    "wafv2:CreateWebACL",
+    "wafv2:DeleteLoggingConfiguration",
+    "wafv2:DeleteWebACL",
+    "wafv2:DisassociateWebACL",
+    "wafv2:GetLoggingConfiguration",
+    "wafv2:GetWebACL",
+    "wafv2:ListTagsForResource",
+    "wafv2:PutLoggingConfiguration",
+    "wafv2:TagResource",
+    "wafv2:UntagResource",
+    "wafv2:UpdateWebACL",
+)
+
 _API = ("apigateway:DELETE", "apigateway:GET", "apigateway:PATCH", "apigateway:POST", "apigateway:PUT")
 
 
@@ -253,6 +283,12 @@ def deployer_policies(settings: Settings) -> list[str]:
             resources=[f"arn:aws:iam::{settings.account_id}:role/{named}"],
             conditions={"StringEquals": {"iam:PassedToService": _TAKE_ROLES}},
         ),
+        Statement(
+            sid="HandRoleToApiGateway",
+            actions=["iam:PassRole"],
+            resources=[f"arn:aws:iam::{settings.account_id}:role/{settings.prefix}-api-logging"],
+            conditions={"StringEquals": {"iam:PassedToService": ["apigateway.amazonaws.com"]}},
+        ),
         allow("KeepFunctions", _FUNCTIONS, f"arn:aws:lambda:{here}:function:{named}"),
         allow("KeepLayers", _LAYERS, f"arn:aws:lambda:{here}:layer:{named}", f"arn:aws:lambda:{here}:layer:{named}:*"),
         allow(
@@ -260,6 +296,10 @@ def deployer_policies(settings: Settings) -> list[str]:
             _LOGS,
             f"arn:aws:logs:{here}:log-group:/aws/lambda/{named}",
             f"arn:aws:logs:{here}:log-group:/aws/vendedlogs/states/{named}",
+            f"arn:aws:logs:{here}:log-group:/aws/apigateway/{named}",
+            # API Gateway puts the id of an API behind it.
+            f"arn:aws:logs:{here}:log-group:API-Gateway-Execution-Logs_*",
+            f"arn:aws:logs:{here}:log-group:aws-waf-logs-{named}",
         ),
         allow("FindLogs", ("logs:DescribeLogGroups",), f"arn:aws:logs:{here}:log-group:*"),
         allow(
@@ -268,6 +308,7 @@ def deployer_policies(settings: Settings) -> list[str]:
             f"arn:aws:apigateway:{settings.primary_region}::/restapis",
             f"arn:aws:apigateway:{settings.primary_region}::/restapis/*",
             f"arn:aws:apigateway:{settings.primary_region}::/tags/*",
+            f"arn:aws:apigateway:{settings.primary_region}::/account",
         ),
     )
     messages = document(
@@ -286,7 +327,42 @@ def deployer_policies(settings: Settings) -> list[str]:
         ),
         allow("CheckDefinitions", ("states:ValidateStateMachineDefinition",), "*", any_resource="it names no resource"),
     )
-    return [storage, compute, messages]
+    return [storage, compute, messages, _access(settings)]
+
+
+def _access(settings: Settings) -> str:
+    """What decides who may call the API."""
+    here = f"{settings.primary_region}:{settings.account_id}"
+    firewall = [
+        Statement(
+            sid="KeepFirewall",
+            actions=_FIREWALL,
+            resources=[
+                f"arn:aws:wafv2:{here}:regional/{kind}" for kind in (f"webacl/{settings.prefix}/*", "managedruleset/*")
+            ],
+        ),
+        Statement(
+            sid="PutFirewallBeforeApi",
+            actions=[
+                "apigateway:SetWebACL",
+                "wafv2:AssociateWebACL",
+                "wafv2:DisassociateWebACL",
+                "wafv2:GetWebACLForResource",
+            ],
+            resources=[f"arn:aws:apigateway:{settings.primary_region}::/restapis/*/stages/*"],
+        ),
+    ]
+    return document(
+        # A pool's id is not known before it is made.
+        Statement(sid="KeepUsers", actions=_USERS, resources=[f"arn:aws:cognito-idp:{here}:userpool/*"]),
+        Statement(
+            sid="MakeUserPool",
+            actions=["cognito-idp:CreateUserPool"],
+            resources=["*"],
+            any_resource="no pool is named by this action",
+        ),
+        *(firewall if settings.enable_waf else []),
+    )
 
 
 def main() -> None:

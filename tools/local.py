@@ -18,16 +18,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import boto3
-from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials as BotoCredentials
 
 from modules.settings import Settings
 from tools.bootstrap import bootstrap
+from tools.caller import Caller, caller
 from tools.console import Failure, exit_with, say, shown, step
 from tools.deployer import deployer_policies
 from tools.embedded_aws import control
-from tools.embedded_aws.control import Credentials, EmbeddedAws, EmbeddedAwsError
+from tools.embedded_aws.control import EmbeddedAws, EmbeddedAwsError
 from tools.layers import host_runtime
 from tools.setup import BUILD, EMBEDDED_AWS, LAMBDA, ROOT
 from tools.synthesis import synthesize
@@ -56,7 +55,7 @@ class Api:
 
     aws: EmbeddedAws
     invoke_url: str
-    caller: Credentials
+    caller: Caller
 
     @property
     def url(self) -> str:
@@ -66,12 +65,11 @@ class Api:
         return self.aws.api_url(api_id, stage).rstrip("/")
 
     def request(self, method: str, path: str, body: bytes | None = None, *, signed: bool = True) -> tuple[int, bytes]:
-        """Send a request, signed as the caller (Signature Version 4), and return status and body."""
+        """Send a request as the caller, or as nobody, and return status and body."""
         url = f"{self.url}{path}"
         request = AWSRequest(method, url, data=body, headers={"Content-Type": "application/json"})
         if signed:
-            key = BotoCredentials(self.caller.access_key, self.caller.secret_key)
-            SigV4Auth(key, "execute-api", self.aws.region).add_auth(request)
+            self.caller.sign(request)
         prepared = urllib.request.Request(  # noqa: S310 - the URL is ours
             url, data=body, headers=dict(request.headers.items()), method=method
         )
@@ -166,29 +164,16 @@ class LocalSystem:
         return changes
 
     def api(self, aws: EmbeddedAws, terraform: Terraform) -> Api:
-        """The deployed API, and a user that may call it and nothing else."""
+        """The deployed API, and someone who may call it and nothing else; a token is good for an hour."""
         outputs = terraform.outputs()
-        policy = {
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Sid": "CallTheApi",
-                    "Effect": "Allow",
-                    "Action": "execute-api:Invoke",
-                    "Resource": f"{outputs['api_execution_arn']}/*/*/*",
-                }
-            ],
-        }
-        caller = control.create_deployer(aws, policy, name="caller")
-        return Api(aws, outputs["api_url"], caller)
+        return Api(aws, outputs["api_url"], caller(aws, outputs))
 
     def curl_configuration(self, api: Api) -> Path:
-        """A file for `curl -K`: trust and signature, so that the secret stays out of the command line."""
+        """A file for `curl -K`: trust and token or key, so that the secret stays out of the command line."""
         path = self.folder / "curl.conf"
         lines = [
             f'cacert = "{api.aws.ca_bundle}"',
-            f'aws-sigv4 = "aws:amz:{api.aws.region}:execute-api"',
-            f'user = "{api.caller.access_key}:{api.caller.secret_key}"',
+            *api.caller.curl_lines(),
             'header = "Content-Type: application/json"',
         ]
         path.touch(mode=0o600)

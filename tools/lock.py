@@ -6,11 +6,15 @@ import json
 import os
 import sys
 import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from tools.console import exit_with, run, step
 from tools.setup import BUILD, LOCK, ROOT
 
 _NOT_PACKAGES = {"source", "requires", "scripts", "pipenv", "pipfile"}
+# Programs with an environment alone. Pipenv resolves every other category together with [packages], which these forbid.
+ALONE = ("checkov", "judges")
 
 
 def without_sources(lock: str) -> str:
@@ -22,18 +26,31 @@ def without_sources(lock: str) -> str:
 
 def main() -> None:
     """Resolve the Pipfile and write the lock."""
-    categories = [name for name in tomllib.loads((ROOT / "Pipfile").read_text()) if name not in _NOT_PACKAGES]
+    pipfile = (ROOT / "Pipfile").read_text()
+    together = [name for name in tomllib.loads(pipfile) if name not in {*_NOT_PACKAGES, *ALONE}]
+    apart = BUILD / "lock" / "Pipfile"
+    apart.parent.mkdir(parents=True, exist_ok=True)
+    apart.write_text(f"{pipfile}\n[pipenv]\nuse_default_constraints = false\n")
     with step("resolving the Pipfile") as progress:
-        run(
-            [sys.executable, "-m", "pipenv", "lock", "--categories", " ".join(categories)],
-            doing="resolving the Pipfile",
-            remedy="read which two packages disagree, and change one of them in the Pipfile",
-            log=BUILD / "logs" / "lock.log",
-            cwd=ROOT,
-            env={**os.environ, "PIPENV_VENV_IN_PROJECT": "1", "PIPENV_IGNORE_VIRTUALENVS": "1", "PIPENV_NOSPIN": "1"},
-            progress=progress,
-        )
-    LOCK.write_text(without_sources(LOCK.read_text()))
+        _resolve(ROOT / "Pipfile", together, progress)
+        _resolve(apart, ALONE, progress)
+    content = json.loads(LOCK.read_text())
+    content.update({name: json.loads((apart.parent / "Pipfile.lock").read_text())[name] for name in ALONE})
+    LOCK.write_text(without_sources(json.dumps(content)))
+
+
+def _resolve(pipfile: Path, categories: Sequence[str], progress: Callable[[str], None]) -> None:
+    """Let pipenv lock some categories of a Pipfile, beside it."""
+    environment = {"VIRTUAL_ENV": sys.prefix, "PIPENV_PIPFILE": str(pipfile), "PIPENV_NOSPIN": "1"}
+    run(
+        [sys.executable, "-m", "pipenv", "lock", "--categories", " ".join(categories)],
+        doing="resolving the Pipfile",
+        remedy="read which two packages disagree, and change one of them in the Pipfile",
+        log=BUILD / "logs" / "lock.log",
+        cwd=pipfile.parent,
+        env={**os.environ, **environment},
+        progress=progress,
+    )
 
 
 if __name__ == "__main__":

@@ -38,6 +38,9 @@ class Environment(NamedTuple):
 PROJECT = Environment("the project", ROOT / ".venv", ("default", "develop", "functions"))
 LAMBDA = Environment("the Lambda runtime", BUILD / "environments" / "lambda", ("lambda-runtime",))
 EMBEDDED_AWS = Environment("the embedded AWS", BUILD / "environments" / "embedded-aws", ("embedded-aws",))
+# For judges alone, which make them when they are first called (tools/judges.py).
+CHECKOV = Environment("checkov", BUILD / "environments" / "checkov", ("checkov",))
+JUDGES = Environment("the other judges", BUILD / "environments" / "judges", ("judges",))
 
 
 def check_python(version: Tuple[int, int] = sys.version_info[:2]) -> None:  # noqa: UP006
@@ -122,6 +125,8 @@ def main() -> None:
 
     check_python()
     check_node()
+    if Path(sys.prefix).resolve() == PROJECT.path:
+        raise Failure("set-up", "it runs in the environment that it makes", "run `make setup`")
     for environment in (PROJECT, LAMBDA, EMBEDDED_AWS):
         prepare(environment)
     with step("provider bindings and layers") as progress:

@@ -86,7 +86,10 @@ def cli_configuration(build: Path = BUILD) -> Path:
         lines = [f"provider_installation {{\n  filesystem_mirror {{\n    path = {json.dumps(str(mirror))}\n  }}\n}}"]
         lines.append("disable_checkpoint = true")
     path = folder / "terraform.rc"
-    path.write_text("\n".join(lines) + "\n")
+    text = "\n".join(lines) + "\n"
+    # Another Terraform may be reading it.
+    if not path.is_file() or path.read_text() != text:
+        path.write_text(text)
     return path
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+# Several values in one variable, with commas between them.
+Listed = Annotated[tuple[str, ...], BeforeValidator(lambda text: tuple(text.split(",")) if text else ())]
 
 
 class Environment(BaseModel):
@@ -35,3 +38,9 @@ class FilesEnvironment(Environment):
 
     bucket_name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
     table_name: str = Field(pattern=r"^[A-Za-z0-9_.-]{3,255}$")
+
+
+class ApiEnvironment(Environment):
+    """What every function behind the API may have: the origins whose pages may read its answers; none by default."""
+
+    cors_allowed_origins: Listed = ()

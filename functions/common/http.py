@@ -6,8 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response, content_types
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConfig, Response, content_types
 from botocore.exceptions import BotoCoreError, ClientError
+
+from functions.common.environment import ApiEnvironment
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
@@ -28,16 +30,20 @@ def answer(status: int, body: dict[str, object], headers: dict[str, str | list[s
         status_code=status,
         content_type=content_types.APPLICATION_JSON,
         body=json.dumps(body, separators=(",", ":")),
-        headers={"Cache-Control": "no-store", **(headers or {})},
+        # Vary: a header of the answer depends on the page that asks, wherever other origins are allowed.
+        headers={"Cache-Control": "no-store", "Vary": "Origin", **(headers or {})},
     )
 
 
 def rest_api(logger: Logger, *, failure: str) -> APIGatewayRestResolver:
     """A resolver that answers a `Refused` with its words, and every other error with `failure` and the request's id.
 
-    The log learns what happened; the caller learns nothing of the inside.
+    The log learns what happened; the caller learns nothing of the inside. Pages of the origins in CORS_ALLOWED_ORIGINS
+    may read every answer; without that variable no page may.
     """
-    app = APIGatewayRestResolver()
+    origins = ApiEnvironment.load().cors_allowed_origins
+    cors = CORSConfig(allow_origin=origins[0], extra_origins=list(origins[1:])) if origins else None
+    app = APIGatewayRestResolver(cors=cors)
 
     @app.exception_handler(Refused)  # type: ignore[untyped-decorator]  # Powertools does not type its own
     def say_what_is_wrong(error: Refused) -> Response[str]:
@@ -68,9 +74,17 @@ def body_of(event: APIGatewayProxyEvent) -> str | None:
 def owner_of(event: APIGatewayProxyEvent) -> str:
     """The verified identity of the caller, from what API Gateway checked; never from what the client says.
 
+    `user:` and the subject of a token, whether a Cognito user pool or another issuer made it: an environment has one
+    of them. With signed requests it is the ARN of the signer. That of an assumed role ends in the name of the session,
+    which whoever assumes the role chooses unless its trust policy says otherwise (IAM, `sts:RoleSessionName`).
+
     Raises:
         Refused: the event carries none, which means that the route is not authorised as it should be.
     """
+    authorizer = event.request_context.authorizer
+    subject = (authorizer.claims or {}).get("sub") or authorizer.principal_id
+    if subject:
+        return f"user:{subject}"
     user_arn = event.request_context.identity.user_arn
     if not user_arn:
         raise Refused("Unauthorized", 401)

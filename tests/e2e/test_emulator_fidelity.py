@@ -728,6 +728,25 @@ def test_a_mock_integration_has_no_method(cloud: Cloud) -> None:
     assert integration["requestTemplates"] == templates
 
 
+def test_settings_of_a_method_are_named_with_the_slashes_escaped(cloud: Cloud) -> None:
+    api = Api(cloud)
+    api.gateway.put_integration(**api.where, type="MOCK")
+    api.deploy()
+    api.gateway.update_stage(
+        restApiId=api.id,
+        stageName="v1",
+        patchOperations=[
+            {"op": "replace", "path": f"/{path}/throttling/burstLimit", "value": "7"}
+            for path in ("~1health~1deep/GET", "*/*")
+        ],
+    )
+    settings = api.gateway.get_stage(restApiId=api.id, stageName="v1")["methodSettings"]
+    assert {name: setting["throttlingBurstLimit"] for name, setting in settings.items()} == {
+        "~1health~1deep/GET": 7,
+        "*/*": 7,
+    }
+
+
 def test_a_stage_without_access_logs_says_nothing_about_them(cloud: Cloud) -> None:
     api = Api(cloud)
     api.gateway.put_integration(**api.where, type="MOCK")

@@ -151,8 +151,8 @@ def test_every_table_has_its_alarms_for_each_operation_that_somebody_may_call(st
         for body in stack.resources("aws_iam_role_policy").values()
         for action in re.findall(r"dynamodb:\w+", body["policy"])
     }
-    # Needed for a condition in a transaction; no request of its own (DynamoDB, "Using IAM with transactions").
-    granted -= {"ConditionCheckItem"}
+    # Conditions: in a transaction, and on keys; no request of its own (DynamoDB, "Using IAM with transactions").
+    granted -= {"ConditionCheckItem", "LeadingKeys"}
     assert granted
     for address, alarms in watched(stack, "aws_dynamodb_table", "TableName", "name"):
         assert set(alarms) == {"SystemErrors", "ThrottledRequests"}, address

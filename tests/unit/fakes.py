@@ -98,15 +98,27 @@ class FakeContext:
 
 
 def rest_event(
-    method: str, path: str, body: str | None = None, *, user_arn: str | None = "arn:aws:iam::000000000000:user/ann"
+    method: str,
+    path: str,
+    body: str | None = None,
+    *,
+    user_arn: str | None = "arn:aws:iam::000000000000:user/ann",
+    authorizer: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """What API Gateway sends to a function (API Gateway, "Lambda proxy integration: input format")."""
-    return {
+    """What API Gateway sends to a function (API Gateway, "Lambda proxy integration: input format").
+
+    Args:
+        user_arn: who signed, where the method asks for signatures.
+        authorizer: what an authorizer says about the caller, where there is one; there is no signer then.
+    """
+    headers = {"Content-Type": "application/json", **(headers or {})}
+    event: dict[str, Any] = {
         "resource": path,
         "path": path,
         "httpMethod": method,
-        "headers": {"Content-Type": "application/json"},
-        "multiValueHeaders": {"Content-Type": ["application/json"]},
+        "headers": headers,
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
         "queryStringParameters": None,
         "multiValueQueryStringParameters": None,
         "pathParameters": None,
@@ -116,7 +128,7 @@ def rest_event(
             "apiId": "abc123",
             "domainName": "abc123.execute-api.us-east-1.amazonaws.com",
             "httpMethod": method,
-            "identity": {"sourceIp": "192.0.2.1", "userArn": user_arn},
+            "identity": {"sourceIp": "192.0.2.1", "userArn": None if authorizer else user_arn},
             "path": f"/v1{path}",
             "requestId": "request-1",
             "resourcePath": path,
@@ -125,3 +137,6 @@ def rest_event(
         "body": body,
         "isBase64Encoded": False,
     }
+    if authorizer:
+        event["requestContext"]["authorizer"] = authorizer
+    return event

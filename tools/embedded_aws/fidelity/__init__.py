@@ -36,6 +36,7 @@ FIXES: tuple[Callable[[Settings], None], ...] = (
     apigateway.ask_the_function_for_permission,
     apigateway.keep_mock_integrations_without_method,
     apigateway.leave_out_absent_access_log_settings,
+    apigateway.name_methods_of_settings,
     apigateway.deny_through_gateway_responses,
     apigateway.hide_failures_of_functions,
     apigateway.refuse_large_requests,

@@ -153,6 +153,30 @@ def leave_out_absent_access_log_settings(_: Settings) -> None:
     hook.replace("apigateway.leave_out_absent_access_log_settings", rest_api, "_v1_response", make, "data status")
 
 
+def name_methods_of_settings(_: Settings) -> None:
+    """Name a method in the settings of a stage with `~1` for each slash of its path, the first one too.
+
+    AWS returns `~1health~1deep/GET` for GET /health/deep
+    (https://docs.aws.amazon.com/apigateway/latest/api/API_Stage.html, methodSettings), and the provider looks for what
+    it sent. ministack undoes the escape, so that every apply of such settings fails. The fix does it again in answers.
+    """
+
+    def escaped(key: str) -> str:
+        path, _, method = key.rpartition("/")
+        return f"{path.replace('/', '~1')}/{method}"
+
+    def make(original: Function) -> Function:
+        def respond(data: object, status: int = 200) -> object:
+            if isinstance(data, dict) and data.get("methodSettings"):
+                named = {escaped(key): value for key, value in data["methodSettings"].items()}
+                data = {**data, "methodSettings": named}
+            return original(data, status)
+
+        return respond
+
+    hook.replace("apigateway.name_methods_of_settings", rest_api, "_v1_response", make, "data status")
+
+
 def deny_through_gateway_responses(_: Settings) -> None:
     """Answer a caller whom IAM denies with the gateway response ACCESS_DENIED.
 

@@ -1,0 +1,1 @@
+"""Lets the bearers of an issuer's tokens call the API."""

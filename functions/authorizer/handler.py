@@ -1,0 +1,71 @@
+"""Lambda authorizer of the API, where the setting `api_authorization` is `jwt`.
+
+API Gateway asks it with the token of a request, and uses its answer again for the same token until its time is up
+(API Gateway, "Output from an API Gateway Lambda authorizer").
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import Field
+
+from functions.authorizer.https import fetch_json
+from functions.authorizer.tokens import InvalidTokenError, Issuer, subject_of
+from functions.common.environment import Environment
+
+
+class AuthorizerEnvironment(Environment):
+    """Whose tokens count, and what they have to be made for."""
+
+    jwt_issuer: str = Field(pattern=r"^https://")
+    jwt_audience: str = Field(min_length=1)
+
+
+class Unauthorized(Exception):  # noqa: N818 - the text is what API Gateway reads
+    """The word that makes API Gateway answer 401: there is no other way than to fail with it.
+
+    So a refused token counts among the errors of this function, which says nothing about its health.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("Unauthorized")
+
+
+environment = AuthorizerEnvironment.load()
+logger = Logger(service="authorizer")
+issuer = Issuer(environment.jwt_issuer, fetch_json)
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Allow the bearer of a valid token to call the stage.
+
+    Raises:
+        Unauthorized: the token does not count; the caller gets 401.
+        IssuerError: the issuer's keys are not to be had; the caller gets 500, and nobody is let in.
+    """
+    scheme, _, token = str(event.get("authorizationToken") or "").partition(" ")
+    try:
+        if scheme.lower() != "bearer":
+            raise InvalidTokenError("it is not a bearer token")
+        subject = subject_of(token.strip(), issuer=issuer, audience=environment.jwt_audience)
+    except InvalidTokenError as error:
+        logger.info("token refused", reason=str(error))
+        raise Unauthorized from None
+    return {"principalId": subject, "policyDocument": policy(str(event["methodArn"]))}
+
+
+def policy(method_arn: str) -> dict[str, Any]:
+    """A policy for the stage of a method: as exact as an answer can be that is used again for its other methods.
+
+    Which methods there are is up to the API, and what a caller may see of them to the functions, which know the owner.
+
+    Args:
+        method_arn: such as `arn:aws:execute-api:us-east-1:111111111111:abc123/v1/POST/upload`.
+    """
+    api, stage = method_arn.split("/")[:2]
+    statement = {"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": f"{api}/{stage}/*/*"}
+    return {"Version": "2012-10-17", "Statement": [statement]}

@@ -1,0 +1,123 @@
+"""Checks bearer tokens (RFC 7519) against the keys that their issuer publishes (OpenID Connect Discovery 1.0)."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jwt
+from jwt import PyJWK, PyJWKSet
+
+# Asymmetric alone: with HS256 in this list, whoever knows a public key could sign with it.
+ALGORITHMS = ("RS256", "ES256")
+LEEWAY_SECONDS = 10
+# Issuers publish a new key well before they sign with it.
+KEYS_SECONDS = 600
+# An unknown key is worth a look at the issuer, yet not for every token that anyone makes up.
+LOOK_AGAIN_SECONDS = 30
+
+Fetch = Callable[[str], Mapping[str, Any]]
+
+
+class InvalidTokenError(Exception):
+    """The token is not one that the issuer made for this API and now; the text says why, for the log alone."""
+
+
+class IssuerError(Exception):
+    """The issuer's keys are not to be had, or are not keys."""
+
+
+class Issuer:
+    """The keys of an issuer, fetched when they are needed and kept for a while."""
+
+    def __init__(self, url: str, fetch: Fetch, now: Callable[[], float] = time.monotonic) -> None:
+        """
+        Args:
+            url: the issuer as its tokens name it.
+            fetch: gets a JSON object from an address.
+        """
+        self.url = url
+        self._fetch = fetch
+        self._now = now
+        self._lock = threading.Lock()
+        self._keys: dict[str, PyJWK] = {}
+        self._fetched: float | None = None
+
+    def key(self, key_id: str) -> PyJWK:
+        """The key with this id.
+
+        Raises:
+            InvalidTokenError: the issuer has no such key.
+            IssuerError: the keys are not to be had.
+        """
+        with self._lock:
+            age = float("inf") if self._fetched is None else self._now() - self._fetched
+            if age > KEYS_SECONDS or (key_id not in self._keys and age > LOOK_AGAIN_SECONDS):
+                self._keys = self._load()
+                self._fetched = self._now()
+            if key_id not in self._keys:
+                raise InvalidTokenError("its key is not one of the issuer's")
+            return self._keys[key_id]
+
+    def _load(self) -> dict[str, PyJWK]:
+        try:
+            found = self._fetch(f"{self.url.rstrip('/')}/.well-known/openid-configuration")
+            # Section 4.3: what is found has to be about the issuer that was asked for.
+            if found.get("issuer") != self.url:
+                raise IssuerError(f"{self.url} says that it is {found.get('issuer')!r}")
+            keys = PyJWKSet.from_dict(dict(self._fetch(str(found["jwks_uri"])))).keys
+        except (OSError, ValueError, KeyError, jwt.PyJWTError) as error:
+            raise IssuerError(f"{type(error).__name__}: {error}") from error
+        return {
+            key.key_id: key
+            for key in keys
+            if key.key_id and key.public_key_use in {None, "sig"} and key.algorithm_name in ALGORITHMS
+        }
+
+
+def subject_of(token: str, *, issuer: Issuer, audience: str) -> str:
+    """Check a token and return who it is about.
+
+    Args:
+        token: the token without `Bearer`.
+        audience: what its `aud` has to name.
+
+    Raises:
+        InvalidTokenError: it is malformed, signed by someone else, expired, not yet valid, or made for something else.
+        IssuerError: the keys are not to be had.
+    """
+    try:
+        header = jwt.get_unverified_header(token)
+        key_id = header.get("kid")
+        if header.get("alg") not in ALGORITHMS or not isinstance(key_id, str):
+            raise InvalidTokenError(f"alg {header.get('alg')!r}, kid {key_id!r}")
+        claims = jwt.decode(
+            token,
+            # A key of this type brings its own algorithm, which the token's has to be.
+            issuer.key(key_id),
+            algorithms=list(ALGORITHMS),
+            audience=audience,
+            issuer=issuer.url,
+            leeway=LEEWAY_SECONDS,
+            options={"require": ["exp", "iss", "aud", "sub"]},
+        )
+    except jwt.PyJWTError as error:
+        raise InvalidTokenError(f"{type(error).__name__}: {error}") from error
+    if not claims["sub"]:
+        raise InvalidTokenError("its subject is empty")
+    return str(claims["sub"])
+
+
+def parse_object(content: bytes) -> Mapping[str, Any]:
+    """A JSON object from bytes.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    value = json.loads(content)
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value

@@ -1,0 +1,1 @@
+"""Says whether what the API needs is there."""

@@ -1,0 +1,191 @@
+"""Who may call the API: users of a Cognito user pool, signed AWS requests, or bearers of another issuer's tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cdktf_cdktf_provider_aws.api_gateway_authorizer import ApiGatewayAuthorizer
+from cdktf_cdktf_provider_aws.cognito_user_pool import (
+    CognitoUserPool,
+    CognitoUserPoolAccountRecoverySetting,
+    CognitoUserPoolAccountRecoverySettingRecoveryMechanism,
+    CognitoUserPoolAdminCreateUserConfig,
+    CognitoUserPoolPasswordPolicy,
+    CognitoUserPoolSoftwareTokenMfaConfiguration,
+    CognitoUserPoolUserAttributeUpdateSettings,
+    CognitoUserPoolUsernameConfiguration,
+)
+from cdktf_cdktf_provider_aws.cognito_user_pool_client import (
+    CognitoUserPoolClient,
+    CognitoUserPoolClientTokenValidityUnits,
+)
+from cdktf_cdktf_provider_aws.lambda_permission import LambdaPermission
+from constructs import Construct
+
+from modules.functions import Function
+from modules.settings import Settings
+
+TOKEN_MINUTES = 60
+REFRESH_HOURS = 12
+_UNITS = {"access_token": "minutes", "id_token": "minutes", "refresh_token": "hours"}
+# How long a decision is used again. A token that is revoked or expires meanwhile works that much longer.
+DECISION_SECONDS = 60
+IDENTITY_SOURCE = "method.request.header.Authorization"
+# Three parts of base64url (RFC 7519, section 3); anything else is refused before a function is paid for.
+_BEARER = r"^[Bb]earer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$"
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What a method of the API asks of its callers.
+
+    Attributes:
+        authorization: kind of authorization, as API Gateway names it.
+        authorizer_id: the authorizer, where the kind has one.
+        scopes: OAuth scopes of which a token has to hold one. None here: API Gateway then takes identity tokens
+            ("Control access using Amazon Cognito user pools"), which say who the user is.
+    """
+
+    authorization: str
+    authorizer_id: str | None = None
+    scopes: tuple[str, ...] | None = None
+
+
+OPEN = Requirement("NONE")
+
+
+class Authorization(Construct):
+    """Decides who may call, as the setting `api_authorization` says.
+
+    Attributes:
+        user_pool_id: the user pool, where there is one.
+        client_id: what an application names when its users sign in to the pool.
+        takes_tokens: whether callers send a bearer token, and not a signature.
+        caller: the caller in an access log, as a variable of API Gateway.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, settings: Settings, function: Function | None = None
+    ) -> None:
+        """
+        Args:
+            function: for `jwt`, the function that checks tokens.
+
+        Raises:
+            ValueError: `jwt` without a function.
+        """
+        super().__init__(scope, construct_id)
+        self._settings = settings
+        self._function = function
+        self._pool: CognitoUserPool | None = None
+        self.user_pool_id: str | None = None
+        self.client_id: str | None = None
+        self.takes_tokens = settings.api_authorization != "iam"
+        self.caller = {
+            "cognito": "$context.authorizer.claims.sub",
+            "iam": "$context.identity.userArn",
+            "jwt": "$context.authorizer.principalId",
+        }[settings.api_authorization]
+        if settings.api_authorization == "cognito":
+            self._pool = self._users()
+            self.user_pool_id = self._pool.id
+            self.client_id = self._client(self._pool).id
+        elif settings.api_authorization == "jwt" and function is None:
+            raise ValueError("api_authorization = 'jwt' needs the function that checks tokens")
+
+    def _users(self) -> CognitoUserPool:
+        """The people who may call. An administrator adds them; nobody signs up alone."""
+        return CognitoUserPool(
+            self,
+            "users",
+            name=f"{self._settings.prefix}-users",
+            # The tier without what costs extra from the first user on (Amazon Cognito, "User pool feature plans").
+            user_pool_tier="LITE",
+            deletion_protection="ACTIVE" if self._settings.protect_data else "INACTIVE",
+            username_attributes=["email"],
+            username_configuration=CognitoUserPoolUsernameConfiguration(case_sensitive=False),
+            auto_verified_attributes=["email"],
+            user_attribute_update_settings=CognitoUserPoolUserAttributeUpdateSettings(
+                attributes_require_verification_before_update=["email"]
+            ),
+            admin_create_user_config=CognitoUserPoolAdminCreateUserConfig(allow_admin_create_user_only=True),
+            account_recovery_setting=CognitoUserPoolAccountRecoverySetting(
+                recovery_mechanism=[
+                    CognitoUserPoolAccountRecoverySettingRecoveryMechanism(name="verified_email", priority=1)
+                ]
+            ),
+            password_policy=CognitoUserPoolPasswordPolicy(
+                minimum_length=12,
+                require_lowercase=True,
+                require_uppercase=True,
+                require_numbers=True,
+                require_symbols=True,
+                password_history_size=0,
+                temporary_password_validity_days=3,
+            ),
+            # Codes of an application, never of a text message: those cost, and can be had by others.
+            mfa_configuration="OPTIONAL",
+            software_token_mfa_configuration=CognitoUserPoolSoftwareTokenMfaConfiguration(enabled=True),
+        )
+
+    def _client(self, pool: CognitoUserPool) -> CognitoUserPoolClient:
+        """What applications sign their users in with. It has no secret: a page or a phone could not keep one."""
+        # With SRP a password never travels. On `local`, a demo of a few lines may send it to this machine.
+        flows = ["ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
+        return CognitoUserPoolClient(
+            self,
+            "client",
+            name=f"{self._settings.prefix}-client",
+            user_pool_id=pool.id,
+            generate_secret=False,
+            explicit_auth_flows=[*flows, *(["ALLOW_USER_PASSWORD_AUTH"] if self._settings.is_local else [])],
+            supported_identity_providers=["COGNITO"],
+            prevent_user_existence_errors="ENABLED",
+            enable_token_revocation=True,
+            access_token_validity=TOKEN_MINUTES,
+            id_token_validity=TOKEN_MINUTES,
+            refresh_token_validity=REFRESH_HOURS,
+            token_validity_units=[CognitoUserPoolClientTokenValidityUnits(**_UNITS)],
+        )
+
+    def requirement(self, scope: Construct, *, rest_api_id: str, execution_arn: str) -> Requirement:
+        """What the methods of one API ask for; makes the authorizer of that API.
+
+        Args:
+            scope: the API's construct, whose child the authorizer becomes.
+        """
+        if self._pool is not None:
+            authorizer = ApiGatewayAuthorizer(
+                scope,
+                "authorizer",
+                rest_api_id=rest_api_id,
+                name="users",
+                type="COGNITO_USER_POOLS",
+                provider_arns=[self._pool.arn],
+                identity_source=IDENTITY_SOURCE,
+                authorizer_result_ttl_in_seconds=DECISION_SECONDS,
+            )
+            return Requirement("COGNITO_USER_POOLS", authorizer.id)
+        if self._function is None:
+            return Requirement("AWS_IAM")
+        authorizer = ApiGatewayAuthorizer(
+            scope,
+            "authorizer",
+            rest_api_id=rest_api_id,
+            name="tokens",
+            type="TOKEN",
+            authorizer_uri=self._function.invoke_arn,
+            identity_source=IDENTITY_SOURCE,
+            identity_validation_expression=_BEARER,
+            authorizer_result_ttl_in_seconds=DECISION_SECONDS,
+        )
+        LambdaPermission(
+            scope,
+            "authorizer_permission",
+            statement_id="Api-authorizer",
+            action="lambda:InvokeFunction",
+            function_name=self._function.name,
+            principal="apigateway.amazonaws.com",
+            source_arn=f"{execution_arn}/authorizers/{authorizer.id}",
+        )
+        return Requirement("CUSTOM", authorizer.id)

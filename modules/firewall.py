@@ -1,0 +1,161 @@
+"""The web application firewall before the API, where the setting `enable_waf` says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
+from cdktf_cdktf_provider_aws.wafv2_web_acl import (
+    Wafv2WebAcl,
+    Wafv2WebAclDefaultAction,
+    Wafv2WebAclDefaultActionAllow,
+    Wafv2WebAclRule,
+    Wafv2WebAclRuleAction,
+    Wafv2WebAclRuleActionBlock,
+    Wafv2WebAclRuleOverrideAction,
+    Wafv2WebAclRuleOverrideActionNone,
+    Wafv2WebAclRuleVisibilityConfig,
+    Wafv2WebAclVisibilityConfig,
+)
+from cdktf_cdktf_provider_aws.wafv2_web_acl_association import Wafv2WebAclAssociation
+from cdktf_cdktf_provider_aws.wafv2_web_acl_logging_configuration import (
+    Wafv2WebAclLoggingConfiguration,
+    Wafv2WebAclLoggingConfigurationLoggingFilter,
+    Wafv2WebAclLoggingConfigurationLoggingFilterFilter,
+    Wafv2WebAclLoggingConfigurationLoggingFilterFilterCondition,
+    Wafv2WebAclLoggingConfigurationLoggingFilterFilterConditionActionCondition,
+    Wafv2WebAclLoggingConfigurationRedactedFields,
+    Wafv2WebAclLoggingConfigurationRedactedFieldsSingleHeader,
+)
+from constructs import Construct
+
+from modules.encryption import CustomerKey
+from modules.settings import Settings
+
+# AWS WAF takes no other log groups ("Sending web ACL traffic logs to a CloudWatch Logs log group").
+FIREWALL_LOG_PREFIX = "aws-waf-logs-"
+
+# Requests of one address in five minutes: 20 a second on average, below what the whole stage admits.
+REQUESTS_PER_ADDRESS = 6000
+RATE_WINDOW_SECONDS = 300
+
+# Groups that AWS keeps up to date, and the rules in them that count instead of blocking, because they would block what
+# this API is for ("Baseline rule groups"):
+# SizeRestrictions_BODY refuses bodies above 8 KB, and an upload is one; the gateway and Lambda limit bodies.
+# NoUserAgent_HEADER refuses programs that do not name themselves, and services are callers here.
+MANAGED_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "AWSManagedRulesAmazonIpReputationList": (),
+    "AWSManagedRulesKnownBadInputsRuleSet": (),
+    "AWSManagedRulesCommonRuleSet": ("SizeRestrictions_BODY", "NoUserAgent_HEADER"),
+}
+
+
+class Firewall(Construct):
+    """A web ACL before one stage. Whoever it stops gets 403 in the form of the API's other answers.
+
+    Its log holds what it blocked or counted; what it let through is in the access log of the API.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, settings: Settings, stage_arn: str, logs_key: CustomerKey
+    ) -> None:
+        """
+        Args:
+            stage_arn: the stage of a REST API.
+            logs_key: what encrypts the log; its policy has to admit names that start with FIREWALL_LOG_PREFIX.
+        """
+        super().__init__(scope, construct_id)
+        acl = Wafv2WebAcl(
+            self,
+            "Default",
+            name=settings.prefix,
+            description="Before the API",
+            scope="REGIONAL",
+            default_action=Wafv2WebAclDefaultAction(allow=Wafv2WebAclDefaultActionAllow()),
+            rule=[
+                _rate_limit(priority=0),
+                *(
+                    _managed(name, counted, priority=priority)
+                    for priority, (name, counted) in enumerate(MANAGED_GROUPS.items(), start=1)
+                ),
+            ],
+            visibility_config=Wafv2WebAclVisibilityConfig(
+                cloudwatch_metrics_enabled=True, metric_name=settings.prefix, sampled_requests_enabled=True
+            ),
+        )
+        Wafv2WebAclAssociation(self, "association", resource_arn=stage_arn, web_acl_arn=acl.arn)
+        logs = CloudwatchLogGroup(
+            self,
+            "logs",
+            name=f"{FIREWALL_LOG_PREFIX}{settings.prefix}-api",
+            retention_in_days=settings.log_retention_days,
+            kms_key_id=logs_key.arn,
+        )
+        Wafv2WebAclLoggingConfiguration(
+            self,
+            "logging",
+            resource_arn=acl.arn,
+            log_destination_configs=[logs.arn],
+            logging_filter=Wafv2WebAclLoggingConfigurationLoggingFilter(
+                default_behavior="DROP",
+                filter=[
+                    Wafv2WebAclLoggingConfigurationLoggingFilterFilter(
+                        behavior="KEEP",
+                        requirement="MEETS_ANY",
+                        condition=[
+                            Wafv2WebAclLoggingConfigurationLoggingFilterFilterCondition(
+                                action_condition=(
+                                    Wafv2WebAclLoggingConfigurationLoggingFilterFilterConditionActionCondition(
+                                        action=action
+                                    )
+                                )
+                            )
+                            for action in ("BLOCK", "COUNT")
+                        ],
+                    )
+                ],
+            ),
+            # A token is as good as a password while it lives.
+            redacted_fields=[
+                Wafv2WebAclLoggingConfigurationRedactedFields(
+                    single_header=Wafv2WebAclLoggingConfigurationRedactedFieldsSingleHeader(name="authorization")
+                )
+            ],
+        )
+
+
+def _rate_limit(*, priority: int) -> Wafv2WebAclRule:
+    return Wafv2WebAclRule(
+        name="RateLimit",
+        priority=priority,
+        action=Wafv2WebAclRuleAction(block=Wafv2WebAclRuleActionBlock()),
+        # The binding takes statements as Terraform writes them.
+        statement={
+            "rate_based_statement": {
+                "aggregate_key_type": "IP",
+                "evaluation_window_sec": RATE_WINDOW_SECONDS,
+                "limit": REQUESTS_PER_ADDRESS,
+            }
+        },
+        visibility_config=_visible("RateLimit"),
+    )
+
+
+def _managed(name: str, counted: tuple[str, ...], *, priority: int) -> Wafv2WebAclRule:
+    group: dict[str, Any] = {"vendor_name": "AWS", "name": name}
+    if counted:
+        group["rule_action_override"] = [{"name": rule, "action_to_use": {"count": {}}} for rule in counted]
+    return Wafv2WebAclRule(
+        name=name,
+        priority=priority,
+        override_action=Wafv2WebAclRuleOverrideAction(none=Wafv2WebAclRuleOverrideActionNone()),
+        statement={"managed_rule_group_statement": group},
+        visibility_config=_visible(name),
+    )
+
+
+def _visible(name: str) -> Wafv2WebAclRuleVisibilityConfig:
+    return Wafv2WebAclRuleVisibilityConfig(
+        cloudwatch_metrics_enabled=True, metric_name=name, sampled_requests_enabled=True
+    )

@@ -1,0 +1,316 @@
+"""The Lambda authorizer: whose tokens count, with keys made here and an issuer on loopback."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import importlib
+import json
+import logging
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from pydantic import ValidationError
+
+from functions.authorizer import https
+from functions.authorizer.tokens import (
+    KEYS_SECONDS,
+    LOOK_AGAIN_SECONDS,
+    InvalidTokenError,
+    Issuer,
+    IssuerError,
+    subject_of,
+)
+from tests.unit.fakes import FakeContext
+from tools.embedded_aws import certificates
+
+ISSUER = "https://issuer.example.com"
+AUDIENCE = "sluice"
+RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+OTHER_RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+EC = ec.generate_private_key(ec.SECP256R1())
+SECRET = base64.urlsafe_b64encode(b"a secret of thirty-two bytes....").decode()
+
+KEYS: list[dict[str, Any]] = [
+    {**json.loads(RSAAlgorithm.to_jwk(RSA.public_key())), "kid": "rsa", "use": "sig", "alg": "RS256"},
+    {**json.loads(ECAlgorithm.to_jwk(EC.public_key())), "kid": "ec", "use": "sig"},
+    {**json.loads(RSAAlgorithm.to_jwk(OTHER_RSA.public_key())), "kid": "for-encryption", "use": "enc"},
+    {"kty": "oct", "k": SECRET, "kid": "shared", "alg": "HS256", "use": "sig"},
+]
+
+
+def token(
+    key: Any = RSA,  # noqa: ANN401 - whatever PyJWT signs with
+    *,
+    alg: str | None = "RS256",
+    kid: str | None = "rsa",
+    without: str = "",
+    **changed: Any,  # noqa: ANN401
+) -> str:
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": int(time.time()) + 3600, **changed}
+    claims.pop(without, None)
+    return jwt.encode(claims, key, algorithm=alg, headers={"kid": kid} if kid else None)
+
+
+class Published:
+    """An issuer's documents, and how often each was fetched."""
+
+    def __init__(self, keys: list[dict[str, Any]] = KEYS, issuer: str = ISSUER) -> None:
+        self.keys = keys
+        self.documents: dict[str, Mapping[str, Any]] = {
+            f"{ISSUER}/.well-known/openid-configuration": {"issuer": issuer, "jwks_uri": f"{ISSUER}/keys"}
+        }
+        self.fetched: list[str] = []
+        self.down = False
+
+    def fetch(self, url: str) -> Mapping[str, Any]:
+        self.fetched.append(url)
+        if self.down:
+            raise OSError("timed out")
+        return self.documents.get(url) or {"keys": self.keys}
+
+
+def check(raw: str, published: Published | None = None) -> str:
+    return subject_of(raw, issuer=Issuer(ISSUER, (published or Published()).fetch), audience=AUDIENCE)
+
+
+def test_a_token_of_the_issuer_for_this_api_counts() -> None:
+    assert check(token()) == "ann"
+    assert check(token(EC, alg="ES256", kid="ec")) == "ann"
+    assert check(token(aud=["other", AUDIENCE])) == "ann"
+
+
+def test_clocks_may_differ_by_a_few_seconds() -> None:
+    assert check(token(exp=time.time() - 5)) == "ann"
+
+
+def unsigned() -> str:
+    return token(None, alg=None)
+
+
+def signed_with_the_public_key() -> str:
+    """The forgery that a list with both RS256 and HS256 lets in: HMAC with what everyone knows."""
+    public = RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    header = base64.urlsafe_b64encode(json.dumps({"alg": "HS256", "kid": "rsa"}).encode()).rstrip(b"=")
+    payload = token().split(".")[1].encode()
+    signature = hmac.new(public, header + b"." + payload, hashlib.sha256).digest()
+    return (header + b"." + payload + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")).decode()
+
+
+def tampered() -> str:
+    header, _, signature = token().split(".")
+    payload = token(sub="bob").split(".")[1]
+    return f"{header}.{payload}.{signature}"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("a.b.c", id="not a token"),
+        pytest.param(unsigned(), id="alg none"),
+        pytest.param(signed_with_the_public_key(), id="HS256 with the public key"),
+        pytest.param(token(base64.urlsafe_b64decode(SECRET), alg="HS256", kid="shared"), id="HS256 with a shared key"),
+        pytest.param(token(alg="RS384"), id="algorithm that is not on the list"),
+        pytest.param(token(OTHER_RSA), id="signed by someone else"),
+        pytest.param(token(OTHER_RSA, kid="for-encryption"), id="signed with a key for encryption"),
+        pytest.param(token(kid="unknown"), id="unknown key"),
+        pytest.param(token(kid=None), id="no key id"),
+        pytest.param(token(EC, alg="ES256", kid="rsa"), id="key of another kind"),
+        pytest.param(tampered(), id="tampered"),
+        pytest.param(token(exp=int(time.time()) - 60), id="expired"),
+        pytest.param(token(nbf=int(time.time()) + 3600), id="not yet valid"),
+        pytest.param(token(iss="https://issuer.example.com.evil.example"), id="other issuer"),
+        pytest.param(token(aud="other"), id="other audience"),
+        pytest.param(token(sub=""), id="nobody"),
+        *(pytest.param(token(without=claim), id=f"without {claim}") for claim in ("exp", "iss", "aud", "sub")),
+    ],
+)
+def test_every_other_token_does_not(raw: str) -> None:
+    with pytest.raises(InvalidTokenError):
+        check(raw)
+
+
+def test_keys_are_fetched_once_and_again_when_they_are_old() -> None:
+    published, clock = Published(), [0.0]
+    issuer = Issuer(ISSUER, published.fetch, now=lambda: clock[0])
+    for _ in range(3):
+        issuer.key("rsa")
+    assert published.fetched == [f"{ISSUER}/.well-known/openid-configuration", f"{ISSUER}/keys"]
+    clock[0] = KEYS_SECONDS + 1
+    issuer.key("rsa")
+    assert len(published.fetched) == 4
+
+
+def test_a_new_key_is_found_and_made_up_ones_do_not_bother_the_issuer() -> None:
+    published, clock = Published(KEYS[:1]), [0.0]
+    issuer = Issuer(ISSUER, published.fetch, now=lambda: clock[0])
+    issuer.key("rsa")
+    published.keys = KEYS
+    for number in range(20):
+        with pytest.raises(InvalidTokenError):
+            issuer.key(f"made-up-{number}")
+    assert len(published.fetched) == 2
+    clock[0] = LOOK_AGAIN_SECONDS + 1
+    assert issuer.key("ec").key_id == "ec"
+    assert len(published.fetched) == 4
+
+
+def test_an_issuer_that_is_down_lets_nobody_in_and_is_asked_again() -> None:
+    published = Published()
+    published.down = True
+    issuer = Issuer(ISSUER, published.fetch)
+    with pytest.raises(IssuerError, match="timed out"):
+        subject_of(token(), issuer=issuer, audience=AUDIENCE)
+    published.down = False
+    assert subject_of(token(), issuer=issuer, audience=AUDIENCE) == "ann"
+
+
+@pytest.mark.parametrize("published", [Published(issuer="https://other.example.com"), Published(keys=[])])
+def test_documents_that_are_not_the_issuers_are_refused(published: Published) -> None:
+    with pytest.raises(IssuerError):
+        check(token(), published)
+
+
+# the handler
+
+METHOD = "arn:aws:execute-api:us-east-1:111111111111:abc123/v1/GET/files/1/content"
+
+
+@pytest.fixture(autouse=True)
+def _variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JWT_ISSUER", ISSUER)
+    monkeypatch.setenv("JWT_AUDIENCE", AUDIENCE)
+
+
+def answer(authorization: str, published: Published | None = None) -> dict[str, Any]:
+    """What the handler, started anew, answers to API Gateway."""
+    sys.modules.pop("functions.authorizer.handler", None)
+    # A logger outlives its module, and would write to the output of an earlier test.
+    logging.root.manager.loggerDict.pop("authorizer", None)
+    module = importlib.import_module("functions.authorizer.handler")
+    module.issuer = Issuer(ISSUER, (published or Published()).fetch)  # type: ignore[attr-defined]
+    event = {"type": "TOKEN", "authorizationToken": authorization, "methodArn": METHOD}
+    answered: dict[str, Any] = module.handler(event, FakeContext())
+    return answered
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
+def test_the_answer_names_the_subject_and_allows_the_stage_alone(scheme: str) -> None:
+    assert answer(f"{scheme} {token()}") == {
+        "principalId": "ann",
+        "policyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Action": "execute-api:Invoke",
+                    "Effect": "Allow",
+                    # Used again for other methods of the stage while API Gateway remembers it.
+                    "Resource": "arn:aws:execute-api:us-east-1:111111111111:abc123/v1/*/*",
+                }
+            ],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    "authorization", ["", "Bearer", "Bearer x", f"Basic {token()}", token(), f"Bearer {unsigned()}"]
+)
+def test_a_token_that_does_not_count_is_the_word_for_401_and_not_in_the_log(
+    authorization: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Exception, match=r"^Unauthorized$"):
+        answer(authorization)
+    logged = capsys.readouterr().out
+    assert "token refused" in logged
+    assert len(authorization) < 10 or authorization not in logged
+
+
+def test_trouble_with_the_issuer_is_not_the_callers_fault() -> None:
+    published = Published()
+    published.down = True
+    with pytest.raises(IssuerError):
+        answer(f"Bearer {token()}", published)
+
+
+@pytest.mark.parametrize(("name", "value"), [("JWT_ISSUER", "http://issuer.example.com"), ("JWT_AUDIENCE", "")])
+def test_wrong_variables_end_the_start(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    sys.modules.pop("functions.authorizer.handler", None)
+    with pytest.raises(ValidationError, match=name):
+        importlib.import_module("functions.authorizer.handler")
+
+
+# over HTTPS
+
+
+class Documents(BaseHTTPRequestHandler):
+    """`/json`, and the ways in which a server disappoints."""
+
+    def do_GET(self) -> None:
+        if self.path == "/slow":
+            time.sleep(1)
+        self.send_response({"/redirect": 302, "/broken": 500}.get(self.path, 200))
+        if self.path == "/redirect":
+            self.send_header("Location", "/json")
+        self.end_headers()
+        bodies = {"/large": b"[" + b" " * https.MAX_BYTES + b"]", "/list": b"[]", "/html": b"<html>"}
+        self.wfile.write(bodies.get(self.path, b'{"keys": []}'))
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - its name in http.server
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An HTTPS server on loopback whose authority AWS_CA_BUNDLE names."""
+    authority, certificate, key = certificates.ensure(tmp_path)
+    listening = HTTPServer(("127.0.0.1", 0), Documents)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    listening.socket = context.wrap_socket(listening.socket, server_side=True)
+    thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority))
+    monkeypatch.setattr(https, "TIMEOUT_SECONDS", 0.3)
+    yield f"https://127.0.0.1:{listening.server_port}"
+    listening.shutdown()
+    thread.join()
+    listening.server_close()
+
+
+def test_a_document_is_fetched_from_a_server_that_is_trusted(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert https.fetch_json(f"{server}/json") == {"keys": []}
+    monkeypatch.delenv("AWS_CA_BUNDLE")
+    with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
+        https.fetch_json(f"{server}/json")
+
+
+@pytest.mark.parametrize("path", ["/redirect", "/broken", "/slow"])
+def test_what_is_not_to_be_had_in_time_is_an_error(server: str, path: str) -> None:
+    with pytest.raises(OSError, match=r"redirects|500|timed out"):
+        https.fetch_json(server + path)
+
+
+@pytest.mark.parametrize("path", ["/large", "/list", "/html"])
+def test_what_is_no_small_json_object_is_an_error(server: str, path: str) -> None:
+    with pytest.raises(ValueError, match=r"larger|not a JSON object|Expecting value"):
+        https.fetch_json(server + path)
+
+
+def test_plain_http_is_never_asked() -> None:
+    for url in ("http://127.0.0.1:1/json", "file:///etc/hostname"):
+        with pytest.raises(ValueError, match="is not HTTPS"):
+            https.fetch_json(url)

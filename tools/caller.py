@@ -1,0 +1,148 @@
+"""Callers of the deployed API: who they are, and how their requests show it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import boto3
+from botocore import UNSIGNED
+from botocore.auth import SigV4Auth
+from botocore.config import Config
+from botocore.credentials import Credentials as BotoCredentials
+
+from tools.embedded_aws import control
+from tools.embedded_aws.control import Credentials, EmbeddedAws
+
+if TYPE_CHECKING:
+    from botocore.awsrequest import AWSRequest
+
+
+class Caller(Protocol):
+    """Whoever calls the API."""
+
+    def sign(self, request: AWSRequest) -> None:
+        """Add to a request what says who calls."""
+
+    def curl_lines(self) -> list[str]:
+        """The same for a configuration file of curl."""
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Signs requests with an access key (Signature Version 4)."""
+
+    key: Credentials
+    region: str
+
+    def sign(self, request: AWSRequest) -> None:
+        """Add the signature."""
+        credentials = BotoCredentials(self.key.access_key, self.key.secret_key)
+        SigV4Auth(credentials, "execute-api", self.region).add_auth(request)
+
+    def curl_lines(self) -> list[str]:
+        """Curl signs itself."""
+        return [
+            f'aws-sigv4 = "aws:amz:{self.region}:execute-api"',
+            f'user = "{self.key.access_key}:{self.key.secret_key}"',
+        ]
+
+
+@dataclass(frozen=True)
+class Bearer:
+    """Sends a token."""
+
+    token: str
+
+    @property
+    def subject(self) -> str:
+        """Whom the token is about; nothing checks it here."""
+        payload = self.token.split(".")[1]
+        return str(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"])
+
+    def sign(self, request: AWSRequest) -> None:
+        """Add the token."""
+        request.headers["Authorization"] = f"Bearer {self.token}"
+
+    def curl_lines(self) -> list[str]:
+        """A header for every request."""
+        return [f'header = "Authorization: Bearer {self.token}"']
+
+
+def signer(aws: EmbeddedAws, execution_arn: str, name: str = "caller") -> Signer:
+    """An IAM user of the embedded AWS who may call the API and nothing else.
+
+    Args:
+        execution_arn: the API, as Terraform's output names it.
+    """
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "CallTheApi",
+                "Effect": "Allow",
+                "Action": "execute-api:Invoke",
+                "Resource": f"{execution_arn}/*/*/*",
+            }
+        ],
+    }
+    return Signer(control.create_deployer(aws, policy, name=name), aws.region)
+
+
+def bearer(aws: EmbeddedAws, user_pool_id: str, client_id: str, name: str = "caller") -> Bearer:
+    """A user of the pool on the embedded AWS, signed in with a new password that nobody keeps.
+
+    Args:
+        name: what comes before the @ of the user's address.
+    """
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "AddUsers",
+                "Effect": "Allow",
+                "Action": ["cognito-idp:AdminCreateUser", "cognito-idp:AdminSetUserPassword"],
+                "Resource": f"arn:aws:cognito-idp:{aws.region}:*:userpool/{user_pool_id}",
+            }
+        ],
+    }
+    administrator = control.create_deployer(aws, policy, name="user-administrator")
+    where = {"endpoint_url": aws.endpoint_url, "verify": str(aws.ca_bundle), "region_name": aws.region}
+    users = boto3.client(  # type: ignore[call-overload]
+        "cognito-idp",
+        aws_access_key_id=administrator.access_key,
+        aws_secret_access_key=administrator.secret_key,
+        **where,
+    )
+    address, password = f"{name}@example.com", f"Aa1-{secrets.token_urlsafe(24)}"
+    attributes = [{"Name": "email", "Value": address}, {"Name": "email_verified", "Value": "true"}]
+    with contextlib.suppress(users.exceptions.UsernameExistsException):
+        users.admin_create_user(
+            UserPoolId=user_pool_id, Username=address, UserAttributes=attributes, MessageAction="SUPPRESS"
+        )
+    users.admin_set_user_password(UserPoolId=user_pool_id, Username=address, Password=password, Permanent=True)
+    anyone = boto3.client(  # type: ignore[call-overload]
+        "cognito-idp", config=Config(signature_version=UNSIGNED), **where
+    )
+    signed_in = anyone.initiate_auth(
+        ClientId=client_id,
+        AuthFlow="USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": address, "PASSWORD": password},
+    )
+    return Bearer(signed_in["AuthenticationResult"]["IdToken"])
+
+
+def caller(aws: EmbeddedAws, outputs: dict[str, str], name: str = "caller") -> Caller:
+    """Someone who may call the API, in the way that it was deployed for.
+
+    Args:
+        outputs: Terraform's outputs of the platform.
+        name: who; the same name is the same person.
+    """
+    if "user_pool_id" in outputs:
+        return bearer(aws, outputs["user_pool_id"], outputs["user_pool_client_id"], name)
+    return signer(aws, outputs["api_execution_arn"], name)
