@@ -27,7 +27,6 @@ _ADMINISTRATION = (
     "kms:EnableKeyRotation",
     "kms:GetKeyPolicy",
     "kms:GetKeyRotationStatus",
-    "kms:ListAliases",
     "kms:ListGrants",
     "kms:ListKeyPolicies",
     "kms:ListKeyRotations",
@@ -163,7 +162,7 @@ def admit_logs(settings: Settings, log_group_prefixes: Sequence[str]) -> Stateme
     return Statement(
         sid="LogsUseKey",
         actions=["kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey"]
-        + ["kms:GenerateDataKeyWithoutPlaintext", "kms:DescribeKey"],
+        + ["kms:GenerateDataKeyWithoutPlaintext"],
         resources=["*"],
         any_resource=_THIS_KEY,
         principals={"Service": [f"logs.{settings.primary_region}.amazonaws.com"]},

@@ -150,17 +150,17 @@ _QUEUES = (
 _TOPICS = (
     "sns:CreateTopic",
     "sns:DeleteTopic",
-    "sns:GetSubscriptionAttributes",
     "sns:GetTopicAttributes",
     "sns:ListSubscriptionsByTopic",
     "sns:ListTagsForResource",
-    "sns:SetSubscriptionAttributes",
     "sns:SetTopicAttributes",
     "sns:Subscribe",
     "sns:TagResource",
-    "sns:Unsubscribe",
     "sns:UntagResource",
 )
+
+# A subscription is no type of resource to IAM.
+_SUBSCRIPTIONS = ("sns:GetSubscriptionAttributes", "sns:SetSubscriptionAttributes", "sns:Unsubscribe")
 
 _WORKFLOWS = (
     "states:CreateStateMachine",
@@ -241,6 +241,7 @@ _FIREWALL = (
     "wafv2:DisassociateWebACL",
     "wafv2:GetLoggingConfiguration",
     "wafv2:GetWebACL",
+    "wafv2:GetWebACLForResource",
     "wafv2:ListTagsForResource",
     "wafv2:PutLoggingConfiguration",
     "wafv2:TagResource",
@@ -314,6 +315,7 @@ def deployer_policies(settings: Settings) -> list[str]:
     messages = document(
         allow("KeepQueues", _QUEUES, f"arn:aws:sqs:{here}:{named}"),
         allow("KeepTopics", _TOPICS, f"arn:aws:sns:{here}:{named}", f"arn:aws:sns:{here}:{named}:*"),
+        allow("KeepSubscriptions", _SUBSCRIPTIONS, "*", any_resource="SNS has no resource type for subscriptions"),
         allow("KeepWorkflows", _WORKFLOWS, f"arn:aws:states:{here}:stateMachine:{named}"),
         allow("KeepRules", _RULES, f"arn:aws:events:{here}:rule/{named}"),
         allow("KeepSchedules", _SCHEDULES, f"arn:aws:scheduler:{here}:schedule/default/{named}"),

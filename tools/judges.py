@@ -12,7 +12,6 @@ import re
 import subprocess
 import tempfile
 import tomllib
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -102,8 +101,8 @@ def checkov(file: Path, framework: Literal["terraform_json", "terraform_plan"]) 
 def parliament(documents: Mapping[str, str]) -> Verdict:
     """Let parliament judge policy documents by name, each an address, a colon and an argument.
 
-    It knows every action, resource type and condition key of AWS, but policies of identities alone: use `for_parliament`
-    on others.
+    It knows every action, resource type and condition key of AWS, but policies of identities alone: others go through
+    `for_parliament` first.
     """
     runner = ROOT / "tools" / "judge_policies.py"
     done = _run([JUDGES.python, runner], given=json.dumps(dict(documents)))
@@ -168,27 +167,31 @@ def _judge_files(documents: Mapping[str, str], judge: str, command: Sequence[str
 def terraform_compliance(plan: Path, features: Path = HOUSE_RULES) -> Verdict:
     """Judge a plan in JSON by the scenarios of a folder.
 
+    A scenario has passed when every step of it has; one that finds nothing to look at is skipped.
+
     Raises:
         Failure: terraform-compliance reported nothing.
     """
+    passed, findings, skipped = [], [], []
     with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.xml"
+        # Its report for JUnit ascribes a skipped scenario to the one before it.
+        report = Path(folder) / "report.json"
         program = JUDGES.path / "bin" / "terraform-compliance"
-        done = _run([program, "--features", features, "--planfile", plan, "--junit-xml", report, "--no-ansi"])
+        done = _run([program, "--features", features, "--planfile", plan, "--cucumber-json", report, "--no-ansi"])
         if not report.is_file():
             last = (done.stdout + done.stderr).strip().splitlines()[-1]
             raise Failure("terraform-compliance", last, "see whether it reads the features and the plan")
-        cases = ElementTree.parse(report).getroot().iter("testcase")  # noqa: S314 - a file that was just written here
-        passed, findings, skipped = [], [], []
-        for case in cases:
-            title = f"{case.get('classname')}: {case.get('name')}"
-            failure = case.find("failure")
-            if failure is not None:
-                findings.append(Finding(title, "", " ".join((failure.text or failure.get("message") or "").split())))
-            elif case.find("skipped") is not None:
-                skipped.append(title)
-            else:
-                passed.append(title)
+        for feature in json.loads(report.read_text()):
+            for scenario in feature["elements"]:
+                title = f"{feature['name']}: {scenario['name']}"
+                results = [step["result"] for step in scenario["steps"]]
+                if any(result["status"] == "failed" for result in results):
+                    said = " ".join(str(result.get("error_message", "")) for result in results)
+                    findings.append(Finding(title, plan.name, " ".join(said.split())))
+                elif all(result["status"] == "passed" for result in results):
+                    passed.append(title)
+                else:
+                    skipped.append(title)
     return Verdict(tuple(passed), tuple(findings), tuple(skipped))
 
 
@@ -296,7 +299,7 @@ def planned(plan: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The resources of a plan's JSON with what Terraform knows of them before it applies."""
     found: dict[str, dict[str, Any]] = {}
     for resource in plan["planned_values"]["root_module"]["resources"]:
-        found.setdefault(resource["type"], {})[resource["name"]] = resource["values"]
+        found.setdefault(resource["type"], {})[resource["name"]] = resource.get("values", {})
     return found
 
 
@@ -315,7 +318,7 @@ def _documents(resources: Resources, wanted: Callable[[Any], bool]) -> Iterator[
 
 _KEY_ID = "00000000-0000-0000-0000-000000000000"
 _REFERENCE = re.compile(r"(?<!\$)\$\{([a-z0-9_]+)\.([a-z0-9_]+)\.([a-z0-9_]+)\}")
-# ARN formats of the kinds that documents refer to (AWS, Service Authorization Reference), over the resource's arguments.
+# ARN formats of the kinds that documents refer to, over a resource's arguments (AWS, Service Authorization Reference).
 _ARNS = {
     "aws_api_gateway_rest_api": "arn:aws:execute-api:{here}:abcdefghij",
     "aws_cloudwatch_event_rule": "arn:aws:events:{here}:rule/{name}",
