@@ -296,7 +296,8 @@ class Storage(Construct):
                 actions=["s3:ListBucket"],
                 resources=[self.bucket_arn],
             ),
-            self._key.statement("DecryptFiles", "kms:Decrypt"),
+            # Checksums of encrypted objects are shown to those alone who may decrypt (S3, "HeadObject: Permissions").
+            self._key.statement("DecryptChecksums", "kms:Decrypt"),
         )
 
     def grant_read(self, role: Role) -> None:

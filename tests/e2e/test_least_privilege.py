@@ -16,6 +16,8 @@ NOT_ASKED_FOR = {
     "WriteOwnLog": "the embedded AWS writes the logs of functions itself",
     "WriteLogsOfApis": "API Gateway writes no logs there",
     "DeliverLogs": "workflows are not logged there",
+    "FindFiles": "the embedded AWS answers 404 for a missing object without it",
+    "DecryptChecksums": "the embedded AWS shows checksums without it",
     "Decrypt": "the key of the variables is not asked for",
     "UseTableKey": "the key of a table is not asked for",
 }

@@ -167,11 +167,10 @@ def test_a_resource_that_is_missing_is_seen(prod: Plan, tmp_path: Path) -> None:
 def test_what_must_not_be_is_seen(prod: Plan, tmp_path: Path) -> None:
     def spoil(content: Values) -> None:
         for kind in PRESENT.values():
-            about = {"address": f"{kind}.open", "mode": "managed", "type": kind, "name": "open"}
+            about: dict[str, object] = {"address": f"{kind}.open", "mode": "managed", "type": kind, "name": "open"}
             change = {"actions": ["create"], "before": None, "after": {"acl": "public-read"}, "after_unknown": {}}
-            for every, body in zip(
-                lists_of(content), ({"expressions": {}}, {"values": {}}, {"change": change}), strict=True
-            ):
+            bodies: tuple[dict[str, object], ...] = ({"expressions": {}}, {"values": {}}, {"change": change})
+            for every, body in zip(lists_of(content), bodies, strict=True):
                 every.append({**about, **body})
         content["configuration"]["provider_config"]["aws"].update(
             version_constraint="~> 5.0", expressions={"region": {"constant_value": "eu-west-9"}}
