@@ -126,7 +126,9 @@ def main() -> None:
     check_python()
     check_node()
     if Path(sys.prefix).resolve() == PROJECT.path:
-        raise Failure("set-up", "it runs in the environment that it makes", "run `make setup`")
+        # Somebody activated the environment that this may have to make anew: go on outside of it.
+        outside = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+        os.execv(outside, [str(outside), *sys.argv])  # noqa: S606 - it replaces this process
     for environment in (PROJECT, LAMBDA, EMBEDDED_AWS):
         prepare(environment)
     with step("provider bindings and layers") as progress:
