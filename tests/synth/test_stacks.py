@@ -15,6 +15,7 @@ import pytest
 from cdktf import App, TerraformOutput
 from constructs import Construct
 from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.json import JSONSnapshotExtension
 
 from modules.settings import SettingsError
 from stacks.base import SERVICES, AddressError, BaseStack
@@ -155,9 +156,9 @@ def test_two_elements_with_one_address_are_refused(tmp_path: Path) -> None:
     assert AddressError.__name__ in repr(caught.value) or isinstance(caught.value, (AddressError, RuntimeError))
 
 
-def test_the_json_of_prod(prod: Synthesized, snapshot: SnapshotAssertion) -> None:
+def test_the_json(stack: Synthesized, snapshot: SnapshotAssertion) -> None:
     """What a change does to Terraform, in the pull request that makes it; free of hashes, which follow the sources."""
-    assert json.dumps(readable(prod.json), indent=2, sort_keys=True) == snapshot
+    assert readable(stack.json) == snapshot(extension_class=JSONSnapshotExtension)
 
 
 def readable(value: Any) -> Any:  # noqa: ANN401 - any JSON
