@@ -169,9 +169,8 @@ def test_what_must_not_be_is_seen(prod: Plan, tmp_path: Path) -> None:
         for kind in PRESENT.values():
             about = {"address": f"{kind}.open", "mode": "managed", "type": kind, "name": "open"}
             change = {"actions": ["create"], "before": None, "after": {"acl": "public-read"}, "after_unknown": {}}
-            for every, body in zip(
-                lists_of(content), ({"expressions": {}}, {"values": {}}, {"change": change}), strict=True
-            ):
+            bodies: list[Values] = [{"expressions": {}}, {"values": {}}, {"change": change}]
+            for every, body in zip(lists_of(content), bodies, strict=True):
                 every.append({**about, **body})
         content["configuration"]["provider_config"]["aws"].update(
             version_constraint="~> 5.0", expressions={"region": {"constant_value": "eu-west-9"}}

@@ -22,7 +22,7 @@ Judge = Callable[[dict[str, str]], Verdict]
 
 @pytest.mark.parametrize("judge", JUDGES)
 def test_every_state_machine_is_valid(judge: Judge, stacks: list[Stack]) -> None:
-    definitions = {}
+    definitions: dict[str, str] = {}
     for stack in stacks:
         content = stack.json
         every = judges.state_machines(content["resource"])
