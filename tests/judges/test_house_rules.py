@@ -169,7 +169,7 @@ def test_what_must_not_be_is_seen(prod: Plan, tmp_path: Path) -> None:
         for kind in PRESENT.values():
             about: dict[str, object] = {"address": f"{kind}.open", "mode": "managed", "type": kind, "name": "open"}
             change = {"actions": ["create"], "before": None, "after": {"acl": "public-read"}, "after_unknown": {}}
-            bodies: tuple[dict[str, object], ...] = ({"expressions": {}}, {"values": {}}, {"change": change})
+            bodies: list[Values] = [{"expressions": {}}, {"values": {}}, {"change": change}]
             for every, body in zip(lists_of(content), bodies, strict=True):
                 every.append({**about, **body})
         content["configuration"]["provider_config"]["aws"].update(
