@@ -11,7 +11,7 @@ from constructs import Construct
 
 from modules.encryption import CustomerKey
 from modules.permissions import Role
-from modules.policy import Statement, document
+from modules.policy import Statement, deny_plain_http, document
 from modules.queues import Queue, Sender, redrive_policy
 from modules.settings import Settings
 
@@ -50,15 +50,8 @@ class Topic(Construct):
             "policy",
             arn=topic.arn,
             policy=document(
-                Statement(
-                    sid="DenyPlainHttp",
-                    effect="Deny",
-                    # SNS refuses a wildcard of all its actions in a topic's policy ("Access policy language").
-                    actions=["sns:Publish"],
-                    resources=[topic.arn],
-                    principals="*",
-                    conditions={"Bool": {"aws:SecureTransport": "false"}},
-                ),
+                # SNS refuses a wildcard of all its actions in a topic's policy ("Access policy language").
+                deny_plain_http("sns:Publish", topic.arn),
                 *(
                     Statement(
                         sid=f"Admit{publisher.service.partition('.')[0].capitalize()}",

@@ -91,6 +91,18 @@ def _one_or_many(values: Sequence[str]) -> str | list[str]:
     return values[0] if len(values) == 1 else list(values)
 
 
+def deny_plain_http(action: str, *resources: str) -> Statement:
+    """What every policy of a bucket, queue or topic says first: nobody comes without TLS."""
+    return Statement(
+        sid="DenyPlainHttp",
+        effect="Deny",
+        actions=[action],
+        resources=resources,
+        principals="*",
+        conditions={"Bool": {"aws:SecureTransport": "false"}},
+    )
+
+
 def assume_role_document(service: str) -> str:
     """The trust policy that lets an AWS service take a role on."""
     return json.dumps(

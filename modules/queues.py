@@ -12,7 +12,7 @@ from constructs import Construct
 
 from modules.encryption import CustomerKey
 from modules.permissions import Role
-from modules.policy import Statement, document
+from modules.policy import Statement, deny_plain_http, document
 from modules.settings import Settings
 
 RETENTION_SECONDS = 14 * 24 * 3600  # the most that SQS keeps a message
@@ -80,14 +80,7 @@ class Queue(Construct):
             "policy",
             queue_url=queue.url,
             policy=document(
-                Statement(
-                    sid="DenyPlainHttp",
-                    effect="Deny",
-                    actions=["sqs:*"],
-                    resources=[queue.arn],
-                    principals="*",
-                    conditions={"Bool": {"aws:SecureTransport": "false"}},
-                ),
+                deny_plain_http("sqs:*", queue.arn),
                 *(
                     Statement(
                         sid=f"Admit{sender.service.partition('.')[0].capitalize()}{number or ''}",

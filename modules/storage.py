@@ -36,7 +36,7 @@ from constructs import Construct
 
 from modules.encryption import CustomerKey
 from modules.permissions import Role
-from modules.policy import Conditions, Statement, document
+from modules.policy import Conditions, Statement, deny_plain_http, document
 from modules.settings import Settings
 
 # Where files are. Everything below it is under the lifecycle; everything a role may touch is below it.
@@ -126,14 +126,7 @@ class PrivateBucket(Construct):
         """What nobody may do to the bucket, whatever an IAM policy allows."""
         objects = f"{self.arn}/*"
         denials = [
-            Statement(
-                sid="DenyPlainHttp",
-                effect="Deny",
-                actions=["s3:*"],
-                resources=[self.arn, objects],
-                principals="*",
-                conditions={"Bool": {"aws:SecureTransport": "false"}},
-            ),
+            deny_plain_http("s3:*", self.arn, objects),
             Statement(
                 sid="DenyForeignAccounts",
                 effect="Deny",
