@@ -14,7 +14,7 @@ from tools.setup import BUILD, LOCK, ROOT
 
 _NOT_PACKAGES = {"source", "requires", "scripts", "pipenv", "pipfile"}
 # Programs with an environment alone. Pipenv resolves every other category together with [packages], which these forbid.
-ALONE = ("checkov", "judges")
+ALONE = ("bench", "checkov", "judges")
 
 
 def without_sources(lock: str) -> str:

@@ -35,7 +35,7 @@ class Environment(NamedTuple):
         return self.path / "bin" / "python"
 
 
-PROJECT = Environment("the project", ROOT / ".venv", ("default", "develop", "functions"))
+PROJECT = Environment("the project", ROOT / ".venv", ("default", "develop", "functions", "client"))
 LAMBDA = Environment("the Lambda runtime", BUILD / "environments" / "lambda", ("lambda-runtime",))
 EMBEDDED_AWS = Environment("the embedded AWS", BUILD / "environments" / "embedded-aws", ("embedded-aws",))
 # For judges alone, which make them when they are first called (tools/judges.py).
