@@ -31,7 +31,7 @@ LATENCY_P99_MILLISECONDS = 5000
 OLDEST_MESSAGE_SECONDS = RETENTION_SECONDS - 24 * 3600
 
 # The values of the dimension `Operation` that requests to the table have; the permissions granted on it say which.
-TABLE_OPERATIONS = ("GetItem", "PutItem", "Query", "UpdateItem")
+TABLE_OPERATIONS = ("GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem")
 
 # CloudWatch, "Limits that apply to alarms based on metric math expressions".
 MOST_METRICS = 10
@@ -47,7 +47,7 @@ class AlertTopic(Protocol):
 
 
 class Watched(Protocol):
-    """A construct with a name in AWS: a function or a queue."""
+    """A construct with a name in AWS: a function, a queue or a table."""
 
     @property
     def node(self) -> Node: ...  # noqa: D102
@@ -64,13 +64,6 @@ class WatchedApi(Protocol):
 
     @property
     def stage_name(self) -> str: ...  # noqa: D102
-
-
-class WatchedTable(Protocol):
-    """A DynamoDB table."""
-
-    @property
-    def table_name(self) -> str: ...  # noqa: D102
 
 
 class WatchedStorage(Protocol):
@@ -145,7 +138,7 @@ class Monitoring(Construct):
         alerts: AlertTopic,
         functions: Sequence[Watched],
         api: WatchedApi,
-        table: WatchedTable,
+        tables: Sequence[Watched],
         storage: WatchedStorage,
         queues: Sequence[Watched],
         workflow: WatchedWorkflow,
@@ -169,14 +162,15 @@ class Monitoring(Construct):
             self._watch_dead_letters(queue)
         if inbox is not None:
             self._watch_inbox(inbox)
-        self._watch_table(table)
+        for table in tables:
+            self._watch_table(table)
         rows = [
             _alarms_row([alarm.arn for alarm in self._alarms]),
             _api_row(api),
             _functions_row(functions),
             _workflow_row(workflow),
             _queues_row([*queues, *([inbox] if inbox is not None else [])]),
-            _table_row(table),
+            *(_table_row(table) for table in tables),
             _storage_row(storage),
         ]
         dashboard = CloudwatchDashboard(
@@ -305,26 +299,26 @@ class Monitoring(Construct):
             ),
         )
 
-    def _watch_table(self, table: WatchedTable) -> None:
+    def _watch_table(self, table: Watched) -> None:
         """Alarms on the table (DynamoDB, "DynamoDB Metrics and dimensions").
 
         CloudWatch lets alarms on DynamoDB's metrics keep their state where data is missing, whatever they ask for
         ("Configuring how CloudWatch alarms treat missing data"); FILL makes the zeros with which they end.
         """
         self._any(
-            "table_errors",
+            f"{table.node.id}_table_errors",
             _of_table(table, "SystemErrors"),
             Advice(
-                f"DynamoDB failed on requests to the table {table.table_name} (HTTP 500).",
+                f"DynamoDB failed on requests to the table {table.name} (HTTP 500).",
                 "look at AWS Health for the region; requests were tried again, so see whether callers got 5xx",
                 "table-errors",
             ),
         )
         self._any(
-            "table_throttles",
+            f"{table.node.id}_table_throttles",
             _of_table(table, "ThrottledRequests"),
             Advice(
-                f"DynamoDB throttled requests to the table {table.table_name}.",
+                f"DynamoDB throttled requests to the table {table.name}.",
                 "see on the dashboard which operation it was and whether one key is hot, and slow its caller down",
                 "table-throttles",
             ),
@@ -484,10 +478,10 @@ def _of_queue(queue: Watched, name: str) -> Metric:
     return Metric("AWS/SQS", name, {"QueueName": queue.name}, "Maximum", _title(queue))
 
 
-def _of_table(table: WatchedTable, name: str, statistic: str = "Sum") -> list[Metric]:
+def _of_table(table: Watched, name: str, statistic: str = "Sum") -> list[Metric]:
     """A metric of a table, for each operation: together they are the table's."""
     return [
-        Metric("AWS/DynamoDB", name, {"TableName": table.table_name, "Operation": operation}, statistic, operation)
+        Metric("AWS/DynamoDB", name, {"TableName": table.name, "Operation": operation}, statistic, operation)
         for operation in TABLE_OPERATIONS
     ]
 
@@ -623,16 +617,16 @@ def _queues_row(queues: Sequence[Watched]) -> _Row:
     ]
 
 
-def _table_row(table: WatchedTable) -> _Row:
+def _table_row(table: Watched) -> _Row:
     capacity = [
-        Metric("AWS/DynamoDB", f"Consumed{kind}CapacityUnits", {"TableName": table.table_name}, label=kind.lower())
+        Metric("AWS/DynamoDB", f"Consumed{kind}CapacityUnits", {"TableName": table.name}, label=kind.lower())
         for kind in ("Read", "Write")
     ]
     return [
-        _Graph("Table: latency", _of_table(table, "SuccessfulRequestLatency", "Average"), "ms"),
-        _Graph("Table: errors of DynamoDB", _of_table(table, "SystemErrors"), "errors"),
-        _Graph("Table: throttled requests", _of_table(table, "ThrottledRequests"), "requests"),
-        _Graph("Table: capacity", capacity, "units"),
+        _Graph(f"Table {table.node.id}: latency", _of_table(table, "SuccessfulRequestLatency", "Average"), "ms"),
+        _Graph(f"Table {table.node.id}: errors of DynamoDB", _of_table(table, "SystemErrors"), "errors"),
+        _Graph(f"Table {table.node.id}: throttled requests", _of_table(table, "ThrottledRequests"), "requests"),
+        _Graph(f"Table {table.node.id}: capacity", capacity, "units"),
     ]
 
 
