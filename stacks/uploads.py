@@ -171,6 +171,7 @@ class UploadsStack(BaseStack):
             settings=settings,
             alerts=notifications.alerts,
             functions=functions,
+            authorizer=authorizer,
             api=api,
             table=metadata,
             storage=storage,
