@@ -149,6 +149,7 @@ class TokensStack(BaseStack):
         metadata.grant_read(download.role)
         authorization = Authorization(self, "authorization", settings=settings, function=authorizer)
         api = Api(self, "api", settings=settings, authorization=authorization, logs_key=logs_key)
+        api.health_check()  # no API without one, says a guard
         api.route("GET", "/files/{file_id}/content", download)
         api.publish()
         RefusedTokens(self, "tokens_refused", settings=settings, authorizer=authorizer)

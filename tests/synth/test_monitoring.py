@@ -597,6 +597,11 @@ def test_the_dashboard_shows_metrics_that_aws_publishes(stack: Synthesized) -> N
         assert {("Errors", f"${{{address}.function_name}}"), ("Duration", f"${{{address}.function_name}}")} <= shown
 
 
+def test_the_dashboard_shows_refused_tokens_beside_the_errors_that_they_are(tokens: Synthesized) -> None:
+    (graph,) = (widget for widget in widgets_of(tokens) if widget["properties"]["title"] == "Functions: errors")
+    assert ["sluice-dev", "TokensRefused", {"stat": "Sum", "label": "refused tokens"}] in graph["properties"]["metrics"]
+
+
 def test_the_latency_graph_shows_where_the_alarm_goes_off(stack: Synthesized) -> None:
     (graph,) = (widget for widget in widgets_of(stack) if widget["properties"]["title"] == "API: latency")
     (line,) = graph["properties"]["annotations"]["horizontal"]
