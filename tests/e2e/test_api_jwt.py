@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -96,10 +96,11 @@ class Issuer:
 
     def document(self, path: str) -> dict[str, Any]:
         key = {**json.loads(RSAAlgorithm.to_jwk(KEY.public_key())), "kid": "one", "use": "sig", "alg": "RS256"}
-        return {
+        documents: dict[str, dict[str, Any]] = {
             "/.well-known/openid-configuration": {"issuer": self.url, "jwks_uri": f"{self.url}/keys"},
             "/keys": {"keys": [key]},
-        }.get(path, {})
+        }
+        return documents.get(path, {})
 
 
 class TokensStack(BaseStack):
@@ -213,6 +214,10 @@ class Small:
         lines = [json.loads(line) for line in self.logged() if line.startswith("{")]
         return sum(line["message"] == REFUSAL for line in lines)
 
+    def failed(self, error: str) -> int:
+        """How many invocations of the authorizer failed with an error of this name, as Lambda logs it."""
+        return sum(line.startswith(f"[ERROR] {error}: ") for line in self.logged())
+
 
 def root(aws: EmbeddedAws) -> Any:  # noqa: ANN401 - options of boto3, which differ by service
     return {
@@ -323,9 +328,9 @@ def is_unauthorized(answered: Answer) -> bool:
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_every_other_token_is_a_401_and_counted_as_refused(small: Small, wrong: str) -> None:
-    before = small.refused()
+    refused, failed = small.refused(), small.failed("Unauthorized")
     assert is_unauthorized(small.ask(WRONG[wrong](small)))
-    wait_for(lambda: small.refused() == before + 1)
+    wait_for(lambda: (small.refused(), small.failed("Unauthorized")) == (refused + 1, failed + 1))
 
 
 def test_what_is_no_token_is_a_401_before_a_function_is_paid_for(small: Small) -> None:
@@ -337,8 +342,10 @@ def test_what_is_no_token_is_a_401_before_a_function_is_paid_for(small: Small) -
 
 def test_an_issuer_that_is_down_is_a_500_and_lets_nobody_in(small: Small) -> None:
     # After a failed invocation the next one starts anew, without the keys (docs/emulator.md, trap 7).
+    before = small.refused()
     assert is_unauthorized(small.ask(WRONG["other audience"](small)))
-    before, failures = small.refused(), failed_with("IssuerError", small.logged())
+    wait_for(lambda: small.refused() == before + 1)
+    assert small.failed("IssuerError") == 0
     small.issuer.stop()
     try:
         for token in (small.token(), WRONG["signed by someone else"](small)):
@@ -348,13 +355,9 @@ def test_an_issuer_that_is_down_is_a_500_and_lets_nobody_in(small: Small) -> Non
     finally:
         small.issuer.start()
     # What the alarm on the authorizer tells apart: these are errors, and no refused tokens.
-    wait_for(lambda: failed_with("IssuerError", small.logged()) == failures + 2)
-    assert small.refused() == before
+    wait_for(lambda: small.failed("IssuerError") == 2)
+    assert small.refused() == before + 1
     assert small.ask(small.token()).status == 200
-
-
-def failed_with(error: str, lines: Sequence[str]) -> int:
-    return sum(error in line for line in lines)
 
 
 def test_the_deployer_of_the_platform_may_do_it_and_a_second_plan_is_empty(small: Small) -> None:
