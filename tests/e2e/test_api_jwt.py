@@ -319,7 +319,7 @@ WRONG: dict[str, Callable[[Small], str]] = {
 
 
 def is_unauthorized(answered: Answer) -> bool:
-    return (answered.status, answered.json, answered.headers["www-authenticate"]) == (
+    return (answered.status, answered.json, answered.headers.get("www-authenticate")) == (
         401,
         {"error": "Unauthorized"},
         "Bearer",
