@@ -235,6 +235,7 @@ class UploadsStack(BaseStack):
             settings=settings,
             alerts=notifications.alerts,
             functions=functions,
+            authorizer=authorizer,
             api=api,
             tables=[metadata.files, metadata.quotas],
             storage=storage,
