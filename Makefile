@@ -48,6 +48,12 @@ node_modules/.package-lock.json: package-lock.json
 redrive: setup ## give the dead letters of ENVIRONMENT another chance
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.redrive
 
+release: setup ## where RELEASE_STRATEGY is canary: shift traffic to new versions of functions, and wait
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.releases release
+
+rollback: setup ## functions of the last release back to the version before; FUNCTION=... VERSION=... for one
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.releases rollback $(if $(FUNCTION),--function $(FUNCTION)) $(if $(VERSION),--version $(VERSION))
+
 lint: setup ## ruff, mypy --strict and the direction of imports
 	@$(VENV) -m ruff check .
 	@$(VENV) -m ruff format --check .

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cdktf import TerraformResourceLifecycle
 from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
+from cdktf_cdktf_provider_aws.lambda_alias import LambdaAlias
 from cdktf_cdktf_provider_aws.lambda_function import (
     LambdaFunction,
     LambdaFunctionDeadLetterConfig,
@@ -28,7 +30,7 @@ from modules.packaging import find_layer, function_files, write_archive
 from modules.permissions import Role
 from modules.policy import Statement
 from modules.queues import Queue
-from modules.settings import Settings
+from modules.settings import LIVE, Settings
 
 # An event that a function fails on is tried again this often, for this long; then it is a dead letter.
 MAX_RETRIES = 2
@@ -104,14 +106,21 @@ class Shared:
 
 
 class Function(Construct):
-    """One function with everything that is its own.
+    """One function with everything that is its own, published as versions behind the alias `live`.
+
+    Each change of its code or configuration is a version that never changes again (Lambda, "Manage Lambda function
+    versions"). Whoever calls the function calls the alias, so that a release moves one pointer, and a rollback moves it
+    back.
 
     Attributes:
         role: what it may do; grants add to it.
         name: its name in AWS.
-        arn: its ARN.
-        invoke_arn: what API Gateway integrates.
+        qualifier: the alias, which resources name beside the name of the function.
+        arn: ARN of the alias: what others call.
+        invoke_arn: what API Gateway integrates: the alias.
+        function_arn: ARN of the function without an alias, for those who manage it.
         dead_letters: queue that gets the events it could not handle.
+        log_group: name of its log group.
     """
 
     def __init__(
@@ -174,6 +183,7 @@ class Function(Construct):
             handler=f"functions.{construct_id}.handler.handler",
             filename=sources.terraform_path(code.path),
             source_code_hash=code.source_code_hash,
+            publish=True,
             layers=[shared.layer.arn],
             timeout=settings.lambda_timeout,
             memory_size=settings.lambda_memory_size,
@@ -187,10 +197,23 @@ class Function(Construct):
             # Lambda checks when it is created that its role may send dead letters and read its variables.
             depends_on=self.role.grants,
         )
+        alias = LambdaAlias(
+            self,
+            LIVE,
+            name=LIVE,
+            description="The version that answers",
+            function_name=function.function_name,
+            function_version=function.version,
+            # CodeDeploy moves the traffic (modules/releases.py); Terraform would move it all at once.
+            lifecycle=TerraformResourceLifecycle(ignore_changes=["function_version", "routing_config"])
+            if settings.release_strategy == "canary"
+            else None,
+        )
         LambdaFunctionEventInvokeConfig(
             self,
             "asynchronous",
             function_name=function.function_name,
+            qualifier=alias.name,
             maximum_retry_attempts=MAX_RETRIES,
             maximum_event_age_in_seconds=MAX_EVENT_AGE_SECONDS,
             destination_config=LambdaFunctionEventInvokeConfigDestinationConfig(
@@ -198,11 +221,14 @@ class Function(Construct):
             ),
         )
         self.name = function.function_name
-        self.arn = function.arn
-        self.invoke_arn = function.invoke_arn
+        self.qualifier = alias.name
+        self.arn = alias.arn
+        self.invoke_arn = alias.invoke_arn
+        self.function_arn = function.arn
+        self.log_group = logs.name
 
     def grant_invoke(self, role: Role, concern: str) -> None:
-        """Let a role invoke the function."""
+        """Let a role invoke the function by its alias, and by nothing else."""
         role.grant(concern, Statement(sid="Invoke", actions=["lambda:InvokeFunction"], resources=[self.arn]))
 
 

@@ -36,8 +36,6 @@ TABLE_OPERATIONS = ("GetItem", "PutItem", "Query", "UpdateItem")
 # CloudWatch, "Limits that apply to alarms based on metric math expressions".
 MOST_METRICS = 10
 
-HANDBOOK = "docs/operations.md"
-
 
 class AlertTopic(Protocol):
     """The topic that alarms are told to; its policy and its key have to admit CloudWatch."""
@@ -125,8 +123,9 @@ class Advice:
     next_step: str
     section: str
 
-    def __str__(self) -> str:
-        return f"{self.happened} Next: {self.next_step}. More: {HANDBOOK}#{self.section}"
+    def text(self, handbook: str) -> str:
+        """All of it, with where the handbook is."""
+        return f"{self.happened} Next: {self.next_step}. More: {handbook}#{self.section}"
 
 
 class Monitoring(Construct):
@@ -134,6 +133,8 @@ class Monitoring(Construct):
 
     Attributes:
         dashboard_name: name of the dashboard.
+        error_alarms: by the name of a function, the alarm on the rate of its errors. It counts all invocations: whoever
+            calls comes through the alias, and a call that did not should not go unseen.
     """
 
     def __init__(
@@ -159,8 +160,10 @@ class Monitoring(Construct):
         """
         super().__init__(scope, construct_id)
         self._prefix = settings.prefix
+        self._handbook = settings.handbook
         self._alerts = alerts
         self._alarms: list[CloudwatchMetricAlarm] = []
+        self.error_alarms: dict[str, CloudwatchMetricAlarm] = {}
         for function in functions:
             self._watch_function(function)
         self._watch_api(api)
@@ -190,7 +193,7 @@ class Monitoring(Construct):
     def _watch_function(self, function: Watched) -> None:
         """Alarms on a function's metrics (Lambda, "Types of metrics for Lambda functions")."""
         name = _label(function)
-        self._rate(
+        self.error_alarms[function.name] = self._rate(
             f"{name}_errors",
             errors=_of_function(function, "Errors"),
             requests=_of_function(function, "Invocations"),
@@ -330,13 +333,13 @@ class Monitoring(Construct):
             ),
         )
 
-    def _rate(self, construct_id: str, *, errors: Metric, requests: Metric, advice: Advice) -> None:
+    def _rate(self, construct_id: str, *, errors: Metric, requests: Metric, advice: Advice) -> CloudwatchMetricAlarm:
         """An alarm on the share of errors, in percent, in two periods one after the other.
 
         FILL makes a period without requests a zero. Otherwise CloudWatch would go back to older periods, so that two
         bad ones with quiet ones between them would do.
         """
-        self._expression(
+        return self._expression(
             construct_id,
             {"errors": errors, "requests": requests},
             "IF(FILL(requests, 0) > 0, 100 * FILL(errors, 0) / FILL(requests, 0), 0)",
@@ -381,7 +384,7 @@ class Monitoring(Construct):
         periods: int,
         datapoints: int,
         advice: Advice,
-    ) -> None:
+    ) -> CloudwatchMetricAlarm:
         """An alarm on metric math; the missing data of its metrics is not breaching."""
         queries = [
             CloudwatchMetricAlarmMetricQuery(
@@ -397,22 +400,22 @@ class Monitoring(Construct):
             for query_id, metric in metrics.items()
         ]
         result = CloudwatchMetricAlarmMetricQuery(id="result", expression=expression, label=label, return_data=True)
-        self._alarms.append(
-            CloudwatchMetricAlarm(
-                self,
-                construct_id,
-                alarm_name=self._name(construct_id),
-                alarm_description=str(advice),
-                metric_query=[result, *queries],
-                comparison_operator="GreaterThanThreshold",
-                threshold=threshold,
-                evaluation_periods=periods,
-                datapoints_to_alarm=datapoints,
-                treat_missing_data="notBreaching",
-                alarm_actions=[self._alerts.arn],
-                ok_actions=[self._alerts.arn],
-            )
+        alarm = CloudwatchMetricAlarm(
+            self,
+            construct_id,
+            alarm_name=self._name(construct_id),
+            alarm_description=advice.text(self._handbook),
+            metric_query=[result, *queries],
+            comparison_operator="GreaterThanThreshold",
+            threshold=threshold,
+            evaluation_periods=periods,
+            datapoints_to_alarm=datapoints,
+            treat_missing_data="notBreaching",
+            alarm_actions=[self._alerts.arn],
+            ok_actions=[self._alerts.arn],
         )
+        self._alarms.append(alarm)
+        return alarm
 
     def _level(
         self,
@@ -430,7 +433,7 @@ class Monitoring(Construct):
                 self,
                 construct_id,
                 alarm_name=self._name(construct_id),
-                alarm_description=str(advice),
+                alarm_description=advice.text(self._handbook),
                 namespace=metric.namespace,
                 metric_name=metric.name,
                 dimensions=metric.dimensions,

@@ -55,6 +55,7 @@ class Workflow(Construct):
         state_machine_arn: ARN of the state machine.
         rule_name: name of the rule.
         dead_letters: queue of the events that could not start it.
+        log_group: name of the log group of its runs.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class Workflow(Construct):
             depends_on=role.grants,
         )
         self.state_machine_arn = machine.arn
+        self.log_group = logs.name
         self._rule(settings, storage, queues_key)
 
     def _rule(self, settings: Settings, storage: Storage, queues_key: CustomerKey) -> None:
@@ -183,8 +185,6 @@ class Workflow(Construct):
         )
 
 
-_FAILED = "File {}: {}. What to do: docs/operations.md#workflow-failures. Execution: {}"
-
 # Step Functions, "Logging using CloudWatch Logs": groups with this prefix do not use up the policy's length.
 LOG_GROUPS = "/aws/vendedlogs/states/"
 
@@ -204,6 +204,7 @@ def definition(
         "BackoffRate": settings.step_functions_backoff_rate,
         "JitterStrategy": "FULL",
     }
+    words = f"File {{}}: {{}}. What to do: {settings.handbook}#workflow-failures. Execution: {{}}"
     record_key = {"file_id": {"S.$": "$.file_id"}}
 
     def task(resource: str, parameters: dict[str, Any], **rest: object) -> dict[str, Any]:
@@ -322,7 +323,7 @@ def definition(
                 {
                     "TopicArn": alerts_topic_arn,
                     "Subject": f"{settings.prefix}: a file could not be processed",
-                    "Message.$": f"States.Format('{_FAILED}', $.file_id, $.failure.Error, $$.Execution.Id)",
+                    "Message.$": f"States.Format('{words}', $.file_id, $.failure.Error, $$.Execution.Id)",
                 },
                 Retry=retries[1:],
                 Catch=[{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "Failed"}],

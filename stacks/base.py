@@ -23,6 +23,7 @@ SERVICES = (
     "apigateway",
     "cloudwatch",
     "cloudwatchlogs",
+    "codedeploy",
     "cognitoidp",
     "dynamodb",
     "eventbridge",

@@ -14,6 +14,7 @@ from modules.metadata import Metadata
 from modules.monitoring import Monitoring
 from modules.notifications import Notifications
 from modules.queues import Queue
+from modules.releases import Releases
 from modules.schedule import Schedule
 from modules.settings import Settings
 from modules.storage import Storage
@@ -184,6 +185,15 @@ class UploadsStack(BaseStack):
             workflow=workflow,
             inbox=notifications.inbox,
         )
+        if settings.release_strategy == "canary":
+            Releases(
+                self,
+                "releases",
+                settings=settings,
+                functions=functions,
+                error_alarms=monitoring.error_alarms,
+                alerts=notifications.alerts,
+            )
 
         TerraformOutput(self, "api_url", value=api.invoke_url, description="Address of the API's stage.")
         TerraformOutput(

@@ -623,6 +623,35 @@ def test_a_failed_event_reaches_the_dead_letter_queue_and_the_destination(cloud:
 # stepfunctions
 
 
+def test_an_event_for_an_alias_is_handled_as_the_alias_says(cloud: Cloud, lambda_role: str) -> None:
+    queue = cloud.client("sqs").create_queue(QueueName=cloud.name("failed"))["QueueUrl"]
+    function, client = cloud.function(lambda_role), cloud.client("lambda")
+    version = client.publish_version(FunctionName=function)["Version"]
+    client.create_alias(FunctionName=function, Name="live", FunctionVersion=version)
+    client.put_function_event_invoke_config(
+        FunctionName=function,
+        Qualifier="live",
+        MaximumRetryAttempts=0,
+        DestinationConfig={"OnFailure": {"Destination": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue.rsplit('/', 1)[1]}"}},
+    )
+    payload = json.dumps({"command": "fail"}).encode()
+    client.invoke(FunctionName=function, Qualifier="live", InvocationType="Event", Payload=payload)
+    record = wait_for("record", lambda: receive(cloud, queue))
+    assert json.loads(record["Body"])["requestPayload"] == {"command": "fail"}
+
+
+def test_a_policy_may_name_the_alias_that_is_invoked(cloud: Cloud, lambda_role: str) -> None:
+    function, client = cloud.function(lambda_role), cloud.client("lambda")
+    version = client.publish_version(FunctionName=function)["Version"]
+    client.create_alias(FunctionName=function, Name="live", FunctionVersion=version)
+    policy = may({"Action": "lambda:InvokeFunction", "Resource": f"{function}:live"})
+    user = Cloud(cloud.aws, control.create_deployer(cloud.aws, policy, name="caller"), cloud.iam_log)
+    assert user.client("lambda").invoke(FunctionName=function, Qualifier="live", Payload=b"{}")["StatusCode"] == 200
+    assert user.client("lambda").invoke(FunctionName=f"{function}:live", Payload=b"{}")["StatusCode"] == 200
+    with pytest.raises(ClientError, match="AccessDenied"):
+        user.client("lambda").invoke(FunctionName=function, Payload=b"{}")
+
+
 def run(cloud: Cloud, role: str, resource: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Run a state machine of one task; return its execution."""
     states, task = cloud.client("stepfunctions"), {"Type": "Task", "Resource": resource, "Parameters": parameters}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from modules.monitoring import Metric, Monitoring
 from tests.conftest import ROOT
 from tests.metric_math import Alarm, Series, evaluate
-from tests.synth.conftest import Synthesized
+from tests.synth.conftest import Synthesized, settings_of, synthesize
 
 ALARM = "aws_cloudwatch_metric_alarm"
 
@@ -211,6 +212,16 @@ def test_every_alarm_ends_in_a_next_step_and_leads_to_its_section(stack: Synthes
         assert len(body["alarm_description"]) <= 1024
     pages = [anchor for anchor in anchors(HANDBOOK) if anchor != "operations"]
     assert sorted(linked) == sorted(pages), "a section that no alarm leads to"
+
+
+def test_alarms_and_failures_lead_to_the_handbook_of_the_team(tmp_path: Path) -> None:
+    page = "https://github.com/acme/sluice/blob/main/docs/operations.md"
+    synthesize(tmp_path, settings_of("dev", handbook_url=page))
+    stack = Synthesized(tmp_path / "stacks" / "sluice-dev")
+    for address, body in stack.resources(ALARM).items():
+        assert re.search(rf"More: {re.escape(page)}#[\w-]+$", body["alarm_description"]), address
+    (machine,) = stack.resources("aws_sfn_state_machine").values()
+    assert f"What to do: {page}#workflow-failures" in machine["definition"]
 
 
 def test_every_section_says_what_it_means_where_to_look_and_what_to_do() -> None:

@@ -31,6 +31,7 @@ FIXES: tuple[Callable[[Settings], None], ...] = (
     resources.name_what_requests_touch,
     lambda_runtime.run_as_aws_does,
     lambda_runtime.keep_failures_in_the_dead_letter_queue,
+    lambda_runtime.follow_the_alias_with_events,
     stepfunctions.bind_the_role,
     stepfunctions.keep_tracing_configuration,
     apigateway.ask_the_function_for_permission,

@@ -170,6 +170,30 @@ def run_as_aws_does(settings: Settings) -> None:
     runtime.subprocess = _Subprocess()
 
 
+def follow_the_alias_with_events(_: Settings) -> None:
+    """Handle an event for an alias as the event invoke config of that alias says.
+
+    On AWS each alias and version has a configuration of its own
+    (https://docs.aws.amazon.com/lambda/latest/api/API_PutFunctionEventInvokeConfig.html, Qualifier). ministack keeps
+    it, and reads the one of the function itself, so that retries and failure destinations of an alias are ignored. The
+    fix hands it the one of the alias that was called, whose name is the end of the ARN.
+    """
+    fix = "lambda_runtime.follow_the_alias_with_events"
+    functions = hook.attribute(fix, service, "_functions")
+
+    def make(original: Function) -> Function:
+        def invoke(func: Mapping[str, Any], event: object) -> object:
+            config = func.get("config") or {}
+            qualifier = str(config.get("FunctionArn", "")).partition(":function:")[2].partition(":")[2]
+            whole = functions.get(config.get("FunctionName")) or {}
+            own = (whole.get("event_invoke_configs") or {}).get(qualifier)
+            return original({**func, "event_invoke_config": own} if qualifier else func, event)
+
+        return invoke
+
+    hook.replace(fix, service, "invoke_async_with_retry", make, "func event")
+
+
 def keep_failures_in_the_dead_letter_queue(_: Settings) -> None:
     """Send a failed event to the dead-letter queue even when a failure destination is set, in AWS's form.
 

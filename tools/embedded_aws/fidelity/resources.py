@@ -79,6 +79,11 @@ def name_what_requests_touch(_: Settings) -> None:
                 # KMS, "Controlling access to aliases": whoever uses an alias needs permission on the key behind it.
                 # Those of AWS's own keys lead to keys of the account that ministack does not have.
                 return str((resolve_key(found) or {}).get("Arn", found.replace(":alias/", ":key/")))
+            if action == "lambda:InvokeFunction" and query_params.get("Qualifier"):
+                # The version or alias that is invoked is what the policy has to name (Lambda, "Resources and conditions
+                # for Lambda actions"), whether it comes in the path or beside it.
+                qualifier = query_params["Qualifier"]
+                return f"{found}:{qualifier[0] if isinstance(qualifier, list) else qualifier}"
             if found != "*" and action not in _RESOURCES:
                 # Rules of the default bus have no bus in their ARN (EventBridge, "Resource ARN formats").
                 return found.replace(":rule/default/", ":rule/")
