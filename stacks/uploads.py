@@ -13,6 +13,7 @@ from modules.functions import Function, Layer, Shared, Sources
 from modules.metadata import Metadata
 from modules.monitoring import Monitoring
 from modules.notifications import Notifications
+from modules.queries import Queries
 from modules.queues import Queue
 from modules.releases import Releases
 from modules.schedule import Schedule
@@ -184,6 +185,14 @@ class UploadsStack(BaseStack):
             ],
             workflow=workflow,
             inbox=notifications.inbox,
+        )
+        Queries(
+            self,
+            "queries",
+            settings=settings,
+            functions=[function.log_group for function in functions],
+            workflows=[workflow.log_group],
+            access=[api.access_log],
         )
         if settings.release_strategy == "canary":
             Releases(

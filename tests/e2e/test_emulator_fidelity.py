@@ -301,6 +301,7 @@ def test_state_survives_a_restart_and_temporary_files_do_not(
         assert control.start(tmp_path, **options) == first
         cloud.client("s3").create_bucket(Bucket="kept")
         cloud.client("s3").put_object(Bucket="kept", Key="k", Body=b"x")
+        cloud.client("logs").put_query_definition(name="kept", queryString="fields @message")
         function = cloud.function(cloud.role("lambda.amazonaws.com"))
         _, failure = cloud.invoke(function, {})
         assert failure is None
@@ -316,6 +317,8 @@ def test_state_survives_a_restart_and_temporary_files_do_not(
         assert control.running(tmp_path) == second
         cloud = Cloud(second, control.create_deployer(second, EVERYTHING), tmp_path / "none")
         assert cloud.client("s3").get_object(Bucket="kept", Key="k")["Body"].read() == b"x"
+        (query,) = cloud.client("logs").describe_query_definitions()["queryDefinitions"]
+        assert query["name"] == "kept"
         _, failure = cloud.invoke(function, {})
         assert failure is None
     finally:
@@ -620,9 +623,6 @@ def test_a_failed_event_reaches_the_dead_letter_queue_and_the_destination(cloud:
     assert set(attributes) == {"RequestID", "ErrorCode", "ErrorMessage"}
 
 
-# stepfunctions
-
-
 def test_an_event_for_an_alias_is_handled_as_the_alias_says(cloud: Cloud, lambda_role: str) -> None:
     queue = cloud.client("sqs").create_queue(QueueName=cloud.name("failed"))["QueueUrl"]
     function, client = cloud.function(lambda_role), cloud.client("lambda")
@@ -650,6 +650,9 @@ def test_a_policy_may_name_the_alias_that_is_invoked(cloud: Cloud, lambda_role: 
     assert user.client("lambda").invoke(FunctionName=f"{function}:live", Payload=b"{}")["StatusCode"] == 200
     with pytest.raises(ClientError, match="AccessDenied"):
         user.client("lambda").invoke(FunctionName=function, Payload=b"{}")
+
+
+# stepfunctions
 
 
 def run(cloud: Cloud, role: str, resource: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -1019,6 +1022,27 @@ def test_an_authorizer_accepts_the_tokens_of_its_user_pool_alone(cloud: Cloud, f
     forged = ".".join((header, claims, signature[:-8] + signature[-8:][::-1]))
     assert api.post(headers={"Authorization": forged}).status == 401
     assert api.post(headers={"Authorization": f"Bearer {token}"}).status == 200
+
+
+# logs
+
+
+def test_a_saved_query_is_kept_changed_and_deleted(cloud: Cloud) -> None:
+    logs, name = cloud.client("logs"), cloud.name("query")
+
+    def described() -> list[dict[str, Any]]:
+        return list(logs.describe_query_definitions(queryDefinitionNamePrefix=name)["queryDefinitions"])
+
+    query = {"name": name, "logGroupNames": ["/aws/lambda/f"]}
+    saved = logs.put_query_definition(**query, queryString="fields @message")["queryDefinitionId"]
+    logs.put_query_definition(**query, queryString="fields @log", queryDefinitionId=saved)
+    (found,) = described()
+    assert isinstance(found.pop("lastModified"), int)
+    assert found == {**query, "queryString": "fields @log", "queryDefinitionId": saved}
+    assert logs.delete_query_definition(queryDefinitionId=saved)["success"] is True
+    assert described() == []
+    with pytest.raises(logs.exceptions.ResourceNotFoundException):
+        logs.delete_query_definition(queryDefinitionId=saved)
 
 
 # s3
