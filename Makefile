@@ -7,7 +7,7 @@ ENVIRONMENT ?= dev
 SHELL := /bin/sh
 VENV := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup up down env logs synth diff bootstrap deployer-policies redrive layer cdktf lint test test-all judges lock clean
+.PHONY: help setup up down env logs synth diff diagram bootstrap deployer-policies release rollback redrive layer cdktf lint test test-all judges lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
@@ -30,6 +30,9 @@ logs: ## what the functions on the embedded AWS wrote
 synth: setup ## Terraform JSON of ENVIRONMENT in cdktf.out
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) main.py
 
+diagram: setup cdktf ## docs/architecture*.svg, drawn from the Terraform JSON of every environment
+	@$(VENV) -m tools.diagram
+
 bootstrap: setup ## once an AWS account: the bucket of ENVIRONMENT's Terraform state
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.bootstrap
 
@@ -45,14 +48,14 @@ node_modules/.package-lock.json: package-lock.json
 	@npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-redrive: setup ## give the dead letters of ENVIRONMENT another chance
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.redrive
-
 release: setup ## where RELEASE_STRATEGY is canary: shift traffic to new versions of functions, and wait
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.releases release
 
 rollback: setup ## functions of the last release back to the version before; FUNCTION=... VERSION=... for one
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.releases rollback $(if $(FUNCTION),--function $(FUNCTION)) $(if $(VERSION),--version $(VERSION))
+
+redrive: setup ## give the dead letters of ENVIRONMENT another chance
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.redrive
 
 lint: setup ## ruff, mypy --strict and the direction of imports
 	@$(VENV) -m ruff check .
