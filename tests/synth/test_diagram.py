@@ -69,7 +69,7 @@ def test_a_newcomer_is_not_drowned(stack: Synthesized) -> None:
 def test_the_way_of_a_request_leads_to_every_function_of_the_api(prod: Synthesized) -> None:
     way = reached(picture_of(prod), "caller", {"request"})
     assert {"aws_wafv2_web_acl.firewall", "aws_api_gateway_rest_api.api"} < way
-    assert {f"aws_lambda_function.{name}" for name in ("upload", "download", "health")} < way
+    assert {f"aws_lambda_function.{name}" for name in ("upload", "uploads", "files", "health")} < way
     assert "aws_lambda_function.sweep" not in way
 
 
