@@ -27,8 +27,8 @@ env: ## shell lines that lead AWS tools, terraform and cdktf to what `up` made: 
 logs: ## what the functions on the embedded AWS wrote
 	@$(VENV) -m tools.local logs
 
-synth: setup ## Terraform JSON of ENVIRONMENT in cdktf.out
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) main.py
+synth: setup ## Terraform JSON of ENVIRONMENT in cdktf.out; COMPONENT=inbox for the example
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) main.py $(COMPONENT)
 
 diagram: setup cdktf ## docs/architecture*.svg, drawn from the Terraform JSON of every environment
 	@$(VENV) -m tools.diagram

@@ -179,11 +179,11 @@ class Monitoring(Construct):
         settings: Settings,
         alerts: AlertTopic,
         functions: Sequence[Watched],
-        api: WatchedApi,
-        tables: Sequence[Watched],
-        storage: WatchedStorage,
         queues: Sequence[Watched],
-        workflow: WatchedWorkflow,
+        api: WatchedApi | None = None,
+        tables: Sequence[Watched] = (),
+        storage: WatchedStorage | None = None,
+        workflow: WatchedWorkflow | None = None,
         inbox: Watched | None = None,
         authorizer: WatchedAuthorizer | None = None,
     ) -> None:
@@ -209,8 +209,10 @@ class Monitoring(Construct):
             if authorizer is None or function.node.path != authorizer.node.path:
                 self._watch_errors(function)
             self._watch_function(function)
-        self._watch_api(api)
-        self._watch_workflow(workflow)
+        if api is not None:
+            self._watch_api(api)
+        if workflow is not None:
+            self._watch_workflow(workflow)
         for queue in queues:
             self._watch_dead_letters(queue)
         if inbox is not None:
@@ -219,12 +221,12 @@ class Monitoring(Construct):
             self._watch_table(table)
         rows = [
             _alarms_row([alarm.arn for alarm in self._alarms]),
-            _api_row(api),
+            *([_api_row(api)] if api is not None else []),
             _functions_row(functions, refused),
-            _workflow_row(workflow),
+            *([_workflow_row(workflow)] if workflow is not None else []),
             _queues_row([*queues, *([inbox] if inbox is not None else [])]),
             *(_table_row(table) for table in tables),
-            _storage_row(storage),
+            *([_storage_row(storage)] if storage is not None else []),
         ]
         dashboard = CloudwatchDashboard(
             self,

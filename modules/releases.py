@@ -74,6 +74,7 @@ class Releases(Construct):
         )
         alerts.grant_publish(role, "alert")
         for function in functions:
+            function.leave_traffic_alone()
             CodedeployDeploymentGroup(
                 self,
                 function.node.id,

@@ -247,6 +247,11 @@ class Settings(BaseSettings):
         return f"arn:aws:kms:{self.primary_region}:{self.account_id}:key/{self.state_kms_key_id}"
 
 
+def parameter_name(project: str, environment: str, name: str) -> str:
+    """Name of the parameter with which an environment of a project shares a value with others."""
+    return f"/{project}/{environment}/{name}"
+
+
 def load(environments: Path) -> Settings:
     """Read the settings of the environment that the variable ENVIRONMENT names (`dev` when it is unset).
 

@@ -42,6 +42,7 @@ SERVICES = (
     "sfn",
     "sns",
     "sqs",
+    "ssm",
     "sts",
     "wafv2",
 )

@@ -19,6 +19,7 @@ from modules.queues import Queue
 from modules.releases import Releases
 from modules.schedule import Schedule
 from modules.settings import Settings
+from modules.sharing import SharedValues
 from modules.storage import Storage
 from modules.workflow import LOG_GROUPS as STATES_LOG_GROUPS
 from modules.workflow import Workflow
@@ -268,6 +269,16 @@ class UploadsStack(BaseStack):
                 error_alarms=monitoring.error_alarms,
                 alerts=notifications.alerts,
             )
+
+        SharedValues(
+            self,
+            "shared",
+            settings=settings,
+            values={
+                "api-url": (api.invoke_url, "Address of the API"),
+                "files-topic-arn": (notifications.files.arn, "Topic of the events of files"),
+            },
+        )
 
         TerraformOutput(self, "api_url", value=api.invoke_url, description="Address of the API's stage.")
         TerraformOutput(

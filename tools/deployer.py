@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 
 from modules.policy import Statement, document
-from modules.settings import Settings, SettingsError, load
+from modules.settings import Settings, SettingsError, load, parameter_name
 from tools.console import Failure, exit_with
 from tools.setup import ROOT
 
@@ -142,6 +142,16 @@ _LOGS = (
     "logs:PutRetentionPolicy",
     "logs:TagResource",
     "logs:UntagResource",
+)
+
+_PARAMETERS = (
+    "ssm:AddTagsToResource",
+    "ssm:DeleteParameter",
+    "ssm:GetParameter",
+    "ssm:GetParameters",
+    "ssm:ListTagsForResource",
+    "ssm:PutParameter",
+    "ssm:RemoveTagsFromResource",
 )
 
 _QUERIES = ("logs:DeleteQueryDefinition", "logs:DescribeQueryDefinitions", "logs:PutQueryDefinition")
@@ -340,6 +350,12 @@ def deployer_policies(settings: Settings) -> list[str]:
             f"arn:aws:logs:{here}:log-group:API-Gateway-Execution-Logs_*",
             f"arn:aws:logs:{here}:log-group:aws-waf-logs-{named}",
         ),
+        allow(
+            "KeepSharedValues",
+            _PARAMETERS,
+            f"arn:aws:ssm:{here}:parameter{parameter_name(settings.project_name, settings.environment, '*')}",
+        ),
+        allow("FindSharedValues", ("ssm:DescribeParameters",), "*", any_resource="it names no resource"),
         allow("KeepQueries", _QUERIES, "*", any_resource="a saved query is no resource to IAM"),
         allow("FindLogs", ("logs:DescribeLogGroups",), f"arn:aws:logs:{here}:log-group:*"),
         allow(

@@ -241,10 +241,10 @@ def release(settings: Settings, session: boto3.Session, *, report: Report = say)
     client, deploy = session.client("lambda"), session.client("codedeploy")
     under_way: dict[str, tuple[str, Moved]] = {}
     for each in functions_of(settings, client):
-        running = next(_deployments(settings, deploy, each.name), None)
-        if each.newest == each.live and running is None:
+        if each.newest == each.live and each.next is None:
             continue
-        if each.newest in each.withdrawn:
+        running = next(_deployments(settings, deploy, each.name), None)
+        if running is None and each.newest in each.withdrawn:
             report(f"{each.name}: left at {each.live}; {each.newest} was rolled back, deploy a change that mends it")
             continue
         under_way[each.name] = (

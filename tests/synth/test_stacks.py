@@ -45,6 +45,7 @@ SERVICE_OF = {
     "aws_sfn": "sfn",
     "aws_sns": "sns",
     "aws_sqs": "sqs",
+    "aws_ssm": "ssm",
     "aws_wafv2": "wafv2",
 }
 
