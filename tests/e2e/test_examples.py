@@ -37,6 +37,19 @@ def inbox(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Itera
         Statement(
             sid="SubscribeToThePlatform", actions=["sns:Subscribe"], resources=[deployed.outputs["files_topic_arn"]]
         ),
+        Statement(
+            sid="MapQueuesToFunctions",
+            actions=["lambda:CreateEventSourceMapping"],
+            resources=["*"],
+            any_resource="IAM restricts it by the function alone, as the condition does",
+            conditions={"ArnLike": {"lambda:FunctionArn": f"arn:aws:lambda:{HERE}:function:inbox-local-*"}},
+        ),
+        Statement(
+            sid="KeepMappings",
+            actions=[f"lambda:{verb}EventSourceMapping" for verb in ("Delete", "Get", "Update")]
+            + ["lambda:ListTags", "lambda:TagResource"],
+            resources=[f"arn:aws:lambda:{HERE}:event-source-mapping:*"],
+        ),
     )
     deployer = control.create_deployer(
         deployed.aws, [json.loads(each) for each in [*deployer_policies(settings), extra]], name="inbox-deployer"

@@ -70,7 +70,7 @@ class Aws:
     def __init__(self) -> None:
         keys = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
         session = boto3.Session(region_name="us-east-1", **keys)  # type: ignore[arg-type]
-        self.clients: dict[str, Any] = {name: session.client(name) for name in ("lambda", "codedeploy", "sts")}  # type: ignore[call-overload]
+        self.clients: dict[str, Any] = {name: session.client(name) for name in ("lambda", "codedeploy", "sts")}
         self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
         for stub in self.stubs.values():
             stub.activate()
