@@ -7,7 +7,7 @@ ENVIRONMENT ?= dev
 SHELL := /bin/sh
 VENV := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup up down env logs synth diff bootstrap deployer-policies redrive layer cdktf lint test test-all judges lock clean
+.PHONY: help setup up down env logs synth diff diagram bootstrap deployer-policies release rollback redrive layer cdktf lint test test-all judges lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
@@ -27,8 +27,11 @@ env: ## shell lines that lead AWS tools, terraform and cdktf to what `up` made: 
 logs: ## what the functions on the embedded AWS wrote
 	@$(VENV) -m tools.local logs
 
-synth: setup ## Terraform JSON of ENVIRONMENT in cdktf.out
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) main.py
+synth: setup ## Terraform JSON of ENVIRONMENT in cdktf.out; COMPONENT=inbox for the example
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) main.py $(COMPONENT)
+
+diagram: setup cdktf ## docs/architecture*.svg, drawn from the Terraform JSON of every environment
+	@$(VENV) -m tools.diagram
 
 bootstrap: setup ## once an AWS account: the bucket of ENVIRONMENT's Terraform state
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.bootstrap
@@ -44,6 +47,12 @@ cdktf: setup node_modules/.package-lock.json ## the cdktf command line, in node_
 node_modules/.package-lock.json: package-lock.json
 	@npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
+
+release: setup ## where RELEASE_STRATEGY is canary: shift traffic to new versions of functions, and wait
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.releases release
+
+rollback: setup ## functions of the last release back to the version before; FUNCTION=... VERSION=... for one
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.releases rollback $(if $(FUNCTION),--function $(FUNCTION)) $(if $(VERSION),--version $(VERSION))
 
 redrive: setup ## give the dead letters of ENVIRONMENT another chance
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.redrive

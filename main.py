@@ -1,7 +1,7 @@
 """Composition root: settings, app, stack, synthesis.
 
 `cdktf` runs it as cdktf.json says. `python main.py state` synthesizes the bucket of the Terraform state instead of the
-platform: what `make bootstrap` applies once an account.
+platform: what `make bootstrap` applies once an account. `python main.py inbox` synthesizes the example.
 """
 
 from __future__ import annotations
@@ -24,21 +24,26 @@ def main(component: str = "uploads") -> None:
     use(ROOT)
     from cdktf import App
 
+    from examples.inbox import InboxStack
     from modules.functions import Sources
     from modules.packaging import PackagingError
     from modules.settings import SettingsError, load
     from stacks.state import StateBackendStack
     from stacks.uploads import UploadsStack
 
+    def sources(functions: str, stack: str) -> Sources:
+        output = Path(app.outdir).resolve() / "stacks" / stack
+        return Sources(functions=ROOT / functions, layers=ROOT / ".build" / "layers", output=output)
+
     try:
         settings = load(ROOT / "environments")
         app = App()
         if component == "state":
             StateBackendStack(app, settings=settings)
+        elif component == "inbox":
+            InboxStack(app, settings=settings, sources=sources("examples/functions", f"{settings.prefix}-inbox"))
         else:
-            output = Path(app.outdir) / "stacks" / settings.prefix
-            sources = Sources(functions=ROOT / "functions", layers=ROOT / ".build" / "layers", output=output.resolve())
-            UploadsStack(app, settings=settings, sources=sources)
+            UploadsStack(app, settings=settings, sources=sources("functions", settings.prefix))
     except (SettingsError, PackagingError) as error:
         sys.exit(f"error: {error}")
     try:

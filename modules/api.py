@@ -76,6 +76,7 @@ class Api(Construct):
         execution_arn: what a policy names to allow calls.
         name: name of the API.
         stage_name: name of its stage; there after `publish`.
+        access_log: name of the log group of its requests; there after `publish`.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class Api(Construct):
         self.invoke_url = ""
         self.stage_name = ""
         self.stage_arn = ""
+        self.access_log = ""
 
     def route(
         self,
@@ -216,12 +218,14 @@ class Api(Construct):
                 statement_id=f"Api-{_name(method, path)}",
                 action="lambda:InvokeFunction",
                 function_name=function.name,
+                qualifier=function.qualifier,
                 principal="apigateway.amazonaws.com",
                 source_arn=self.route_arn(method, path),
             )
         self.invoke_url = stage.invoke_url
         self.stage_name = stage.stage_name
         self.stage_arn = stage.arn
+        self.access_log = access_log.name
 
     def route_arn(self, method: str, path: str) -> str:
         """ARN of one route of the stage, for a policy; each path parameter stands for any one value."""

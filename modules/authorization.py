@@ -185,6 +185,7 @@ class Authorization(Construct):
             statement_id="Api-authorizer",
             action="lambda:InvokeFunction",
             function_name=self._function.name,
+            qualifier=self._function.qualifier,
             principal="apigateway.amazonaws.com",
             source_arn=f"{execution_arn}/authorizers/{authorizer.id}",
         )

@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cdktf import TerraformResourceLifecycle
 from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
+from cdktf_cdktf_provider_aws.lambda_alias import LambdaAlias
+from cdktf_cdktf_provider_aws.lambda_event_source_mapping import (
+    LambdaEventSourceMapping,
+    LambdaEventSourceMappingScalingConfig,
+)
 from cdktf_cdktf_provider_aws.lambda_function import (
     LambdaFunction,
     LambdaFunctionDeadLetterConfig,
@@ -28,7 +34,7 @@ from modules.packaging import find_layer, function_files, write_archive
 from modules.permissions import Role
 from modules.policy import Statement
 from modules.queues import Queue
-from modules.settings import Settings
+from modules.settings import LIVE, Settings
 
 # An event that a function fails on is tried again this often, for this long; then it is a dead letter.
 MAX_RETRIES = 2
@@ -104,15 +110,22 @@ class Shared:
 
 
 class Function(Construct):
-    """One function with everything that is its own.
+    """One function with everything that is its own, published as versions behind the alias `live`.
+
+    Each change of its code or configuration is a version that never changes again (Lambda, "Manage Lambda function
+    versions"). Whoever calls the function calls the alias, so that a release moves one pointer, and a rollback moves it
+    back.
 
     Attributes:
         role: what it may do; grants add to it.
         name: its name in AWS.
-        arn: its ARN.
-        invoke_arn: what API Gateway integrates.
-        log_group: name of its log group.
+        qualifier: the alias, which resources name beside the name of the function.
+        qualified_name: name and alias, by which other functions call it.
+        arn: ARN of the alias: what others call.
+        invoke_arn: what API Gateway integrates: the alias.
+        function_arn: ARN of the function without an alias, for those who manage it.
         dead_letters: queue that gets the events it could not handle.
+        log_group: name of its log group.
     """
 
     def __init__(
@@ -175,6 +188,7 @@ class Function(Construct):
             handler=f"functions.{construct_id}.handler.handler",
             filename=sources.terraform_path(code.path),
             source_code_hash=code.source_code_hash,
+            publish=True,
             layers=[shared.layer.arn],
             timeout=settings.lambda_timeout,
             memory_size=settings.lambda_memory_size,
@@ -188,10 +202,20 @@ class Function(Construct):
             # Lambda checks when it is created that its role may send dead letters and read its variables.
             depends_on=self.role.grants,
         )
+        alias = LambdaAlias(
+            self,
+            LIVE,
+            name=LIVE,
+            description="The version that answers",
+            function_name=function.function_name,
+            function_version=function.version,
+        )
+        self._alias = alias
         LambdaFunctionEventInvokeConfig(
             self,
             "asynchronous",
             function_name=function.function_name,
+            qualifier=alias.name,
             maximum_retry_attempts=MAX_RETRIES,
             maximum_event_age_in_seconds=MAX_EVENT_AGE_SECONDS,
             destination_config=LambdaFunctionEventInvokeConfigDestinationConfig(
@@ -199,13 +223,41 @@ class Function(Construct):
             ),
         )
         self.name = function.function_name
-        self.arn = function.arn
-        self.invoke_arn = function.invoke_arn
+        self.qualifier = alias.name
+        self.qualified_name = f"{self.name}:{self.qualifier}"
+        self.arn = alias.arn
+        self.invoke_arn = alias.invoke_arn
+        self.function_arn = function.arn
         self.log_group = logs.name
 
+    def leave_traffic_alone(self) -> None:
+        """Have somebody else move the alias to new versions: Terraform would move it all at once, with the apply."""
+        self._alias.lifecycle = TerraformResourceLifecycle(ignore_changes=["function_version", "routing_config"])
+
     def grant_invoke(self, role: Role, concern: str) -> None:
-        """Let a role invoke the function."""
+        """Let a role invoke the function by its alias, and by nothing else."""
         role.grant(concern, Statement(sid="Invoke", actions=["lambda:InvokeFunction"], resources=[self.arn]))
+
+    def consume(self, queue: Queue, construct_id: str, *, batch_size: int, max_concurrency: int) -> None:
+        """Let the function read a queue; it answers with the messages that it could not handle.
+
+        Args:
+            construct_id: part of the address of the mapping, and of the permission.
+            batch_size: how many messages an invocation gets at most.
+            max_concurrency: how many invocations read the queue at once; AWS wants 2 or more.
+        """
+        queue.grant_consume(self.role, f"{construct_id}_consume")
+        LambdaEventSourceMapping(
+            self,
+            construct_id,
+            event_source_arn=queue.arn,
+            function_name=self.arn,
+            batch_size=batch_size,
+            function_response_types=["ReportBatchItemFailures"],
+            scaling_config=LambdaEventSourceMappingScalingConfig(maximum_concurrency=max_concurrency),
+            # Lambda checks when it is created that the function's role may read.
+            depends_on=self.role.grants[-1:],
+        )
 
 
 def tracing_statement() -> Statement:

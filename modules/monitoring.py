@@ -43,8 +43,6 @@ REFUSAL = "token refused"
 # CloudWatch, "Limits that apply to alarms based on metric math expressions".
 MOST_METRICS = 10
 
-HANDBOOK = "docs/operations.md"
-
 
 class AlertTopic(Protocol):
     """The topic that alarms are told to; its policy and its key have to admit CloudWatch."""
@@ -132,8 +130,9 @@ class Advice:
     next_step: str
     section: str
 
-    def __str__(self) -> str:
-        return f"{self.happened} Next: {self.next_step}. More: {HANDBOOK}#{self.section}"
+    def text(self, handbook: str) -> str:
+        """All of it, with where the handbook is."""
+        return f"{self.happened} Next: {self.next_step}. More: {handbook}#{self.section}"
 
 
 class RefusedTokens(Construct):
@@ -168,6 +167,8 @@ class Monitoring(Construct):
 
     Attributes:
         dashboard_name: name of the dashboard.
+        error_alarms: by the name of a function, the alarm on the rate of its errors. It counts all invocations: whoever
+            calls comes through the alias, and a call that did not should not go unseen.
     """
 
     def __init__(
@@ -178,11 +179,11 @@ class Monitoring(Construct):
         settings: Settings,
         alerts: AlertTopic,
         functions: Sequence[Watched],
-        api: WatchedApi,
-        tables: Sequence[Watched],
-        storage: WatchedStorage,
         queues: Sequence[Watched],
-        workflow: WatchedWorkflow,
+        api: WatchedApi | None = None,
+        tables: Sequence[Watched] = (),
+        storage: WatchedStorage | None = None,
+        workflow: WatchedWorkflow | None = None,
         inbox: Watched | None = None,
         authorizer: WatchedAuthorizer | None = None,
     ) -> None:
@@ -196,8 +197,10 @@ class Monitoring(Construct):
         """
         super().__init__(scope, construct_id)
         self._prefix = settings.prefix
+        self._handbook = settings.handbook
         self._alerts = alerts
         self._alarms: list[CloudwatchMetricAlarm] = []
+        self.error_alarms: dict[str, CloudwatchMetricAlarm] = {}
         refused: Metric | None = None
         if authorizer is not None:
             refused = RefusedTokens(self, "tokens_refused", settings=settings, authorizer=authorizer).metric
@@ -206,8 +209,10 @@ class Monitoring(Construct):
             if authorizer is None or function.node.path != authorizer.node.path:
                 self._watch_errors(function)
             self._watch_function(function)
-        self._watch_api(api)
-        self._watch_workflow(workflow)
+        if api is not None:
+            self._watch_api(api)
+        if workflow is not None:
+            self._watch_workflow(workflow)
         for queue in queues:
             self._watch_dead_letters(queue)
         if inbox is not None:
@@ -216,12 +221,12 @@ class Monitoring(Construct):
             self._watch_table(table)
         rows = [
             _alarms_row([alarm.arn for alarm in self._alarms]),
-            _api_row(api),
+            *([_api_row(api)] if api is not None else []),
             _functions_row(functions, refused),
-            _workflow_row(workflow),
+            *([_workflow_row(workflow)] if workflow is not None else []),
             _queues_row([*queues, *([inbox] if inbox is not None else [])]),
             *(_table_row(table) for table in tables),
-            _storage_row(storage),
+            *([_storage_row(storage)] if storage is not None else []),
         ]
         dashboard = CloudwatchDashboard(
             self,
@@ -233,7 +238,7 @@ class Monitoring(Construct):
 
     def _watch_errors(self, function: Watched) -> None:
         """An alarm on a function that fails (Lambda, "Types of metrics for Lambda functions")."""
-        self._rate(
+        self.error_alarms[function.name] = self._rate(
             f"{_label(function)}_errors",
             errors=_of_function(function, "Errors"),
             requests=_of_function(function, "Invocations"),
@@ -254,7 +259,7 @@ class Monitoring(Construct):
         a flood of them would hide that nobody with a right token gets in. The count of the log may come in later than
         Lambda's; one period that looks bad meanwhile is not two.
         """
-        self._rate(
+        self.error_alarms[authorizer.name] = self._rate(
             f"{_label(authorizer)}_errors",
             errors=_of_function(authorizer, "Errors"),
             requests=_of_function(authorizer, "Invocations"),
@@ -401,7 +406,7 @@ class Monitoring(Construct):
 
     def _rate(
         self, construct_id: str, *, errors: Metric, requests: Metric, advice: Advice, neither: Metric | None = None
-    ) -> None:
+    ) -> CloudwatchMetricAlarm:
         """An alarm on the share of errors, in percent, in two periods one after the other.
 
         FILL makes a period without requests a zero. Otherwise CloudWatch would go back to older periods, so that two
@@ -415,7 +420,7 @@ class Monitoring(Construct):
         if neither is not None:
             metrics["neither"] = neither
             failed, asked = f"({failed} - FILL(neither, 0))", f"({asked} - FILL(neither, 0))"
-        self._expression(
+        return self._expression(
             construct_id,
             metrics,
             f"IF({asked} > 0, 100 * {failed} / {asked}, 0)",
@@ -460,7 +465,7 @@ class Monitoring(Construct):
         periods: int,
         datapoints: int,
         advice: Advice,
-    ) -> None:
+    ) -> CloudwatchMetricAlarm:
         """An alarm on metric math; the missing data of its metrics is not breaching."""
         queries = [
             CloudwatchMetricAlarmMetricQuery(
@@ -476,22 +481,22 @@ class Monitoring(Construct):
             for query_id, metric in metrics.items()
         ]
         result = CloudwatchMetricAlarmMetricQuery(id="result", expression=expression, label=label, return_data=True)
-        self._alarms.append(
-            CloudwatchMetricAlarm(
-                self,
-                construct_id,
-                alarm_name=self._name(construct_id),
-                alarm_description=str(advice),
-                metric_query=[result, *queries],
-                comparison_operator="GreaterThanThreshold",
-                threshold=threshold,
-                evaluation_periods=periods,
-                datapoints_to_alarm=datapoints,
-                treat_missing_data="notBreaching",
-                alarm_actions=[self._alerts.arn],
-                ok_actions=[self._alerts.arn],
-            )
+        alarm = CloudwatchMetricAlarm(
+            self,
+            construct_id,
+            alarm_name=self._name(construct_id),
+            alarm_description=advice.text(self._handbook),
+            metric_query=[result, *queries],
+            comparison_operator="GreaterThanThreshold",
+            threshold=threshold,
+            evaluation_periods=periods,
+            datapoints_to_alarm=datapoints,
+            treat_missing_data="notBreaching",
+            alarm_actions=[self._alerts.arn],
+            ok_actions=[self._alerts.arn],
         )
+        self._alarms.append(alarm)
+        return alarm
 
     def _level(
         self,
@@ -509,7 +514,7 @@ class Monitoring(Construct):
                 self,
                 construct_id,
                 alarm_name=self._name(construct_id),
-                alarm_description=str(advice),
+                alarm_description=advice.text(self._handbook),
                 namespace=metric.namespace,
                 metric_name=metric.name,
                 dimensions=metric.dimensions,

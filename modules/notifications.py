@@ -77,6 +77,63 @@ class Topic(Construct):
         )
 
 
+class SubscribedQueue(Construct):
+    """A queue that gets what a topic says, for readers who come when they can.
+
+    Attributes:
+        queue: the queue.
+        dead_letters: what it could not take, and what its readers could not handle.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        topic_arn: str,
+        key: CustomerKey,
+        visibility_timeout_seconds: int | None = None,
+    ) -> None:
+        """
+        Args:
+            construct_id: name of the queue, too.
+            topic_arn: of a topic of this stack or of another one.
+            key: what encrypts the queues; its policy has to admit SNS for that topic.
+            visibility_timeout_seconds: how long a message is hidden from other readers; by default SQS's 30.
+        """
+        super().__init__(scope, construct_id)
+        slug, senders = construct_id.replace("_", "-"), [Sender("sns.amazonaws.com", topic_arn)]
+        self.dead_letters = Queue(
+            self, "dead_letters", settings=settings, name=f"{slug}-dead-letters", key=key, senders=senders
+        )
+        self.queue = Queue(
+            self,
+            "Default",
+            settings=settings,
+            name=slug,
+            key=key,
+            senders=senders,
+            dead_letters=self.dead_letters,
+            visibility_timeout_seconds=visibility_timeout_seconds,
+        )
+        SnsTopicSubscription(
+            self,
+            "subscription",
+            topic_arn=topic_arn,
+            protocol="sqs",
+            endpoint=self.queue.arn,
+            raw_message_delivery=False,
+            redrive_policy=redrive_policy(self.dead_letters),
+        )
+
+
+def alarms_of(settings: Settings) -> Sender:
+    """The alarms of an environment, which publish to the topic of its alerts."""
+    home = f"{settings.primary_region}:{settings.account_id}"
+    return Sender("cloudwatch.amazonaws.com", f"arn:aws:cloudwatch:{home}:alarm:{settings.prefix}-*")
+
+
 class Notifications(Construct):
     """The two topics, and a queue that holds what was said about files until somebody reads it.
 
@@ -92,44 +149,18 @@ class Notifications(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self.files = Topic(self, "files", settings=settings, name="files", key=key)
-        alarms = f"arn:aws:cloudwatch:{settings.primary_region}:{settings.account_id}:alarm:{settings.prefix}-*"
         self.alerts = Topic(
             self,
             "alerts",
             settings=settings,
             name="alerts",
             key=key,
-            publishers=[Sender("cloudwatch.amazonaws.com", alarms)],
+            publishers=[alarms_of(settings)],
         )
         if settings.alert_email:
             SnsTopicSubscription(
                 self, "alert_email", topic_arn=self.alerts.arn, protocol="email", endpoint=settings.alert_email
             )
-        from_files = [Sender("sns.amazonaws.com", self.files.arn)]
-        dead_letters = Queue(
-            self,
-            "inbox_dead_letters",
-            settings=settings,
-            name="inbox-dead-letters",
-            key=queues_key,
-            senders=from_files,
-        )
-        self.inbox = Queue(
-            self,
-            "inbox",
-            settings=settings,
-            name="inbox",
-            key=queues_key,
-            senders=from_files,
-            dead_letters=dead_letters,
-        )
-        self.queues = [dead_letters]
-        SnsTopicSubscription(
-            self,
-            "inbox_subscription",
-            topic_arn=self.files.arn,
-            protocol="sqs",
-            endpoint=self.inbox.arn,
-            raw_message_delivery=False,
-            redrive_policy=redrive_policy(dead_letters),
-        )
+        subscribed = SubscribedQueue(self, "inbox", settings=settings, topic_arn=self.files.arn, key=queues_key)
+        self.inbox = subscribed.queue
+        self.queues = [subscribed.dead_letters]

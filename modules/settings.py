@@ -17,6 +17,8 @@ from pydantic import BeforeValidator, Field, StringConstraints, ValidationError,
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 LOCAL = "local"
+# The alias of every function. What calls a function calls this, so which version answers is decided in one place.
+LIVE = "live"
 
 # CloudWatch Logs API, PutRetentionPolicy: the only values it takes. Terraform's 0, which keeps logs for ever, is left
 # out on purpose: logs hold names of files and callers.
@@ -139,6 +141,11 @@ class Settings(BaseSettings):
     )
     lambda_memory_size: int = Field(default=512, ge=128, le=10240, description="Memory of a function in MiB.")
 
+    release_strategy: Literal["all-at-once", "canary"] = Field(
+        default="all-at-once",
+        description="How new versions of functions get traffic: at once with the apply, or bit by bit with CodeDeploy.",
+    )
+
     step_functions_retry_interval: int = Field(
         default=2, ge=1, le=300, description="Seconds before the workflow tries a failed step again."
     )
@@ -161,6 +168,10 @@ class Settings(BaseSettings):
     manage_api_gateway_account: bool = Field(
         default=True,
         description="Set the role with which API Gateway logs, one an account; false where another stack does.",
+    )
+    handbook_url: HttpsUrl | None = Field(
+        default=None,
+        description="Where docs/operations.md is for those who get alarms, such as its page at your Git host.",
     )
     alert_email: Email | None = Field(default=None, description="Address that gets alarms.")
     api_throttle_rate: int = Field(default=50, ge=1, le=10000, description="Requests a second that the API admits.")
@@ -187,6 +198,8 @@ class Settings(BaseSettings):
                 "`local` lives on the embedded AWS and AWS_ENDPOINT_URL does not say where that is; "
                 'run `make up`, or `eval "$(make -s env)"` once it is up'
             )
+        if self.is_local and self.release_strategy == "canary":
+            raise ValueError("release_strategy = 'canary' needs CodeDeploy, which the embedded AWS does not have")
         if not self.is_local and self.aws_endpoint_url is not None:
             raise ValueError(
                 f"aws_endpoint_url = {self.aws_endpoint_url!r} would send {self.environment!r} to another AWS; only "
@@ -217,6 +230,11 @@ class Settings(BaseSettings):
         return f"{self.project_name}-{self.environment}"
 
     @property
+    def handbook(self) -> str:
+        """What an alarm leads to: a link where one is set, else the file in the repository."""
+        return self.handbook_url or "docs/operations.md"
+
+    @property
     def state_bucket_name(self) -> str:
         """Name of the bucket that holds the Terraform state."""
         return self.state_bucket or f"{self.prefix}-state-{self.account_id}-{self.primary_region}"
@@ -227,6 +245,11 @@ class Settings(BaseSettings):
         if self.state_kms_key_id is None:
             return None
         return f"arn:aws:kms:{self.primary_region}:{self.account_id}:key/{self.state_kms_key_id}"
+
+
+def parameter_name(project: str, environment: str, name: str) -> str:
+    """Name of the parameter with which an environment of a project shares a value with others."""
+    return f"/{project}/{environment}/{name}"
 
 
 def load(environments: Path) -> Settings:

@@ -55,6 +55,7 @@ class Workflow(Construct):
         state_machine_arn: ARN of the state machine.
         rule_name: name of the rule.
         dead_letters: queue of the events that could not start it.
+        log_group: name of the log group of its runs.
     """
 
     def __init__(
@@ -129,6 +130,7 @@ class Workflow(Construct):
             depends_on=role.grants,
         )
         self.state_machine_arn = machine.arn
+        self.log_group = logs.name
         self._rule(settings, storage, queues_key)
 
     def _rule(self, settings: Settings, storage: Storage, queues_key: CustomerKey) -> None:
@@ -187,8 +189,8 @@ class Workflow(Construct):
         )
 
 
-_QUARANTINED = "File {} is in quarantine. What to do: docs/operations.md#files-in-quarantine"
-_FAILED = "File {}: {}. What to do: docs/operations.md#workflow-failures. Execution: {}"
+_QUARANTINED = "File {} is in quarantine. What to do: HANDBOOK#files-in-quarantine"
+_FAILED = "File {}: {}. What to do: HANDBOOK#workflow-failures. Execution: {}"
 
 # Step Functions, "Logging using CloudWatch Logs": groups with this prefix do not use up the policy's length.
 LOG_GROUPS = "/aws/vendedlogs/states/"
@@ -215,6 +217,7 @@ def definition(
         "BackoffRate": settings.step_functions_backoff_rate,
         "JitterStrategy": "FULL",
     }
+    quarantined, failed_words = (text.replace("HANDBOOK", settings.handbook) for text in (_QUARANTINED, _FAILED))
     record_key = {"file_id": {"S.$": "$.file_id"}}
 
     def task(resource: str, parameters: dict[str, Any], **rest: object) -> dict[str, Any]:
@@ -324,7 +327,7 @@ def definition(
                 {
                     "TopicArn": alerts_topic_arn,
                     "Subject": f"{settings.prefix}: a file is in quarantine",
-                    "Message.$": f"States.Format('{_QUARANTINED}', $.file_id)",
+                    "Message.$": f"States.Format('{quarantined}', $.file_id)",
                 },
                 Retry=retries[1:],
                 Catch=failed,
@@ -367,7 +370,7 @@ def definition(
                 {
                     "TopicArn": alerts_topic_arn,
                     "Subject": f"{settings.prefix}: a file could not be processed",
-                    "Message.$": f"States.Format('{_FAILED}', $.file_id, $.failure.Error, $$.Execution.Id)",
+                    "Message.$": f"States.Format('{failed_words}', $.file_id, $.failure.Error, $$.Execution.Id)",
                 },
                 Retry=retries[1:],
                 Catch=[{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "Failed"}],

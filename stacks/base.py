@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import jsii
-from cdktf import S3Backend, S3BackendAssumeRoleConfig, S3BackendEndpointConfig, TerraformElement, TerraformStack
+from cdktf import (
+    S3Backend,
+    S3BackendAssumeRoleConfig,
+    S3BackendEndpointConfig,
+    TerraformElement,
+    TerraformResource,
+    TerraformStack,
+)
 from cdktf_cdktf_provider_aws.provider import (
     AwsProvider,
     AwsProviderAssumeRole,
@@ -23,6 +30,7 @@ SERVICES = (
     "apigateway",
     "cloudwatch",
     "cloudwatchlogs",
+    "codedeploy",
     "cognitoidp",
     "dynamodb",
     "eventbridge",
@@ -34,6 +42,7 @@ SERVICES = (
     "sfn",
     "sns",
     "sqs",
+    "ssm",
     "sts",
     "wafv2",
 )
@@ -44,6 +53,10 @@ _HIDDEN = "Default"
 
 class AddressError(Exception):
     """Two elements of a stack would have one Terraform address; CDKTF would merge them and lose one, silently."""
+
+
+class RenameError(Exception):
+    """A rename that Terraform could not follow; the text says why."""
 
 
 @jsii.implements(IValidation)
@@ -69,10 +82,41 @@ class BaseStack(TerraformStack):
         self.__dict__["_paths"] = {}
         super().__init__(scope, f"{settings.prefix}-{component}" if component else settings.prefix)
         self.settings = settings
+        self._moved: list[dict[str, str]] = []
         self.add_override("terraform.required_version", TERRAFORM_VERSIONS)
         self._backend(component or "uploads")
         self._provider()
         self.node.add_validation(_Guards(self))
+
+    def rename(self, old: str, new: str) -> None:
+        """Tell Terraform that a construct has another name now, so that what it made stays what it is.
+
+        Without it, a plan destroys each resource of the construct and makes it anew under the new address. With it,
+        Terraform moves their entries in the state (Terraform, "Moved block syntax"). Call it behind the constructs.
+
+        Args:
+            old: path that the construct had in the stack, such as `notifications/inbox`.
+            new: its path now.
+
+        Raises:
+            RenameError: no resource is at the new path, or something still is at the old one.
+        """
+        below_old, below_new = (f"{self.node.path}/{path}/" for path in (old, new))
+        elements = [each for each in self.node.find_all() if isinstance(each, TerraformElement)]
+        if any(f"{each.node.path}/".startswith(below_old) for each in elements):
+            raise RenameError(f"{old} was renamed to {new}, and something is at {old} still")
+        moved = [
+            {
+                "from": f"{each.terraform_resource_type}.{_address(below_old + each.node.path[len(below_new) :])}",
+                "to": f"{each.terraform_resource_type}.{_address(each.node.path)}",
+            }
+            for each in elements
+            if isinstance(each, TerraformResource) and f"{each.node.path}/".startswith(below_new)
+        ]
+        if not moved:
+            raise RenameError(f"{old} was renamed to {new}, and no resource is there")
+        self._moved += moved
+        self.add_override("moved", self._moved)
 
     def _backend(self, component: str) -> None:
         settings = self.settings
@@ -134,11 +178,16 @@ class BaseStack(TerraformStack):
             AddressError: another element has it.
         """
         path = (tf_element if isinstance(tf_element, Node) else tf_element.node).path
-        address = "_".join(part for part in path.split("/")[1:] if part != _HIDDEN)
+        address = _address(path)
         other = self.__dict__["_paths"].setdefault(address, path)
         if other != path:
             raise AddressError(f"{path} and {other} would both have the address {address}; rename one of them")
         return address
+
+
+def _address(path: str) -> str:
+    """The name in an address of what is at a path, which begins with the stack."""
+    return "_".join(part for part in path.split("/")[1:] if part and part != _HIDDEN)
 
 
 def _python_names(services: tuple[str, ...]) -> list[str]:

@@ -99,13 +99,13 @@ def provider(root: Root) -> Iterator[Finding]:
 
 
 def integration(root: Root) -> Iterator[Finding]:
-    """Row 2: API Gateway calls functions by AWS_PROXY, POST and the function's invoke_arn."""
+    """Row 2: API Gateway calls functions by AWS_PROXY, POST and the invoke_arn of the function's alias."""
     for address, body in root.every("aws_api_gateway_integration"):
         if body.get("type") == "MOCK":
             continue
-        invokes = re.fullmatch(r"\$\{aws_lambda_function\.\w+\.invoke_arn\}", str(body.get("uri")))
+        invokes = re.fullmatch(r"\$\{aws_lambda_alias\.\w+\.invoke_arn\}", str(body.get("uri")))
         if not invokes or body.get("type") != "AWS_PROXY" or body.get("integration_http_method") != "POST":
-            yield Finding(2, address, "a function is integrated by AWS_PROXY, POST and its invoke_arn")
+            yield Finding(2, address, "a function is integrated by AWS_PROXY, POST and the invoke_arn of its alias")
 
 
 def permission(root: Root) -> Iterator[Finding]:
@@ -114,6 +114,8 @@ def permission(root: Root) -> Iterator[Finding]:
         source = str(body.get("source_arn"))
         if not source.startswith("${aws_"):
             yield Finding(3, address, "its source_arn is not taken from the resource that calls")
+        elif not body.get("qualifier"):
+            yield Finding(3, address, "it is for the function itself, and not for the alias that callers use")
         elif ".execution_arn}" in source:
             rest = source.partition("}/")[2].split("/")
             if len(rest) < 3 and rest[0] != "authorizers":

@@ -14,9 +14,12 @@ from modules.functions import Function, Layer, Shared, Sources
 from modules.metadata import Metadata
 from modules.monitoring import Monitoring
 from modules.notifications import Notifications
+from modules.queries import Queries
 from modules.queues import Queue
+from modules.releases import Releases
 from modules.schedule import Schedule
 from modules.settings import Settings
+from modules.sharing import SharedValues
 from modules.storage import Storage
 from modules.workflow import LOG_GROUPS as STATES_LOG_GROUPS
 from modules.workflow import Workflow
@@ -105,7 +108,7 @@ class UploadsStack(BaseStack):
         storage.grant_discard(discard.role)
         metadata.grant_read(discard.role)
         metadata.grant_finish(discard.role)
-        discarding = {"DISCARD_FUNCTION_NAME": discard.name}
+        discarding = {"DISCARD_FUNCTION": discard.qualified_name}
 
         upload = Function(
             self,
@@ -248,6 +251,33 @@ class UploadsStack(BaseStack):
             ],
             workflow=workflow,
             inbox=notifications.inbox,
+        )
+        Queries(
+            self,
+            "queries",
+            settings=settings,
+            functions=[function.log_group for function in functions],
+            workflows=[workflow.log_group],
+            access=[api.access_log],
+        )
+        if settings.release_strategy == "canary":
+            Releases(
+                self,
+                "releases",
+                settings=settings,
+                functions=functions,
+                error_alarms=monitoring.error_alarms,
+                alerts=notifications.alerts,
+            )
+
+        SharedValues(
+            self,
+            "shared",
+            settings=settings,
+            values={
+                "api-url": (api.invoke_url, "Address of the API"),
+                "files-topic-arn": (notifications.files.arn, "Topic of the events of files"),
+            },
         )
 
         TerraformOutput(self, "api_url", value=api.invoke_url, description="Address of the API's stage.")

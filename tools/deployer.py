@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 
 from modules.policy import Statement, document
-from modules.settings import Settings, SettingsError, load
+from modules.settings import Settings, SettingsError, load, parameter_name
 from tools.console import Failure, exit_with
 from tools.setup import ROOT
 
@@ -105,14 +105,18 @@ _ROLES = (
 
 _FUNCTIONS = (
     "lambda:AddPermission",
+    "lambda:CreateAlias",
     "lambda:CreateFunction",
+    "lambda:DeleteAlias",
     "lambda:DeleteFunction",
     "lambda:DeleteFunctionEventInvokeConfig",
+    "lambda:GetAlias",
     "lambda:GetFunction",
     "lambda:GetFunctionCodeSigningConfig",
     "lambda:GetFunctionConfiguration",
     "lambda:GetFunctionEventInvokeConfig",
     "lambda:GetPolicy",
+    "lambda:ListAliases",
     "lambda:ListTags",
     "lambda:ListVersionsByFunction",
     "lambda:PublishVersion",
@@ -120,6 +124,7 @@ _FUNCTIONS = (
     "lambda:RemovePermission",
     "lambda:TagResource",
     "lambda:UntagResource",
+    "lambda:UpdateAlias",
     "lambda:UpdateFunctionCode",
     "lambda:UpdateFunctionConfiguration",
 )
@@ -139,6 +144,18 @@ _LOGS = (
     "logs:TagResource",
     "logs:UntagResource",
 )
+
+_PARAMETERS = (
+    "ssm:AddTagsToResource",
+    "ssm:DeleteParameter",
+    "ssm:GetParameter",
+    "ssm:GetParameters",
+    "ssm:ListTagsForResource",
+    "ssm:PutParameter",
+    "ssm:RemoveTagsFromResource",
+)
+
+_QUERIES = ("logs:DeleteQueryDefinition", "logs:DescribeQueryDefinitions", "logs:PutQueryDefinition")
 
 _QUEUES = (
     "sqs:CreateQueue",
@@ -220,7 +237,13 @@ _LOG_DELIVERY = (
 )
 
 # Services that Terraform hands a role to.
-_TAKE_ROLES = ("events.amazonaws.com", "lambda.amazonaws.com", "scheduler.amazonaws.com", "states.amazonaws.com")
+_TAKE_ROLES = (
+    "codedeploy.amazonaws.com",
+    "events.amazonaws.com",
+    "lambda.amazonaws.com",
+    "scheduler.amazonaws.com",
+    "states.amazonaws.com",
+)
 
 _USERS = (
     "cognito-idp:CreateUserPoolClient",
@@ -235,6 +258,27 @@ _USERS = (
     "cognito-idp:UntagResource",
     "cognito-idp:UpdateUserPool",
     "cognito-idp:UpdateUserPoolClient",
+)
+
+# The last five are those of `make release` and `make rollback`.
+_RELEASES = (
+    "codedeploy:CreateApplication",
+    "codedeploy:CreateDeploymentGroup",
+    "codedeploy:DeleteApplication",
+    "codedeploy:DeleteDeploymentGroup",
+    "codedeploy:GetApplication",
+    "codedeploy:GetDeploymentGroup",
+    "codedeploy:ListTagsForResource",
+    "codedeploy:TagResource",
+    "codedeploy:UntagResource",
+    "codedeploy:UpdateDeploymentGroup",
+    "codedeploy:CreateDeployment",
+    "codedeploy:GetApplicationRevision",
+    "codedeploy:GetDeployment",
+    "codedeploy:GetDeploymentConfig",
+    "codedeploy:ListDeployments",
+    "codedeploy:RegisterApplicationRevision",
+    "codedeploy:StopDeployment",
 )
 
 _FIREWALL = (
@@ -295,6 +339,7 @@ def deployer_policies(settings: Settings) -> list[str]:
             conditions={"StringEquals": {"iam:PassedToService": ["apigateway.amazonaws.com"]}},
         ),
         allow("KeepFunctions", _FUNCTIONS, f"arn:aws:lambda:{here}:function:{named}"),
+        allow("FindFunctions", ("lambda:ListFunctions",), "*", any_resource="it names no resource"),
         allow("KeepLayers", _LAYERS, f"arn:aws:lambda:{here}:layer:{named}", f"arn:aws:lambda:{here}:layer:{named}:*"),
         allow(
             "KeepLogs",
@@ -306,6 +351,13 @@ def deployer_policies(settings: Settings) -> list[str]:
             f"arn:aws:logs:{here}:log-group:API-Gateway-Execution-Logs_*",
             f"arn:aws:logs:{here}:log-group:aws-waf-logs-{named}",
         ),
+        allow(
+            "KeepSharedValues",
+            _PARAMETERS,
+            f"arn:aws:ssm:{here}:parameter{parameter_name(settings.project_name, settings.environment, '*')}",
+        ),
+        allow("FindSharedValues", ("ssm:DescribeParameters",), "*", any_resource="it names no resource"),
+        allow("KeepQueries", _QUERIES, "*", any_resource="a saved query is no resource to IAM"),
         allow("FindLogs", ("logs:DescribeLogGroups",), f"arn:aws:logs:{here}:log-group:*"),
         allow(
             "KeepApi",
@@ -337,7 +389,7 @@ def deployer_policies(settings: Settings) -> list[str]:
 
 
 def _access(settings: Settings) -> str:
-    """What decides who may call the API."""
+    """What decides who may call the API, and which version of a function answers."""
     here = f"{settings.primary_region}:{settings.account_id}"
     firewall = [
         Statement(
@@ -358,6 +410,20 @@ def _access(settings: Settings) -> str:
             resources=[f"arn:aws:apigateway:{settings.primary_region}::/restapis/*/stages/*"],
         ),
     ]
+    releases = [
+        Statement(
+            sid="KeepReleases",
+            actions=_RELEASES,
+            resources=[
+                f"arn:aws:codedeploy:{here}:{kind}"
+                for kind in (
+                    f"application:{settings.prefix}",
+                    f"deploymentgroup:{settings.prefix}/*",
+                    "deploymentconfig:CodeDeployDefault.Lambda*",
+                )
+            ],
+        )
+    ]
     return document(
         # A pool's id is not known before it is made.
         Statement(sid="KeepUsers", actions=_USERS, resources=[f"arn:aws:cognito-idp:{here}:userpool/*"]),
@@ -368,6 +434,7 @@ def _access(settings: Settings) -> str:
             any_resource="no pool is named by this action",
         ),
         *(firewall if settings.enable_waf else []),
+        *(releases if settings.release_strategy == "canary" else []),
     )
 
 

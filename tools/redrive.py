@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from modules.settings import Settings, SettingsError, load
-from tools.console import Failure, exit_with, say
-from tools.setup import ROOT
+from modules.settings import LIVE, Settings
+from tools.account import operator, require_account
+from tools.console import exit_with, say
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -47,15 +47,15 @@ def redrive(settings: Settings, session: boto3.Session) -> Redriven:
         Failure: the credentials are for another account.
         ClientError: AWS refused; what was not accepted stays where it is.
     """
-    account = session.client("sts").get_caller_identity()["Account"]
-    if account != settings.account_id:
-        raise Failure("redrive", f"these credentials are for account {account}", f"use those of {settings.account_id}")
+    account = require_account(settings, session)
     sqs, functions, workflows = session.client("sqs"), session.client("lambda"), session.client("stepfunctions")
     prefix = settings.prefix
     state_machine_arn = f"arn:aws:states:{settings.primary_region}:{account}:stateMachine:{prefix}-file"
 
     def invoke(name: str) -> Callable[[str], object]:
-        return lambda body: functions.invoke(FunctionName=name, InvocationType="Event", Payload=body.encode())
+        return lambda body: functions.invoke(
+            FunctionName=name, Qualifier=LIVE, InvocationType="Event", Payload=body.encode()
+        )
 
     def start(body: str) -> object:
         return workflows.start_execution(stateMachineArn=state_machine_arn, input=body)
@@ -126,12 +126,7 @@ def _receive(sqs: SQSClient, url: str) -> list[MessageTypeDef]:
 
 def main() -> None:
     """Redrive the environment that ENVIRONMENT names, with the AWS credentials of the caller."""
-    try:
-        settings = load(ROOT / "environments")
-    except SettingsError as error:
-        raise Failure("reading the settings", str(error), "mend it and run the same command again") from None
-    session = boto3.Session(region_name=settings.primary_region)
-    say(str(redrive(settings, session)))
+    say(str(redrive(*operator())))
 
 
 if __name__ == "__main__":

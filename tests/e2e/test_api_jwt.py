@@ -152,7 +152,7 @@ class TokensStack(BaseStack):
             environment={
                 "BUCKET_NAME": "there-is-none",
                 "TABLE_NAME": metadata.files.name,
-                "DISCARD_FUNCTION_NAME": "none",
+                "DISCARD_FUNCTION": "none",
             },
         )
         metadata.grant_read(files.role)

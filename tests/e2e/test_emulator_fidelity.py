@@ -301,6 +301,7 @@ def test_state_survives_a_restart_and_temporary_files_do_not(
         assert control.start(tmp_path, **options) == first
         cloud.client("s3").create_bucket(Bucket="kept")
         cloud.client("s3").put_object(Bucket="kept", Key="k", Body=b"x")
+        cloud.client("logs").put_query_definition(name="kept", queryString="fields @message")
         function = cloud.function(cloud.role("lambda.amazonaws.com"))
         _, failure = cloud.invoke(function, {})
         assert failure is None
@@ -316,6 +317,8 @@ def test_state_survives_a_restart_and_temporary_files_do_not(
         assert control.running(tmp_path) == second
         cloud = Cloud(second, control.create_deployer(second, EVERYTHING), tmp_path / "none")
         assert cloud.client("s3").get_object(Bucket="kept", Key="k")["Body"].read() == b"x"
+        (query,) = cloud.client("logs").describe_query_definitions()["queryDefinitions"]
+        assert query["name"] == "kept"
         _, failure = cloud.invoke(function, {})
         assert failure is None
     finally:
@@ -408,6 +411,32 @@ def test_a_policy_may_name_what_a_request_is_about(cloud: Cloud, lambda_role: st
         user.client("kms").create_alias(AliasName="alias/another", TargetKeyId=key)
 
 
+def test_a_policy_may_name_the_function_of_a_mapping(cloud: Cloud, function: str) -> None:
+    queue = cloud.client("sqs").create_queue(QueueName=cloud.name("queue"))["QueueUrl"]
+    arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue.rpartition('/')[2]}"
+    role = cloud.role("lambda.amazonaws.com", {"Action": "sqs:*", "Resource": arn})
+    mapped = cloud.function(role)
+    wanted = {"ArnLike": {"lambda:FunctionArn": mapped}}
+    policy = may({"Action": "lambda:CreateEventSourceMapping", "Resource": "*", "Condition": wanted})
+    user = Cloud(cloud.aws, control.create_deployer(cloud.aws, policy, name="mapper"), cloud.iam_log)
+
+    client = user.client("lambda")
+    mapping = client.create_event_source_mapping(EventSourceArn=arn, FunctionName=mapped)["UUID"]
+    with pytest.raises(ClientError, match="AccessDenied"):
+        client.create_event_source_mapping(EventSourceArn=arn, FunctionName=function)
+
+    for action, call in {
+        "GetEventSourceMapping": client.get_event_source_mapping,
+        "UpdateEventSourceMapping": lambda UUID: client.update_event_source_mapping(UUID=UUID, BatchSize=5),  # noqa: N803
+        "DeleteEventSourceMapping": client.delete_event_source_mapping,
+    }.items():
+        with pytest.raises(ClientError, match="AccessDenied"):
+            call(UUID=mapping)
+        named = {"Action": f"lambda:{action}", "Resource": f"arn:aws:lambda:{REGION}:{ACCOUNT}:event-source-mapping:*"}
+        control.create_deployer(cloud.aws, may(named), name="mapper")
+        call(UUID=mapping)
+
+
 def test_a_function_knows_the_address_of_its_api(cloud: Cloud, function: str) -> None:
     api = Api(cloud)
     api.integrate(function)
@@ -477,6 +506,20 @@ def test_an_encrypted_topic_and_queue_need_the_key_too(cloud: Cloud, key: str) -
     control.create_deployer(cloud.aws, may(on_both, both), name="sender")
     for call in calls:
         call()
+
+
+def test_an_encrypted_secret_needs_the_key_too(cloud: Cloud, key: str) -> None:
+    secret = cloud.client("secretsmanager").create_secret(Name=cloud.name("secret"), SecretString="x", KmsKeyId=key)
+    on_secret = {"Action": ["secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"], "Resource": "*"}
+    user = Cloud(cloud.aws, control.create_deployer(cloud.aws, may(on_secret), name="reader"), cloud.iam_log)
+    secrets = user.client("secretsmanager")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        secrets.get_secret_value(SecretId=secret["ARN"])
+
+    control.create_deployer(cloud.aws, may(on_secret, {"Action": "kms:Decrypt", "Resource": key}), name="reader")
+    assert secrets.get_secret_value(SecretId=secret["ARN"])["SecretString"] == "x"
+    with pytest.raises(ClientError, match="AccessDenied"):
+        secrets.put_secret_value(SecretId=secret["ARN"], SecretString="y")
 
 
 def encrypted_queue(cloud: Cloud, service: str, *, open_key: bool) -> tuple[str, str]:
@@ -596,6 +639,23 @@ def test_a_function_calls_back_over_tls_as_its_role(cloud: Cloud, function: str,
     ]
 
 
+def test_a_queue_is_mapped_only_to_a_function_that_may_read_it(cloud: Cloud, key: str) -> None:
+    queue = cloud.client("sqs").create_queue(QueueName=cloud.name("queue"), Attributes={"KmsMasterKeyId": key})
+    arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue['QueueUrl'].rpartition('/')[2]}"
+    reading = {"Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], "Resource": arn}
+    decrypting = {"Action": "kms:Decrypt", "Resource": key}
+    role = cloud.role("lambda.amazonaws.com")
+    function = cloud.function(role)
+    create = cloud.client("lambda").create_event_source_mapping
+
+    for statements in ([], [reading], [{**reading, "Action": "sqs:ReceiveMessage"}, decrypting]):
+        cloud.allow(role, *statements)
+        with pytest.raises(ClientError, match="does not have permissions to call"):
+            create(EventSourceArn=arn, FunctionName=function)
+    cloud.allow(role, reading, decrypting)
+    assert create(EventSourceArn=arn, FunctionName=function)["UUID"]
+
+
 def test_a_failed_event_reaches_the_dead_letter_queue_and_the_destination(cloud: Cloud, lambda_role: str) -> None:
     sqs = cloud.client("sqs")
     queues = {name: sqs.create_queue(QueueName=cloud.name(name))["QueueUrl"] for name in ("dead", "failed")}
@@ -618,6 +678,35 @@ def test_a_failed_event_reaches_the_dead_letter_queue_and_the_destination(cloud:
     assert attributes["ErrorCode"] == "200"
     assert attributes["ErrorMessage"] == "'what nobody should read'"
     assert set(attributes) == {"RequestID", "ErrorCode", "ErrorMessage"}
+
+
+def test_an_event_for_an_alias_is_handled_as_the_alias_says(cloud: Cloud, lambda_role: str) -> None:
+    queue = cloud.client("sqs").create_queue(QueueName=cloud.name("failed"))["QueueUrl"]
+    function, client = cloud.function(lambda_role), cloud.client("lambda")
+    version = client.publish_version(FunctionName=function)["Version"]
+    client.create_alias(FunctionName=function, Name="live", FunctionVersion=version)
+    client.put_function_event_invoke_config(
+        FunctionName=function,
+        Qualifier="live",
+        MaximumRetryAttempts=0,
+        DestinationConfig={"OnFailure": {"Destination": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue.rsplit('/', 1)[1]}"}},
+    )
+    payload = json.dumps({"command": "fail"}).encode()
+    client.invoke(FunctionName=function, Qualifier="live", InvocationType="Event", Payload=payload)
+    record = wait_for("record", lambda: receive(cloud, queue))
+    assert json.loads(record["Body"])["requestPayload"] == {"command": "fail"}
+
+
+def test_a_policy_may_name_the_alias_that_is_invoked(cloud: Cloud, lambda_role: str) -> None:
+    function, client = cloud.function(lambda_role), cloud.client("lambda")
+    version = client.publish_version(FunctionName=function)["Version"]
+    client.create_alias(FunctionName=function, Name="live", FunctionVersion=version)
+    policy = may({"Action": "lambda:InvokeFunction", "Resource": f"{function}:live"})
+    user = Cloud(cloud.aws, control.create_deployer(cloud.aws, policy, name="caller"), cloud.iam_log)
+    assert user.client("lambda").invoke(FunctionName=function, Qualifier="live", Payload=b"{}")["StatusCode"] == 200
+    assert user.client("lambda").invoke(FunctionName=f"{function}:live", Payload=b"{}")["StatusCode"] == 200
+    with pytest.raises(ClientError, match="AccessDenied"):
+        user.client("lambda").invoke(FunctionName=function, Payload=b"{}")
 
 
 # stepfunctions
@@ -990,6 +1079,27 @@ def test_an_authorizer_accepts_the_tokens_of_its_user_pool_alone(cloud: Cloud, f
     forged = ".".join((header, claims, signature[:-8] + signature[-8:][::-1]))
     assert api.post(headers={"Authorization": forged}).status == 401
     assert api.post(headers={"Authorization": f"Bearer {token}"}).status == 200
+
+
+# logs
+
+
+def test_a_saved_query_is_kept_changed_and_deleted(cloud: Cloud) -> None:
+    logs, name = cloud.client("logs"), cloud.name("query")
+
+    def described() -> list[dict[str, Any]]:
+        return list(logs.describe_query_definitions(queryDefinitionNamePrefix=name)["queryDefinitions"])
+
+    query = {"name": name, "logGroupNames": ["/aws/lambda/f"]}
+    saved = logs.put_query_definition(**query, queryString="fields @message")["queryDefinitionId"]
+    logs.put_query_definition(**query, queryString="fields @log", queryDefinitionId=saved)
+    (found,) = described()
+    assert isinstance(found.pop("lastModified"), int)
+    assert found == {**query, "queryString": "fields @log", "queryDefinitionId": saved}
+    assert logs.delete_query_definition(queryDefinitionId=saved)["success"] is True
+    assert described() == []
+    with pytest.raises(logs.exceptions.ResourceNotFoundException):
+        logs.delete_query_definition(queryDefinitionId=saved)
 
 
 # s3

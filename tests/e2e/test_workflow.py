@@ -133,7 +133,9 @@ def test_the_sweeper_finds_a_file_whose_event_was_lost(
     file_id = f"lost-{secrets.token_hex(4)}"
     put_record(deployed, file_id)
     with deployed.subscribed(deployed.outputs["alerts_topic_arn"]) as alerts:
-        answer = functions.invoke(FunctionName="sluice-local-sweep", Payload=b'{"task": "sweep_schedule"}')
+        answer = functions.invoke(
+            FunctionName="sluice-local-sweep", Qualifier="live", Payload=b'{"task": "sweep_schedule"}'
+        )
         assert json.loads(answer["Payload"].read())["count"] >= 1
         wait_for(lambda: record(deployed, file_id)["state"] == "rejected")
         assert "no bytes arrived" in record(deployed, file_id)["failure"]
@@ -170,7 +172,12 @@ def test_a_function_that_fails_on_an_event_leaves_a_dead_letter_that_can_be_redr
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
         return int(attributes["Attributes"]["ApproximateNumberOfMessages"])
 
-    functions.invoke(FunctionName=f"sluice-local-{name}", InvocationType="Event", Payload=b'{"nonsense": true}')
+    functions.invoke(
+        FunctionName=f"sluice-local-{name}",
+        Qualifier="live",
+        InvocationType="Event",
+        Payload=b'{"nonsense": true}',
+    )
     wait_for(lambda: waiting(queue) == 1 and waiting(failures) == 1)
     moved = redrive(local_settings(deployed.aws), session).moved
     assert moved[f"sluice-local-{name}-dead-letters"] == 1

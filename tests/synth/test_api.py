@@ -151,7 +151,7 @@ def test_an_issuers_tokens_are_checked_by_a_function_that_may_do_nothing_else(ma
     stack = make("dev", **JWT)
     authorizer = one(stack, "aws_api_gateway_authorizer")
     assert authorizer["type"] == "TOKEN"
-    assert authorizer["authorizer_uri"] == "${aws_lambda_function.authorizer.invoke_arn}"
+    assert authorizer["authorizer_uri"] == "${aws_lambda_alias.authorizer_live.invoke_arn}"
     assert authorizer["authorizer_result_ttl_in_seconds"] <= 60
     expression = re.compile(authorizer["identity_validation_expression"])
     assert expression.fullmatch("Bearer aa-_.bb.cc")
@@ -204,7 +204,7 @@ def test_functions_are_integrated_as_proxies_and_called_by_post(make: Make) -> N
     assert len(proxies) >= 3
     for body in proxies:
         assert body["integration_http_method"] == "POST"
-        assert re.fullmatch(r"\$\{aws_lambda_function\.\w+\.invoke_arn\}", body["uri"])
+        assert re.fullmatch(r"\$\{aws_lambda_alias\.\w+\.invoke_arn\}", body["uri"])
     assert {body["type"] for body in integrations.values()} == {"AWS_PROXY", "MOCK"}
 
 

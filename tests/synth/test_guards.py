@@ -105,6 +105,7 @@ def no_health(content: Content) -> None:
 
 
 API = "${aws_api_gateway_rest_api.api.execution_arn}"
+UNPUBLISHED = "${aws_lambda_function.upload.invoke_arn}"
 TRUST = json.dumps({"Version": "2012-10-17", "Statement": [{"Sid": "A", "Effect": "Allow", "Principal": "*"}]})
 
 SEEDS: list[tuple[int, Callable[[Content], None]]] = [
@@ -116,6 +117,8 @@ SEEDS: list[tuple[int, Callable[[Content], None]]] = [
     (2, change("aws_api_gateway_integration", "api_post_upload_integration", integration_http_method="GET")),
     (2, change("aws_api_gateway_integration", "api_post_upload_integration", type="AWS")),
     (2, change("aws_api_gateway_integration", "api_post_upload_integration", uri="arn:aws:lambda:us-east-1:1:f")),
+    (2, change("aws_api_gateway_integration", "api_post_upload_integration", uri=UNPUBLISHED)),
+    (3, change("aws_lambda_permission", qualifier=None)),
     (3, change("aws_lambda_permission", source_arn="arn:aws:execute-api:us-east-1:111111111111:abc/*/*")),
     (3, change("aws_lambda_permission", source_arn=f"{API}/*/POST/upload")),
     (3, change("aws_lambda_permission", source_arn=f"{API}/*")),

@@ -244,6 +244,16 @@ def test_an_alarm_leads_to_every_section(tokens: Synthesized) -> None:
     assert linked == {anchor for anchor in anchors(HANDBOOK) if anchor not in {"operations", *TOLD_BY_THE_WORKFLOW}}
 
 
+def test_alarms_and_failures_lead_to_the_handbook_of_the_team(tmp_path: Path) -> None:
+    page = "https://github.com/acme/sluice/blob/main/docs/operations.md"
+    synthesize(tmp_path, settings_of("dev", handbook_url=page))
+    stack = Synthesized(tmp_path / "stacks" / "sluice-dev")
+    for address, body in stack.resources(ALARM).items():
+        assert re.search(rf"More: {re.escape(page)}#[\w-]+$", body["alarm_description"]), address
+    (machine,) = stack.resources("aws_sfn_state_machine").values()
+    assert f"What to do: {page}#workflow-failures" in machine["definition"]
+
+
 def test_every_section_says_what_it_means_where_to_look_and_what_to_do() -> None:
     _, *sections = re.split(r"^## ", HANDBOOK, flags=re.MULTILINE)
     assert len(sections) > 8

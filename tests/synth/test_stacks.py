@@ -33,6 +33,8 @@ SERVICE_OF = {
     "aws_cloudwatch_event": "eventbridge",
     "aws_cloudwatch_log": "cloudwatchlogs",
     "aws_cloudwatch_metric": "cloudwatch",
+    "aws_cloudwatch_query": "cloudwatchlogs",
+    "aws_codedeploy": "codedeploy",
     "aws_cognito": "cognitoidp",
     "aws_dynamodb": "dynamodb",
     "aws_iam": "iam",
@@ -43,6 +45,7 @@ SERVICE_OF = {
     "aws_sfn": "sfn",
     "aws_sns": "sns",
     "aws_sqs": "sqs",
+    "aws_ssm": "ssm",
     "aws_wafv2": "wafv2",
 }
 
@@ -139,7 +142,7 @@ def test_addresses_are_plain_and_known(prod: Synthesized, snapshot: SnapshotAsse
 def test_every_environment_has_the_addresses_of_prod_but_for_what_settings_leave_out(
     stack: Synthesized, prod: Synthesized
 ) -> None:
-    optional = ("storage_access_logs", "storage_logging", "storage_cors", "firewall", "api_options")
+    optional = ("storage_access_logs", "storage_logging", "storage_cors", "firewall", "api_options", "releases")
     differing = {address.partition(".")[2] for address in set(stack.resources()) ^ set(prod.resources())}
     assert [name for name in differing if not name.startswith(optional)] == []
 

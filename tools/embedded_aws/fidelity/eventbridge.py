@@ -89,7 +89,7 @@ def invoke_functions_as_events(_: Settings) -> None:
         def dispatch(arn: str, payload: str) -> None:
             function, config, name = lambda_svc._get_func_record_for_ref(arn)
             if function and config:
-                record = lambda_svc._execution_record_for_config(function, config)
+                record = lambda_svc._execution_record_for_config(function, {**config, "FunctionArn": arn})
                 lambda_svc.invoke_async_with_retry(record, json.loads(payload))
             else:
                 events.logger.warning("EventBridge: function %s not found", name)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ministack.core import iam_actions
+from ministack.core import iam_actions, responses
 from ministack.services import apigateway_v1 as rest_api
 from ministack.services import kms
 
@@ -79,6 +79,11 @@ def name_what_requests_touch(_: Settings) -> None:
                 # KMS, "Controlling access to aliases": whoever uses an alias needs permission on the key behind it.
                 # Those of AWS's own keys lead to keys of the account that ministack does not have.
                 return str((resolve_key(found) or {}).get("Arn", found.replace(":alias/", ":key/")))
+            if action == "lambda:InvokeFunction" and query_params.get("Qualifier"):
+                # The version or alias that is invoked is what the policy has to name (Lambda, "Resources and conditions
+                # for Lambda actions"), whether it comes in the path or beside it.
+                qualifier = query_params["Qualifier"]
+                return f"{found}:{qualifier[0] if isinstance(qualifier, list) else qualifier}"
             if found != "*" and action not in _RESOURCES:
                 # Rules of the default bus have no bus in their ARN (EventBridge, "Resource ARN formats").
                 return found.replace(":rule/default/", ":rule/")
@@ -120,3 +125,38 @@ def tell_functions_the_domain(settings: Settings) -> None:
         return call
 
     hook.replace(fix, rest_api, "_call_lambda_raw", make, "function_ref event")
+
+
+def name_event_source_mappings(_: Settings) -> None:
+    """Ask for the actions on event source mappings by their names, and say which function one is made for.
+
+    AWS has GetEventSourceMapping, UpdateEventSourceMapping and DeleteEventSourceMapping on the mapping, and authorizes
+    CreateEventSourceMapping on no resource, restricted by the condition key `lambda:FunctionArn` (Service
+    Authorization Reference, "AWS Lambda"). ministack takes reading one for listing all, asks nobody about changes and
+    deletions, and has no such key.
+    """
+    fix = "resources.name_event_source_mappings"
+    on_one = {"GET": "GetEventSourceMapping", "PUT": "UpdateEventSourceMapping", "DELETE": "DeleteEventSourceMapping"}
+
+    def make_action(original: Function) -> Function:
+        def action(method: str, path: str) -> object:
+            parts = [part for part in path.split("/") if part]
+            if parts[1:2] == ["event-source-mappings"] and len(parts) == 3:
+                return on_one.get(method)
+            return original(method, path)
+
+        return action
+
+    def make_context(original: Function) -> Function:
+        def context(service: str, iam_action: str, body: bytes, params: Mapping[str, Any]) -> dict[str, Any]:
+            found: dict[str, Any] = original(service, iam_action, body, params)
+            if iam_action == "lambda:CreateEventSourceMapping":
+                name = str(_request(body, params).get("FunctionName", ""))
+                home = f"arn:aws:lambda:{responses.get_region()}:{responses.get_account_id()}"
+                found["lambda:FunctionArn"] = name if name.startswith("arn:") else f"{home}:function:{name}"
+            return found
+
+        return context
+
+    hook.replace(fix, iam_actions, "_lambda_action", make_action, "method path")
+    hook.replace(fix, iam_actions, "request_tag_context", make_context, "service iam_action body params")

@@ -1,0 +1,56 @@
+"""An internal document inbox: every event that the platform announces is kept in a bucket. No API, no workflow."""
+
+from __future__ import annotations
+
+from constructs import Construct
+
+from modules.encryption import CustomerKey, admit_logs, admit_service
+from modules.functions import Function, Layer, Shared, Sources
+from modules.monitoring import Monitoring
+from modules.notifications import SubscribedQueue, Topic, alarms_of
+from modules.policy import Statement
+from modules.queues import Queue
+from modules.settings import Settings
+from modules.sharing import shared_value
+from modules.storage import Storage
+from stacks.base import BaseStack
+
+
+class InboxStack(BaseStack):
+    """A queue that is subscribed to a topic of `platform`, a function that reads it, a bucket, and alarms."""
+
+    def __init__(self, scope: Construct, *, settings: Settings, sources: Sources, platform: str = "sluice") -> None:
+        super().__init__(scope, settings=settings, component="inbox")
+
+        def key(of: str, service: str, *admit: Statement) -> CustomerKey:
+            return CustomerKey(self, f"{of}_key", settings=settings, purpose=of, service=service, admit=admit)
+
+        topics = key("topics", "sns", admit_service(settings, "cloudwatch", f"alarm:{settings.prefix}-*"))
+        queues = key("queues", "sqs", admit_service(settings, "sns", f"{platform}-{settings.environment}-*"))
+        storage = Storage(self, "storage", settings=settings, key=key("documents", "s3"))
+        topic_arn = shared_value(self, "files_topic_arn", settings=settings, project=platform, name="files-topic-arn")
+        announced = SubscribedQueue(self, "announced", settings=settings, topic_arn=topic_arn, key=queues)
+        alerts = Topic(self, "alerts", settings=settings, name="alerts", key=topics, publishers=[alarms_of(settings)])
+        shared = Shared(
+            settings=settings,
+            sources=sources,
+            layer=Layer(self, "layer", settings=settings, sources=sources),
+            environment_key=key("variables", "lambda"),
+            logs_key=key("logs", "logs", admit_logs(settings, [f"/aws/lambda/{settings.prefix}-"])),
+            queues_key=queues,
+            failures=Queue(self, "failures", settings=settings, name="failures", key=queues),
+        )
+        variables = {"BUCKET_NAME": storage.bucket_name}
+        archive = Function(self, "archive", shared=shared, description="Keeps each event", environment=variables)
+        storage.grant_write(archive.role)
+        archive.consume(announced.queue, "announced", batch_size=10, max_concurrency=2)
+        Monitoring(
+            self,
+            "monitoring",
+            settings=settings,
+            alerts=alerts,
+            functions=[archive],
+            storage=storage,
+            queues=[archive.dead_letters, announced.dead_letters, shared.failures],
+            inbox=announced.queue,
+        )

@@ -1,0 +1,104 @@
+"""Releases bit by bit: CodeDeploy moves the traffic of functions to new versions, and back when errors rise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import CloudwatchMetricAlarm
+from cdktf_cdktf_provider_aws.codedeploy_app import CodedeployApp
+from cdktf_cdktf_provider_aws.codedeploy_deployment_group import (
+    CodedeployDeploymentGroup,
+    CodedeployDeploymentGroupAlarmConfiguration,
+    CodedeployDeploymentGroupAutoRollbackConfiguration,
+    CodedeployDeploymentGroupDeploymentStyle,
+    CodedeployDeploymentGroupTriggerConfiguration,
+)
+from constructs import Construct
+
+from modules.functions import Function
+from modules.notifications import Topic
+from modules.permissions import Role
+from modules.policy import Statement
+from modules.settings import Settings
+
+# A tenth of the traffic for 15 minutes, then all of it. An alarm on the rate of errors needs two periods of 5 minutes:
+# a shorter canary would be over before the alarm could stop it.
+TRAFFIC = "CodeDeployDefault.LambdaCanary10Percent15Minutes"
+
+
+class Releases(Construct):
+    """CodeDeploy's application of an environment, with a deployment group for each function.
+
+    Terraform publishes a version and leaves the alias alone; `make release` has CodeDeploy move the traffic. While it
+    moves, the alarm on the function's errors sends all of it back ("Redeploy and roll back a deployment"), whether or
+    not anybody watches, and the alert topic is told.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        functions: Sequence[Function],
+        error_alarms: Mapping[str, CloudwatchMetricAlarm],
+        alerts: Topic,
+    ) -> None:
+        """
+        Args:
+            error_alarms: by the name of a function, the alarm on the rate of its errors.
+            alerts: where releases that went back are told.
+        """
+        super().__init__(scope, construct_id)
+        application = CodedeployApp(self, "Default", name=settings.prefix, compute_platform="Lambda")
+        role = Role(
+            self,
+            "role",
+            name=f"{settings.prefix}-releases",
+            service="codedeploy.amazonaws.com",
+            description="Moves the traffic of functions from one version to the next",
+        )
+        # What AWS's policy AWSCodeDeployRoleForLambdaLimited allows on everything, on these functions and alarms.
+        role.grant(
+            "shift_traffic",
+            Statement(
+                sid="ShiftTraffic",
+                actions=["lambda:GetAlias", "lambda:GetProvisionedConcurrencyConfig", "lambda:UpdateAlias"],
+                resources=[arn for each in functions for arn in (each.function_arn, each.arn)],
+            ),
+            Statement(
+                sid="WatchAlarms",
+                actions=["cloudwatch:DescribeAlarms"],
+                resources=[alarm.arn for alarm in error_alarms.values()],
+            ),
+        )
+        alerts.grant_publish(role, "alert")
+        for function in functions:
+            function.leave_traffic_alone()
+            CodedeployDeploymentGroup(
+                self,
+                function.node.id,
+                app_name=application.name,
+                deployment_group_name=function.name,
+                service_role_arn=role.arn,
+                deployment_config_name=TRAFFIC,
+                deployment_style=CodedeployDeploymentGroupDeploymentStyle(
+                    deployment_type="BLUE_GREEN", deployment_option="WITH_TRAFFIC_CONTROL"
+                ),
+                alarm_configuration=CodedeployDeploymentGroupAlarmConfiguration(
+                    enabled=True, alarms=[error_alarms[function.name].alarm_name]
+                ),
+                auto_rollback_configuration=CodedeployDeploymentGroupAutoRollbackConfiguration(
+                    enabled=True,
+                    events=["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM", "DEPLOYMENT_STOP_ON_REQUEST"],
+                ),
+                trigger_configuration=[
+                    CodedeployDeploymentGroupTriggerConfiguration(
+                        trigger_name="alerts",
+                        trigger_events=["DeploymentFailure", "DeploymentRollback"],
+                        trigger_target_arn=alerts.arn,
+                    )
+                ],
+                # CodeDeploy checks when a group is made that its role may publish.
+                depends_on=role.grants,
+            )
