@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
+from cdktf_cdktf_provider_aws.lambda_event_source_mapping import (
+    LambdaEventSourceMapping,
+    LambdaEventSourceMappingScalingConfig,
+)
 from cdktf_cdktf_provider_aws.lambda_function import (
     LambdaFunction,
     LambdaFunctionDeadLetterConfig,
@@ -204,6 +208,27 @@ class Function(Construct):
     def grant_invoke(self, role: Role, concern: str) -> None:
         """Let a role invoke the function."""
         role.grant(concern, Statement(sid="Invoke", actions=["lambda:InvokeFunction"], resources=[self.arn]))
+
+    def consume(self, queue: Queue, construct_id: str, *, batch_size: int, max_concurrency: int) -> None:
+        """Let the function read a queue; it answers with the messages that it could not handle.
+
+        Args:
+            construct_id: part of the address of the mapping, and of the permission.
+            batch_size: how many messages an invocation gets at most.
+            max_concurrency: how many invocations read the queue at once; AWS wants 2 or more.
+        """
+        queue.grant_consume(self.role, f"{construct_id}_consume")
+        LambdaEventSourceMapping(
+            self,
+            construct_id,
+            event_source_arn=queue.arn,
+            function_name=self.arn,
+            batch_size=batch_size,
+            function_response_types=["ReportBatchItemFailures"],
+            scaling_config=LambdaEventSourceMappingScalingConfig(maximum_concurrency=max_concurrency),
+            # Lambda checks when it is created that the function's role may read.
+            depends_on=self.role.grants[-1:],
+        )
 
 
 def tracing_statement() -> Statement:

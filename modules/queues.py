@@ -53,6 +53,8 @@ class Queue(Construct):
         key: CustomerKey,
         senders: Sequence[Sender] = (),
         dead_letters: Queue | None = None,
+        max_receives: int = MAX_RECEIVES,
+        visibility_timeout_seconds: int | None = None,
     ) -> None:
         """
         Args:
@@ -60,6 +62,8 @@ class Queue(Construct):
             key: what encrypts the messages.
             senders: services that send here; roles are let in by `grant_send`.
             dead_letters: where messages go that no reader could handle.
+            max_receives: how often one is received before.
+            visibility_timeout_seconds: how long a message is hidden from other readers; by default SQS's 30.
         """
         super().__init__(scope, construct_id)
         self._key = key
@@ -70,7 +74,8 @@ class Queue(Construct):
             message_retention_seconds=RETENTION_SECONDS,
             kms_master_key_id=key.arn,
             kms_data_key_reuse_period_seconds=KEY_REUSE_SECONDS,
-            redrive_policy=redrive_policy(dead_letters, MAX_RECEIVES) if dead_letters else None,
+            visibility_timeout_seconds=visibility_timeout_seconds,
+            redrive_policy=redrive_policy(dead_letters, max_receives) if dead_letters else None,
         )
         self.name: str = queue.name
         self.arn: str = queue.arn
@@ -104,6 +109,19 @@ class Queue(Construct):
     def grant_send(self, role: Role, concern: str) -> None:
         """Let a role send messages here."""
         role.grant(concern, *self.send_statements())
+
+    def grant_consume(self, role: Role, concern: str) -> None:
+        """Let a role read here (Lambda, "Using Lambda with Amazon SQS"), and hide messages until they are due."""
+        role.grant(
+            concern,
+            Statement(
+                sid="ReceiveMessages",
+                actions=["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
+                resources=[self.arn],
+            ),
+            Statement(sid="PostponeMessages", actions=["sqs:ChangeMessageVisibility"], resources=[self.arn]),
+            self._key.statement("DecryptMessages", "kms:Decrypt"),
+        )
 
 
 def redrive_policy(dead_letters: Queue, max_receives: int | None = None) -> str:

@@ -31,6 +31,7 @@ SERVICES = (
     "lambda",
     "s3",
     "scheduler",
+    "secretsmanager",
     "sfn",
     "sns",
     "sqs",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ministack.core.responses import get_account_id
-from ministack.services import kms, s3, sns, sqs
+from ministack.services import kms, s3, secretsmanager, sns, sqs
 
 from tools.embedded_aws.fidelity import hook, iam
 from tools.embedded_aws.fidelity.hook import Function
@@ -18,6 +18,10 @@ _MESSAGES = {
     "sns:Publish": (_ENCRYPT, _DECRYPT),
     "sqs:SendMessage": (_ENCRYPT, _DECRYPT),
     "sqs:ReceiveMessage": (_DECRYPT,),
+}
+_SECRETS = {
+    "secretsmanager:GetSecretValue": (_DECRYPT,),
+    "secretsmanager:PutSecretValue": (_ENCRYPT, _DECRYPT),
 }
 _enabled = False
 
@@ -38,6 +42,9 @@ def needed(action: str, resource: str, context: Mapping[str, Any] | None = None)
     if action in _MESSAGES:
         key = _arn_of_key(_attributes(resource).get("KmsMasterKeyId"))
         return [(wanted, key) for wanted in _MESSAGES[action]] if key else []
+    if action in _SECRETS:
+        key = _arn_of_key((secretsmanager._resolve(resource)[1] or {}).get("KmsKeyId"))
+        return [(wanted, key) for wanted in _SECRETS[action]] if key else []
     bucket, _, name = resource.removeprefix("arn:aws:s3:::").partition("/")
     if action == "s3:PutObject":
         encryption = _requested(context or {}) or s3._bucket_default_sse_headers(bucket)
@@ -108,10 +115,12 @@ def _only_head() -> bool:
 
 
 def ask_the_key(_: Settings) -> None:
-    """Deny a call to S3, SNS or SQS when the caller, or the calling service, may not use the key.
+    """Deny a call to S3, SNS, SQS or Secrets Manager when the caller, or the calling service, may not use the key.
 
-    AWS checks the key that encrypts an object, a topic or a queue as part of the call, with the permissions of the
-    caller and the policy of the key (https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html,
+    AWS checks the key that encrypts an object, a topic, a queue or a secret as part of the call, with the permissions
+    of the caller and the policy of the key
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html,
+    https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html,
     https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html,
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html). ministack
     looks at the key in direct calls to KMS alone. The fix finds the key of an allowed call and decides about it too,
@@ -125,6 +134,7 @@ def ask_the_key(_: Settings) -> None:
         (s3, "_bucket_default_sse_headers"),
         (s3, "_stored_sse_headers"),
         (s3, "_buckets"),
+        (secretsmanager, "_resolve"),
         (sns, "_topic_by_arn_any_scope"),
         (sqs, "_queue_by_arn"),
     ):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ministack.core import lambda_runtime as runtime
+from ministack.core import responses
 from ministack.services import lambda_svc as service
 
 from tools.embedded_aws.fidelity import hook, iam, kms
@@ -21,6 +22,9 @@ from tools.embedded_aws.lambda_bootstrap import END_OF_LOG
 
 # A worker that died says no more.
 END_OF_LOG_DEADLINE_SECONDS = 0.25
+
+# What a mapping does with a queue (Lambda, "Using Lambda with Amazon SQS").
+_READING = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 
 _BOOTSTRAP = Path(__file__).parent.parent / "lambda_bootstrap.py"
 
@@ -199,18 +203,53 @@ def keep_failures_in_the_dead_letter_queue(_: Settings) -> None:
     hook.replace(fix, service, "_route_async_failure", make_route, "target_arn func_name event result")
 
 
+def ask_the_role_of_a_mapping(_: Settings) -> None:
+    """Make an event source mapping of a queue only if the role of the function may read the queue.
+
+    AWS reads the queue as the function's role, and refuses the mapping where that may not
+    (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-permissions). ministack reads
+    every queue and asks nobody.
+    """
+    fix = "lambda_runtime.ask_the_role_of_a_mapping"
+    resolve = hook.attribute(fix, service, "_resolve_existing_esm_function")
+    record = hook.attribute(fix, service, "_get_func_record_for_qualifier")
+
+    def make(original: Function) -> Function:
+        def create(data: dict[str, Any]) -> object:
+            queue = str(data.get("EventSourceArn", ""))
+            name, qualifier, _ = resolve(data.get("FunctionName", ""))
+            if name and ":sqs:" in queue:
+                _, config = record(name, qualifier)
+                refused = next((each for each in _READING if not _may(config or {}, each, queue)), None)
+                if refused:
+                    called = refused.partition(":")[2]
+                    message = f"The function execution role does not have permissions to call {called} on SQS"
+                    return responses.error_response_json("InvalidParameterValueException", message, 400)
+            return original(data)
+
+        return create
+
+    hook.attribute(fix, responses, "error_response_json")
+    hook.replace(fix, service, "_create_esm", make, "data")
+
+
 def _may_send(config: Mapping[str, Any], target: str) -> bool:
     kind = target.split(":")[2]
     action = {"sqs": "sqs:SendMessage", "sns": "sns:Publish", "lambda": "lambda:InvokeFunction"}.get(kind)
     if action is None:
         return True
-    role, region = config.get("Role", ""), iam.region_of(target, "")
-    via = kms.via(action, region)
-    wanted = [(action, target, None), *((each, key, via) for each, key in kms.needed(action, target))]
-    allowed = all(iam.role_may(role, "awslambda", each, resource, region, keys) for each, resource, keys in wanted)
+    allowed = _may(config, action, target)
     if not allowed:
-        service.logger.warning("Lambda: %s may not send to %s, so a failed event is lost", role, target)
+        service.logger.warning("Lambda: %s may not send to %s, so a failed event is lost", config.get("Role"), target)
     return allowed
+
+
+def _may(config: Mapping[str, Any], action: str, resource: str) -> bool:
+    """Whether the role of a function may do something, the key of the resource included."""
+    role, region = config.get("Role", ""), iam.region_of(resource, "")
+    via = kms.via(action, region)
+    wanted = [(action, resource, None), *((each, key, via) for each, key in kms.needed(action, resource))]
+    return all(iam.role_may(role, "awslambda", each, target, region, keys) for each, target, keys in wanted)
 
 
 def _send_dead_letter(target: str, event: object, result: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ministack.core import iam_actions
+from ministack.core import iam_actions, responses
 from ministack.services import apigateway_v1 as rest_api
 from ministack.services import kms
 
@@ -120,3 +120,25 @@ def tell_functions_the_domain(settings: Settings) -> None:
         return call
 
     hook.replace(fix, rest_api, "_call_lambda_raw", make, "function_ref event")
+
+
+def tell_policies_the_function_of_a_mapping(_: Settings) -> None:
+    """Give policies the function that an event source mapping is made for, as `lambda:FunctionArn`.
+
+    AWS authorizes CreateEventSourceMapping on no resource, and restricts it by this condition key (Service
+    Authorization Reference, "AWS Lambda"). ministack has no such key, so that a policy with it allows nothing.
+    """
+    fix = "resources.tell_policies_the_function_of_a_mapping"
+
+    def make(original: Function) -> Function:
+        def context(service: str, iam_action: str, body: bytes, params: Mapping[str, Any]) -> dict[str, Any]:
+            found: dict[str, Any] = original(service, iam_action, body, params)
+            if iam_action == "lambda:CreateEventSourceMapping":
+                name = str(_request(body, params).get("FunctionName", ""))
+                home = f"arn:aws:lambda:{responses.get_region()}:{responses.get_account_id()}"
+                found["lambda:FunctionArn"] = name if name.startswith("arn:") else f"{home}:function:{name}"
+            return found
+
+        return context
+
+    hook.replace(fix, iam_actions, "request_tag_context", make, "service iam_action body params")
