@@ -408,6 +408,20 @@ def test_a_policy_may_name_what_a_request_is_about(cloud: Cloud, lambda_role: st
         user.client("kms").create_alias(AliasName="alias/another", TargetKeyId=key)
 
 
+def test_a_policy_may_name_the_function_of_a_mapping(cloud: Cloud, function: str) -> None:
+    queue = cloud.client("sqs").create_queue(QueueName=cloud.name("queue"))["QueueUrl"]
+    arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue.rpartition('/')[2]}"
+    role = cloud.role("lambda.amazonaws.com", {"Action": "sqs:*", "Resource": arn})
+    mapped = cloud.function(role)
+    wanted = {"ArnLike": {"lambda:FunctionArn": mapped}}
+    policy = may({"Action": "lambda:CreateEventSourceMapping", "Resource": "*", "Condition": wanted})
+    user = Cloud(cloud.aws, control.create_deployer(cloud.aws, policy, name="mapper"), cloud.iam_log)
+
+    assert user.client("lambda").create_event_source_mapping(EventSourceArn=arn, FunctionName=mapped)["UUID"]
+    with pytest.raises(ClientError, match="AccessDenied"):
+        user.client("lambda").create_event_source_mapping(EventSourceArn=arn, FunctionName=function)
+
+
 def test_a_function_knows_the_address_of_its_api(cloud: Cloud, function: str) -> None:
     api = Api(cloud)
     api.integrate(function)
@@ -477,6 +491,20 @@ def test_an_encrypted_topic_and_queue_need_the_key_too(cloud: Cloud, key: str) -
     control.create_deployer(cloud.aws, may(on_both, both), name="sender")
     for call in calls:
         call()
+
+
+def test_an_encrypted_secret_needs_the_key_too(cloud: Cloud, key: str) -> None:
+    secret = cloud.client("secretsmanager").create_secret(Name=cloud.name("secret"), SecretString="x", KmsKeyId=key)
+    on_secret = {"Action": ["secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"], "Resource": "*"}
+    user = Cloud(cloud.aws, control.create_deployer(cloud.aws, may(on_secret), name="reader"), cloud.iam_log)
+    secrets = user.client("secretsmanager")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        secrets.get_secret_value(SecretId=secret["ARN"])
+
+    control.create_deployer(cloud.aws, may(on_secret, {"Action": "kms:Decrypt", "Resource": key}), name="reader")
+    assert secrets.get_secret_value(SecretId=secret["ARN"])["SecretString"] == "x"
+    with pytest.raises(ClientError, match="AccessDenied"):
+        secrets.put_secret_value(SecretId=secret["ARN"], SecretString="y")
 
 
 def encrypted_queue(cloud: Cloud, service: str, *, open_key: bool) -> tuple[str, str]:
@@ -594,6 +622,23 @@ def test_a_function_calls_back_over_tls_as_its_role(cloud: Cloud, function: str,
     assert [line["principal"] for line in cloud.decisions() if line["resource"].endswith(f"{bucket}/from-lambda")] == [
         f"arn:aws:sts::{ACCOUNT}:assumed-role/{session}"
     ]
+
+
+def test_a_queue_is_mapped_only_to_a_function_that_may_read_it(cloud: Cloud, key: str) -> None:
+    queue = cloud.client("sqs").create_queue(QueueName=cloud.name("queue"), Attributes={"KmsMasterKeyId": key})
+    arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue['QueueUrl'].rpartition('/')[2]}"
+    reading = {"Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], "Resource": arn}
+    decrypting = {"Action": "kms:Decrypt", "Resource": key}
+    role = cloud.role("lambda.amazonaws.com")
+    function = cloud.function(role)
+    create = cloud.client("lambda").create_event_source_mapping
+
+    for statements in ([], [reading], [{**reading, "Action": "sqs:ReceiveMessage"}, decrypting]):
+        cloud.allow(role, *statements)
+        with pytest.raises(ClientError, match="does not have permissions to call"):
+            create(EventSourceArn=arn, FunctionName=function)
+    cloud.allow(role, reading, decrypting)
+    assert create(EventSourceArn=arn, FunctionName=function)["UUID"]
 
 
 def test_a_failed_event_reaches_the_dead_letter_queue_and_the_destination(cloud: Cloud, lambda_role: str) -> None:
