@@ -1,7 +1,7 @@
 """Webhooks: the events of files, posted to the operator's receivers, signed, and tried again for half a day.
 
 Each receiver has a queue of its own: a slow one holds up no other, and what one did not take is not sent to the others
-again. Their queues feed one function.
+again. Each has a secret of its own, so that none can sign what another believes. One function sends to all.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from cdktf_cdktf_provider_aws.secretsmanager_secret import SecretsmanagerSecret
@@ -18,7 +19,6 @@ from constructs import Construct
 from modules.encryption import CustomerKey
 from modules.functions import Function
 from modules.notifications import Topic
-from modules.permissions import Role
 from modules.policy import Statement
 from modules.queues import Queue, Sender, redrive_policy
 from modules.settings import Settings
@@ -32,8 +32,17 @@ MAX_CONCURRENCY = 5
 TIMEOUTS_HIDDEN = 6
 
 
+@dataclass(frozen=True)
+class _Receiver:
+    """What belongs to one receiver."""
+
+    url: str
+    queue: Queue
+    secret: SecretsmanagerSecret
+
+
 class Webhooks(Construct):
-    """The secret that signs, and a queue for each receiver; `deliver` names the function that sends.
+    """A queue and a secret for each receiver; `deliver` names the function that sends.
 
     Attributes:
         queues: the queues of the receivers.
@@ -55,23 +64,12 @@ class Webhooks(Construct):
         Args:
             files: topic of the events of files.
             queues_key: what encrypts the queues.
-            secrets_key: what encrypts the secret.
+            secrets_key: what encrypts the secrets.
         """
         super().__init__(scope, construct_id)
         self._secrets_key = secrets_key
-        # Its value never is in a plan or a state: `make webhook-secret` makes it.
-        secret = SecretsmanagerSecret(
-            self,
-            "secret",
-            name=secret_name(settings),
-            description="Signs webhooks; the two newest versions count",
-            kms_key_id=secrets_key.arn,
-            # A secret that waits for its end keeps its name, and the next deployment could not have it.
-            recovery_window_in_days=30 if settings.protect_data else 0,
-        )
-        self._secret_arn = secret.arn
-        self._queues: dict[str, Queue] = {}
         self.dead_letters: list[Queue] = []
+        self._receivers: dict[str, _Receiver] = {}
         from_files = [Sender("sns.amazonaws.com", files.arn)]
         for url in settings.webhook_urls:
             slug = receiver_slug(url)
@@ -105,36 +103,45 @@ class Webhooks(Construct):
                 raw_message_delivery=True,
                 redrive_policy=redrive_policy(dead_letters),
             )
-            self._queues[name] = queue
+            # Its value never is in a plan or a state: `make webhook-secret` makes it.
+            secret = SecretsmanagerSecret(
+                self,
+                f"{name}_secret",
+                name=secret_name(settings, url),
+                description=f"Signs webhooks to {url}; the two newest versions count",
+                kms_key_id=secrets_key.arn,
+                # A secret that waits for its end keeps its name, and the next deployment could not have it.
+                recovery_window_in_days=30 if settings.protect_data else 0,
+            )
             self.dead_letters.append(dead_letters)
-        self.queues = list(self._queues.values())
+            self._receivers[name] = _Receiver(url, queue, secret)
+        self.queues = [receiver.queue for receiver in self._receivers.values()]
         self.environment: Mapping[str, str] = {
-            "SECRET_ARN": secret.arn,
+            "RECEIVERS": ",".join(
+                f"{receiver.queue.url}={receiver.secret.arn}={receiver.url}" for receiver in self._receivers.values()
+            ),
             "WEBHOOK_ATTEMPTS": str(ATTEMPTS),
             "WEBHOOK_BACKOFF_SECONDS": str(settings.webhook_backoff_seconds),
-            "WEBHOOK_URLS": ",".join(
-                f"{queue.url}={url}" for queue, url in zip(self.queues, settings.webhook_urls, strict=True)
-            ),
         }
 
     def deliver(self, function: Function) -> None:
         """Let a function sign, and send what is in the queues."""
-        self.grant_sign(function.role, "secret_read")
-        for name, queue in self._queues.items():
-            function.consume(queue, name, batch_size=BATCH_SIZE, max_concurrency=MAX_CONCURRENCY)
-
-    def grant_sign(self, role: Role, concern: str) -> None:
-        """Let a role read the secret, and nothing else of it."""
-        role.grant(
-            concern,
-            Statement(sid="ReadSecret", actions=["secretsmanager:GetSecretValue"], resources=[self._secret_arn]),
-            self._secrets_key.statement("DecryptSecret", "kms:Decrypt"),
+        function.role.grant(
+            "secrets_read",
+            Statement(
+                sid="ReadSecrets",
+                actions=["secretsmanager:GetSecretValue"],
+                resources=[receiver.secret.arn for receiver in self._receivers.values()],
+            ),
+            self._secrets_key.statement("DecryptSecrets", "kms:Decrypt"),
         )
+        for name, receiver in self._receivers.items():
+            function.consume(receiver.queue, name, batch_size=BATCH_SIZE, max_concurrency=MAX_CONCURRENCY)
 
 
-def secret_name(settings: Settings) -> str:
-    """Name of the secret that signs an environment's webhooks."""
-    return f"{settings.prefix}-webhooks"
+def secret_name(settings: Settings, url: str) -> str:
+    """Name of the secret that signs webhooks to a receiver."""
+    return f"{settings.prefix}-webhooks-{receiver_slug(url)}"
 
 
 def receiver_slug(url: str) -> str:

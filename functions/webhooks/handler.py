@@ -6,7 +6,7 @@ What was not taken is given back by its id (Lambda, "Implementing partial batch 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import boto3
 from aws_lambda_powertools import Logger
@@ -24,17 +24,30 @@ from functions.webhooks.signing import SecretError
 RESERVED_SECONDS = 3.0
 LEAST_SECONDS = 0.5
 
-# The URL of each queue and that of its receiver, as QUEUE=RECEIVER with commas between them.
-Receivers = Annotated[
-    dict[str, str], BeforeValidator(lambda text: dict(pair.split("=", 1) for pair in str(text).split(",")))
-]
+
+class Receiver(NamedTuple):
+    """Who gets what is in a queue."""
+
+    queue_url: str
+    secret_arn: str
+    url: str
+
+    @property
+    def name(self) -> str:
+        """Name of the queue."""
+        return self.queue_url.rpartition("/")[2]
+
+
+def receivers_in(text: str) -> dict[str, Receiver]:
+    """Receivers by the name of their queue, as QUEUE_URL=SECRET_ARN=URL with commas between them."""
+    receivers = [Receiver(*each.split("=", 2)) for each in text.split(",")]
+    return {receiver.name: receiver for receiver in receivers}
 
 
 class WebhooksEnvironment(Environment):
-    """Who is told, with what secret, and how patiently."""
+    """Who is told, and how patiently."""
 
-    webhook_urls: Receivers
-    secret_arn: str = Field(pattern=r"^arn:aws[a-z-]*:")
+    receivers: Annotated[dict[str, Receiver], BeforeValidator(receivers_in)]
     webhook_attempts: int = Field(ge=1)
     webhook_backoff_seconds: int = Field(ge=0)
 
@@ -42,9 +55,8 @@ class WebhooksEnvironment(Environment):
 environment = WebhooksEnvironment.load()
 logger = Logger(service="webhooks")
 queues = boto3.client("sqs")
-signing_keys = SigningKeys(boto3.client("secretsmanager"), environment.secret_arn)
+signing_keys = SigningKeys(boto3.client("secretsmanager"))
 trusted = trust()
-by_name = {queue_url.rpartition("/")[2]: (queue_url, url) for queue_url, url in environment.webhook_urls.items()}
 
 
 @logger.inject_lambda_context
@@ -54,38 +66,39 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, list[dic
     Raises:
         SecretError: there is no secret to sign with; the messages wait as if their receiver had not taken them.
         ClientError: Secrets Manager or SQS refused.
-        KeyError: the event is not one of a queue of this function.
+        KeyError: the event is not one of a receiver's queue.
     """
-    messages = [message_of(record) for record in event["Records"]]
+    records = event["Records"]
+    # A mapping has one queue, and so has a batch.
+    receiver = environment.receivers[records[0]["eventSourceARN"].rpartition(":")[2]]
+    messages = [message_of(record) for record in records]
     try:
-        keys = signing_keys.current()
+        keys = signing_keys.of(receiver.secret_arn)
     except (SecretError, BotoCoreError, ClientError):
-        postpone(messages)
+        postpone(receiver, messages)
         raise
     seconds = max(context.get_remaining_time_in_millis() / 1000 - RESERVED_SECONDS, LEAST_SECONDS)
-    failures = deliver(messages, keys=keys, post=send, seconds=seconds)
+    failures = deliver(receiver.url, messages, keys=keys, post=send, seconds=seconds)
     failed = [message for message in messages if message.message_id in failures]
     for message in failed:
         logger.warning(
             "not delivered",
-            receiver=message.receiver,
+            # Its address may hold a secret of the receiver's; the name of its queue tells who it is.
+            receiver=receiver.name,
             message_id=message.message_id,
             receives=message.receives,
             reason=failures[message.message_id],
         )
-    logger.info("delivered", count=len(messages) - len(failed), failed=len(failed))
-    postpone(failed)
+    logger.info("delivered", receiver=receiver.name, count=len(messages) - len(failed), failed=len(failed))
+    postpone(receiver, failed)
     return {"batchItemFailures": [{"itemIdentifier": message.message_id} for message in failed]}
 
 
 def message_of(record: Mapping[str, Any]) -> Message:
     """A message as Lambda hands it over (Lambda, "Using Lambda with Amazon SQS")."""
-    queue_url, receiver = by_name[record["eventSourceARN"].rpartition(":")[2]]
     return Message(
         message_id=record["messageId"],
         receipt_handle=record["receiptHandle"],
-        queue_url=queue_url,
-        receiver=receiver,
         body=record["body"],
         receives=int(record["attributes"]["ApproximateReceiveCount"]),
     )
@@ -96,13 +109,13 @@ def send(url: str, *, headers: Mapping[str, str], body: bytes, seconds: float) -
     return post(url, headers=headers, body=body, seconds=seconds, context=trusted)
 
 
-def postpone(messages: Sequence[Message]) -> None:
+def postpone(receiver: Receiver, messages: Sequence[Message]) -> None:
     """Hide messages until they are due. Those that cannot be hidden come back when the queue shows them again."""
     for message in messages:
         delay = backoff(message.receives, base=environment.webhook_backoff_seconds, most=environment.webhook_attempts)
         try:
             queues.change_message_visibility(
-                QueueUrl=message.queue_url, ReceiptHandle=message.receipt_handle, VisibilityTimeout=delay
+                QueueUrl=receiver.queue_url, ReceiptHandle=message.receipt_handle, VisibilityTimeout=delay
             )
         except (BotoCoreError, ClientError):
             logger.exception("not postponed", message_id=message.message_id)

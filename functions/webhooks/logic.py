@@ -42,16 +42,12 @@ class Message:
     Attributes:
         message_id: SQS's own id.
         receipt_handle: what names this receipt of it.
-        queue_url: the queue.
-        receiver: address that it is for.
         body: the event as it was published.
         receives: how often it was received, this time included.
     """
 
     message_id: str
     receipt_handle: str
-    queue_url: str
-    receiver: str
     body: str
     receives: int
 
@@ -77,16 +73,16 @@ def backoff(receives: int, *, base: int, most: int, between: Callable[[float, fl
 
 
 def deliver(
+    url: str,
     messages: Sequence[Message],
     *,
     keys: Sequence[bytes],
     post: Post,
     seconds: float,
-    now: Callable[[], float] = time.time,
 ) -> dict[str, str]:
-    """Send messages all at once, and return why some were not taken, by their SQS id.
+    """Send messages to an address all at once, and return why some were not taken, by their SQS id.
 
-    A slow receiver takes no time from the other messages: what is not done in time counts as not taken.
+    One that takes long takes no time from the others: what is not done in time counts as not taken.
 
     Args:
         keys: what to sign with.
@@ -94,7 +90,7 @@ def deliver(
     """
     # Its threads are not waited for: one that hangs has the time of the next invocation at most.
     pool = ThreadPoolExecutor(max_workers=max(len(messages), 1))
-    sent = {pool.submit(_send, message, keys, post, seconds, now): message for message in messages}
+    sent = {pool.submit(_send, url, message, keys, post, seconds): message for message in messages}
     done, late = wait(sent, timeout=seconds)
     pool.shutdown(wait=False, cancel_futures=True)
     failures = {sent[each].message_id: each.result() for each in done}
@@ -102,7 +98,9 @@ def deliver(
     return {message_id: why for message_id, why in failures.items() if why}
 
 
-def _send(message: Message, keys: Sequence[bytes], post: Post, seconds: float, now: Callable[[], float]) -> str:
+def _send(
+    url: str, message: Message, keys: Sequence[bytes], post: Post, seconds: float, now: Callable[[], float]
+) -> str:
     """Send one message; why it was not taken, or nothing."""
     try:
         event = FileEvent.model_validate_json(message.body)
@@ -110,12 +108,12 @@ def _send(message: Message, keys: Sequence[bytes], post: Post, seconds: float, n
         return f"it is no event of a file: {error.error_count()} faults"
     body = message.body.encode()
     headers = {
-        **signed_headers(keys, message_id=event.message_id, timestamp=int(now()), body=body),
+        **signed_headers(keys, message_id=event.message_id, timestamp=int(time.time()), body=body),
         "content-type": "application/json",
         "user-agent": "Sluice-Webhooks/1",
     }
     try:
-        status = post(message.receiver, headers=headers, body=body, seconds=seconds)
+        status = post(url, headers=headers, body=body, seconds=seconds)
     except (OSError, http.client.HTTPException) as error:
         return f"{type(error).__name__}: {error}"
     # Standard Webhooks, "Webhook delivery": 2xx is taken, and who answers 410 does not want it any more.

@@ -1,4 +1,4 @@
-"""The secret that messages are signed with, as Secrets Manager keeps it."""
+"""The secrets that messages are signed with, as Secrets Manager keeps them: one a receiver."""
 
 from __future__ import annotations
 
@@ -17,41 +17,38 @@ CACHE_SECONDS = 300
 
 
 class SigningKeys:
-    """The keys of the two newest secrets, newest first, fetched when they are needed and kept for a while."""
+    """The keys of a secret's two newest versions, newest first, fetched when they are needed and kept for a while."""
 
-    def __init__(
-        self, client: SecretsManagerClient, secret_arn: str, now: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, client: SecretsManagerClient, now: Callable[[], float] = time.monotonic) -> None:
         self._client = client
-        self._arn = secret_arn
         self._now = now
         self._lock = threading.Lock()
-        self._keys: tuple[bytes, ...] = ()
-        self._fetched = float("-inf")
+        self._kept: dict[str, tuple[float, tuple[bytes, ...]]] = {}
 
-    def current(self) -> tuple[bytes, ...]:
+    def of(self, secret_arn: str) -> tuple[bytes, ...]:
         """The keys to sign with.
 
         Raises:
-            SecretError: there is no secret yet, or it is malformed.
+            SecretError: the secret has no value yet, or is malformed.
             ClientError: Secrets Manager refused.
         """
         with self._lock:
-            if self._now() - self._fetched >= CACHE_SECONDS:
+            fetched, keys = self._kept.get(secret_arn, (float("-inf"), ()))
+            if self._now() - fetched >= CACHE_SECONDS:
                 # Nothing is kept of a failure: once there is a secret, the next message finds it.
-                self._keys = self._fetch()
-                self._fetched = self._now()
-            return self._keys
+                keys = self._fetch(secret_arn)
+                self._kept[secret_arn] = (self._now(), keys)
+            return keys
 
-    def _fetch(self) -> tuple[bytes, ...]:
-        """Whoever has not changed to the newest secret yet verifies with the one before it."""
-        secrets = [self._version("AWSCURRENT"), self._version("AWSPREVIOUS")]
-        if secrets[0] is None:
-            raise SecretError("there is no secret to sign webhooks with; run `make webhook-secret`")
-        return tuple(key_of(secret) for secret in secrets if secret is not None)
+    def _fetch(self, secret_arn: str) -> tuple[bytes, ...]:
+        """Whoever has not changed to the newest version yet verifies with the one before it."""
+        versions = [self._version(secret_arn, stage) for stage in ("AWSCURRENT", "AWSPREVIOUS")]
+        if versions[0] is None:
+            raise SecretError("there is no secret to sign this receiver's webhooks with; run `make webhook-secret`")
+        return tuple(key_of(version) for version in versions if version is not None)
 
-    def _version(self, stage: str) -> str | None:
+    def _version(self, secret_arn: str, stage: str) -> str | None:
         try:
-            return self._client.get_secret_value(SecretId=self._arn, VersionStage=stage)["SecretString"]
+            return self._client.get_secret_value(SecretId=secret_arn, VersionStage=stage)["SecretString"]
         except self._client.exceptions.ResourceNotFoundException:
             return None
