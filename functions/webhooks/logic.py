@@ -98,9 +98,7 @@ def deliver(
     return {message_id: why for message_id, why in failures.items() if why}
 
 
-def _send(
-    url: str, message: Message, keys: Sequence[bytes], post: Post, seconds: float, now: Callable[[], float]
-) -> str:
+def _send(url: str, message: Message, keys: Sequence[bytes], post: Post, seconds: float) -> str:
     """Send one message; why it was not taken, or nothing."""
     try:
         event = FileEvent.model_validate_json(message.body)
