@@ -531,11 +531,11 @@ def _of_queue(queue: Watched, name: str) -> Metric:
 
 
 def _received(queue: Watched) -> Metric:
-    return Metric("AWS/SQS", "NumberOfMessagesReceived", {"QueueName": queue.name}, "Sum", f"{_title(queue)}: sent")
+    return Metric("AWS/SQS", "NumberOfMessagesReceived", {"QueueName": queue.name}, "Sum", f"{_title(queue)} sent")
 
 
 def _deleted(queue: Watched) -> Metric:
-    return Metric("AWS/SQS", "NumberOfMessagesDeleted", {"QueueName": queue.name}, "Sum", f"{_title(queue)}: taken")
+    return Metric("AWS/SQS", "NumberOfMessagesDeleted", {"QueueName": queue.name}, "Sum", f"{_title(queue)} taken")
 
 
 def _of_table(table: WatchedTable, name: str, statistic: str = "Sum") -> list[Metric]:

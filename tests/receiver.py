@@ -35,21 +35,22 @@ class Receiver:
 
     Attributes:
         url: where it listens.
-        answers: by the name of a file, the statuses that its next webhooks get; then, and for others, it is 204.
+        answers: by the path of the request and the name of a file, the statuses that the next webhooks get; then, and
+            for all others, it is 204.
         slow: seconds that it takes for each answer.
     """
 
     url: str
-    answers: dict[str, Iterator[int]] = field(default_factory=dict)
+    answers: dict[tuple[str, str], Iterator[int]] = field(default_factory=dict)
     slow: float = 0
     received: list[Received] = field(default_factory=list)
 
-    def about(self, file_name: str) -> list[Received]:
-        """The webhooks about a file, oldest first."""
-        return [each for each in list(self.received) if each.event["file_name"] == file_name]
+    def about(self, path: str, file_name: str) -> list[Received]:
+        """The webhooks to a path about a file, oldest first."""
+        return [each for each in list(self.received) if (each.path, each.event["file_name"]) == (path, file_name)]
 
     def _take(self, path: str, headers: Mapping[str, str], body: bytes) -> int:
-        status = next(self.answers.get(json.loads(body)["file_name"], iter(())), 204)
+        status = next(self.answers.get((path, json.loads(body)["file_name"]), iter(())), 204)
         time.sleep(self.slow)
         self.received.append(Received(path, headers, body, status))
         return status

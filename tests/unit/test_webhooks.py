@@ -216,7 +216,7 @@ def test_nobody_is_told_who_cannot_prove_their_name(receiver: Receiver, monkeypa
 
 
 def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
-    receiver.answers["fünf.txt"] = iter([307])
+    receiver.answers["/in", "fünf.txt"] = iter([307])
     assert post(f"{receiver.url}/in", headers={}, body=BODY.encode(), seconds=5, context=trust()) == 307
     assert [each.path for each in receiver.received] == ["/in"]
 
@@ -285,6 +285,7 @@ def test_one_that_hangs_takes_no_time_from_the_others() -> None:
 
 # The handler
 
+PATH = "/in?key=a=b"
 QUEUE = "https://sqs.us-east-1.amazonaws.com/111111111111/sluice-test-webhooks-a-1"
 
 
@@ -330,7 +331,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> Iterator[Aws]:
     fake = Aws(FakeSecrets(), FakeQueues(), new_secret())
     fake.secrets.put_secret_value(SecretId="arn:aws:secret", SecretString=fake.secret)
     monkeypatch.setattr(boto3, "client", fake.client)
-    monkeypatch.setenv("RECEIVERS", f"{QUEUE}=arn:aws:secret={receiver.url}/in?key=a=b")
+    monkeypatch.setenv("RECEIVERS", f"{QUEUE}=arn:aws:secret={receiver.url}{PATH}")
     monkeypatch.setenv("WEBHOOK_ATTEMPTS", "13")
     monkeypatch.setenv("WEBHOOK_BACKOFF_SECONDS", "10")
     yield fake
@@ -361,7 +362,7 @@ def named(number: int, receives: int = 1) -> Message:
 def test_a_message_is_sent_as_it_was_published_and_verifies(aws: Aws, receiver: Receiver) -> None:
     assert start().handler(batch(message()), Context()) == {"batchItemFailures": []}
     (got,) = receiver.received
-    assert got.path == "/in?key=a=b"
+    assert got.path == PATH
     assert got.body == BODY.encode()
     assert Webhook(aws.secret).verify(got.body, dict(got.headers)) == EVENT
     assert got.headers["webhook-id"] == "file_uploaded_f-1"
@@ -370,7 +371,7 @@ def test_a_message_is_sent_as_it_was_published_and_verifies(aws: Aws, receiver: 
 
 
 def test_only_what_was_not_taken_comes_again_and_later_each_time(aws: Aws, receiver: Receiver) -> None:
-    receiver.answers |= {"2.txt": iter([500]), "3.txt": iter([503]), "4.txt": iter([500])}
+    receiver.answers |= {(PATH, f"{number}.txt"): iter([500]) for number in (2, 3, 4)}
     answer = start().handler(batch(named(1), named(2), named(3, receives=4), named(4, receives=13)), Context())
     assert {each["itemIdentifier"] for each in answer["batchItemFailures"]} == {"sqs-2", "sqs-3", "sqs-4"}
     hidden = aws.queues.hidden
@@ -411,7 +412,7 @@ def test_where_secrets_manager_refuses_it_fails_and_the_messages_wait(aws: Aws, 
 
 def test_a_message_that_cannot_be_hidden_is_given_back_all_the_same(aws: Aws, receiver: Receiver) -> None:
     aws.queues.failing = True
-    receiver.answers["1.txt"] = iter([500])
+    receiver.answers[PATH, "1.txt"] = iter([500])
     assert start().handler(batch(named(1)), Context()) == {"batchItemFailures": [{"itemIdentifier": "sqs-1"}]}
 
 
@@ -424,7 +425,7 @@ def test_another_event_fails(aws: Aws, event: dict[str, Any]) -> None:
 def test_the_log_tells_who_and_why_and_no_secret(
     aws: Aws, receiver: Receiver, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    receiver.answers["1.txt"] = iter([503])
+    receiver.answers[PATH, "1.txt"] = iter([503])
     start().handler(batch(named(1)), Context())
     said = capsys.readouterr().out
     assert "the receiver answered 503" in said
