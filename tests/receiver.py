@@ -56,6 +56,11 @@ class Receiver:
         return status
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A caller that hung up is no error here."""
+
+
 @contextmanager
 def receiving(certificate: Path, key: Path) -> Iterator[Receiver]:
     """A receiver that listens until the block ends."""
@@ -72,8 +77,7 @@ def receiving(certificate: Path, key: Path) -> Iterator[Receiver]:
         def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - its name in http.server
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.handle_error = lambda request, client: None  # type: ignore[method-assign] - a caller that hung up is no error
+    server = _Server(("127.0.0.1", 0), Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     # Without the handshake here, one caller who says nothing would keep the others out.

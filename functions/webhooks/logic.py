@@ -69,7 +69,7 @@ def backoff(receives: int, *, base: int, most: int, between: Callable[[float, fl
     if receives >= most:
         # SQS makes it a dead letter when it would be received once more: at once, so that somebody hears of it.
         return 0
-    return min(round(base * 2 ** (receives - 1) * between(1 - JITTER, 1 + JITTER)), MAX_DELAY_SECONDS)
+    return min(round((base << (receives - 1)) * between(1 - JITTER, 1 + JITTER)), MAX_DELAY_SECONDS)
 
 
 def deliver(
