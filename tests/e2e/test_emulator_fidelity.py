@@ -417,9 +417,21 @@ def test_a_policy_may_name_the_function_of_a_mapping(cloud: Cloud, function: str
     policy = may({"Action": "lambda:CreateEventSourceMapping", "Resource": "*", "Condition": wanted})
     user = Cloud(cloud.aws, control.create_deployer(cloud.aws, policy, name="mapper"), cloud.iam_log)
 
-    assert user.client("lambda").create_event_source_mapping(EventSourceArn=arn, FunctionName=mapped)["UUID"]
+    client = user.client("lambda")
+    mapping = client.create_event_source_mapping(EventSourceArn=arn, FunctionName=mapped)["UUID"]
     with pytest.raises(ClientError, match="AccessDenied"):
-        user.client("lambda").create_event_source_mapping(EventSourceArn=arn, FunctionName=function)
+        client.create_event_source_mapping(EventSourceArn=arn, FunctionName=function)
+
+    for action, call in {
+        "GetEventSourceMapping": client.get_event_source_mapping,
+        "UpdateEventSourceMapping": lambda UUID: client.update_event_source_mapping(UUID=UUID, BatchSize=5),  # noqa: N803
+        "DeleteEventSourceMapping": client.delete_event_source_mapping,
+    }.items():
+        with pytest.raises(ClientError, match="AccessDenied"):
+            call(UUID=mapping)
+        named = {"Action": f"lambda:{action}", "Resource": f"arn:aws:lambda:{REGION}:{ACCOUNT}:event-source-mapping:*"}
+        control.create_deployer(cloud.aws, may(named), name="mapper")
+        call(UUID=mapping)
 
 
 def test_a_function_knows_the_address_of_its_api(cloud: Cloud, function: str) -> None:

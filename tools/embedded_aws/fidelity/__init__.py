@@ -29,7 +29,7 @@ FIXES: tuple[Callable[[Settings], None], ...] = (
     iam.refuse_roles_that_do_not_trust_the_service,
     kms.ask_the_key,
     resources.name_what_requests_touch,
-    resources.tell_policies_the_function_of_a_mapping,
+    resources.name_event_source_mappings,
     lambda_runtime.run_as_aws_does,
     lambda_runtime.keep_failures_in_the_dead_letter_queue,
     lambda_runtime.ask_the_role_of_a_mapping,

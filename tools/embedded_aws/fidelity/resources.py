@@ -122,15 +122,27 @@ def tell_functions_the_domain(settings: Settings) -> None:
     hook.replace(fix, rest_api, "_call_lambda_raw", make, "function_ref event")
 
 
-def tell_policies_the_function_of_a_mapping(_: Settings) -> None:
-    """Give policies the function that an event source mapping is made for, as `lambda:FunctionArn`.
+def name_event_source_mappings(_: Settings) -> None:
+    """Ask for the actions on event source mappings by their names, and say which function one is made for.
 
-    AWS authorizes CreateEventSourceMapping on no resource, and restricts it by this condition key (Service
-    Authorization Reference, "AWS Lambda"). ministack has no such key, so that a policy with it allows nothing.
+    AWS has GetEventSourceMapping, UpdateEventSourceMapping and DeleteEventSourceMapping on the mapping, and authorizes
+    CreateEventSourceMapping on no resource, restricted by the condition key `lambda:FunctionArn` (Service
+    Authorization Reference, "AWS Lambda"). ministack takes reading one for listing all, asks nobody about changes and
+    deletions, and has no such key.
     """
-    fix = "resources.tell_policies_the_function_of_a_mapping"
+    fix = "resources.name_event_source_mappings"
+    on_one = {"GET": "GetEventSourceMapping", "PUT": "UpdateEventSourceMapping", "DELETE": "DeleteEventSourceMapping"}
 
-    def make(original: Function) -> Function:
+    def make_action(original: Function) -> Function:
+        def action(method: str, path: str) -> object:
+            parts = [part for part in path.split("/") if part]
+            if parts[1:2] == ["event-source-mappings"] and len(parts) == 3:
+                return on_one.get(method)
+            return original(method, path)
+
+        return action
+
+    def make_context(original: Function) -> Function:
         def context(service: str, iam_action: str, body: bytes, params: Mapping[str, Any]) -> dict[str, Any]:
             found: dict[str, Any] = original(service, iam_action, body, params)
             if iam_action == "lambda:CreateEventSourceMapping":
@@ -141,4 +153,5 @@ def tell_policies_the_function_of_a_mapping(_: Settings) -> None:
 
         return context
 
-    hook.replace(fix, iam_actions, "request_tag_context", make, "service iam_action body params")
+    hook.replace(fix, iam_actions, "_lambda_action", make_action, "method path")
+    hook.replace(fix, iam_actions, "request_tag_context", make_context, "service iam_action body params")
