@@ -15,6 +15,7 @@ from tools.embedded_aws.fidelity import (
     lambda_runtime,
     resources,
     s3,
+    secretsmanager,
     stepfunctions,
 )
 from tools.embedded_aws.fidelity.hook import FidelityError, ministack_version
@@ -48,6 +49,7 @@ FIXES: tuple[Callable[[Settings], None], ...] = (
     eventbridge.ask_targets_for_permission,
     eventbridge.invoke_functions_as_events,
     cognito.find_signing_keys_in_process,
+    secretsmanager.make_no_version_without_a_value,
     s3.refuse_small_parts,
     s3.ask_functions_for_permission,
     iam.log_decisions,
