@@ -7,7 +7,7 @@ ENVIRONMENT ?= dev
 SHELL := /bin/sh
 VENV := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup up down env logs synth diff diagram bootstrap deployer-policies release rollback redrive layer cdktf lint test test-all judges lock clean
+.PHONY: help setup up down env logs synth diff diagram bootstrap deployer-policies release rollback redrive webhook-secret layer cdktf lint test test-all judges lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
@@ -56,6 +56,9 @@ rollback: setup ## functions of the last release back to the version before; FUN
 
 redrive: setup ## give the dead letters of ENVIRONMENT another chance
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.redrive
+
+webhook-secret: setup ## secrets for the receivers of ENVIRONMENT's webhooks that have none; URL=... for a new one
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.webhook_secret $(if $(URL),--url '$(URL)')
 
 lint: setup ## ruff, mypy --strict and the direction of imports
 	@$(VENV) -m ruff check .

@@ -33,6 +33,11 @@ ERROR_RATE_PERCENT = 1
 LATENCY_P99_MILLISECONDS = 5000
 # A day before SQS deletes it. A queue that nobody has to read is no failure; a message that nobody will have read is.
 OLDEST_MESSAGE_SECONDS = RETENTION_SECONDS - 24 * 3600
+# A webhook is sent within seconds. What is tried again does not count here: SQS takes a message out of this metric once
+# it was received three times ("Available CloudWatch metrics for Amazon SQS").
+LATE_WEBHOOK_SECONDS = 900
+# Receivers are other people's: one in two that fail is trouble of theirs that lasts, not a hiccup.
+UNDELIVERED_PERCENT = 50
 
 # The values of the dimension `Operation` that requests to the table have; the permissions granted on it say which.
 TABLE_OPERATIONS = ("GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem")
@@ -185,6 +190,7 @@ class Monitoring(Construct):
         storage: WatchedStorage | None = None,
         workflow: WatchedWorkflow | None = None,
         inbox: Watched | None = None,
+        webhooks: Sequence[Watched] = (),
         authorizer: WatchedAuthorizer | None = None,
     ) -> None:
         """
@@ -193,6 +199,7 @@ class Monitoring(Construct):
             functions: all functions, the authorizer among them.
             queues: the dead-letter queues.
             inbox: a queue that its readers may leave unread until messages expire.
+            webhooks: queues of webhooks, one a receiver.
             authorizer: the function whose errors are refused tokens, mostly.
         """
         super().__init__(scope, construct_id)
@@ -217,6 +224,8 @@ class Monitoring(Construct):
             self._watch_dead_letters(queue)
         if inbox is not None:
             self._watch_inbox(inbox)
+        for queue in webhooks:
+            self._watch_webhooks(queue)
         for table in tables:
             self._watch_table(table)
         rows = [
@@ -224,7 +233,8 @@ class Monitoring(Construct):
             *([_api_row(api)] if api is not None else []),
             _functions_row(functions, refused),
             *([_workflow_row(workflow)] if workflow is not None else []),
-            _queues_row([*queues, *([inbox] if inbox is not None else [])]),
+            _queues_row([*queues, *([inbox] if inbox is not None else []), *webhooks]),
+            *([_webhooks_row(webhooks)] if webhooks else []),
             *(_table_row(table) for table in tables),
             *([_storage_row(storage)] if storage is not None else []),
         ]
@@ -376,6 +386,42 @@ class Monitoring(Construct):
                 f"SQS will delete messages of the queue {queue.name} within a day, and nobody has read them.",
                 "start the queue's reader, or end the queue's subscription if nobody wants to read it",
                 "expiring-messages",
+            ),
+        )
+
+    def _watch_webhooks(self, queue: Watched) -> None:
+        """Alarms on a receiver of webhooks (SQS, "Available CloudWatch metrics for Amazon SQS").
+
+        A message that is received and not deleted was not taken, and will be received again.
+        """
+        name = _label(queue)
+        self._expression(
+            f"{name}_undelivered",
+            {"received": _received(queue), "deleted": _deleted(queue)},
+            "IF(FILL(received, 0) > 0, 100 * (FILL(received, 0) - FILL(deleted, 0)) / FILL(received, 0), 0)",
+            label="not taken in percent",
+            threshold=UNDELIVERED_PERCENT,
+            periods=2,
+            datapoints=2,
+            advice=Advice(
+                f"More than {UNDELIVERED_PERCENT} % of the webhooks of the queue {queue.name} were not taken, in two "
+                "periods of 5 minutes.",
+                "read in the log of the function webhooks what the receiver answers, and tell who runs it",
+                "undelivered-webhooks",
+            ),
+        )
+        self._level(
+            f"{name}_late",
+            _of_queue(queue, "ApproximateAgeOfOldestMessage"),
+            threshold=LATE_WEBHOOK_SECONDS,
+            periods=1,
+            # It is reported only while a message waits.
+            missing="notBreaching",
+            advice=Advice(
+                f"Webhooks of the queue {queue.name} wait for more than {LATE_WEBHOOK_SECONDS // 60} minutes to be "
+                "sent.",
+                "see whether the function webhooks runs, is throttled, or has no secret to sign with",
+                "late-webhooks",
             ),
         )
 
@@ -568,6 +614,14 @@ def _of_queue(queue: Watched, name: str) -> Metric:
     return Metric("AWS/SQS", name, {"QueueName": queue.name}, "Maximum", _title(queue))
 
 
+def _received(queue: Watched) -> Metric:
+    return Metric("AWS/SQS", "NumberOfMessagesReceived", {"QueueName": queue.name}, "Sum", f"{_title(queue)} sent")
+
+
+def _deleted(queue: Watched) -> Metric:
+    return Metric("AWS/SQS", "NumberOfMessagesDeleted", {"QueueName": queue.name}, "Sum", f"{_title(queue)} taken")
+
+
 def _of_table(table: Watched, name: str, statistic: str = "Sum") -> list[Metric]:
     """A metric of a table, for each operation: together they are the table's."""
     return [
@@ -706,6 +760,11 @@ def _queues_row(queues: Sequence[Watched]) -> _Row:
         graph("messages", "messages", "ApproximateNumberOfMessagesVisible"),
         graph("age of the oldest message", "s", "ApproximateAgeOfOldestMessage"),
     ]
+
+
+def _webhooks_row(queues: Sequence[Watched]) -> _Row:
+    sent_and_taken = [metric for queue in queues for metric in (_received(queue), _deleted(queue))]
+    return [_Graph("Webhooks: sent and taken", sent_and_taken, "webhooks")]
 
 
 def _table_row(table: Watched) -> _Row:

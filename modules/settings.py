@@ -38,6 +38,13 @@ RoleArn = Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::\d{12}
 BucketName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:\d+)?$")]
 HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https://[A-Za-z0-9.-]+(:\d+)?(/[\w./-]*)?$")]
+# Without user, password and fragment; a comma would end it in the variable of the function.
+WebhookUrl = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^https://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9_.~%/-]*)?(\?[A-Za-z0-9_.~%/&=-]+)?$", max_length=200
+    ),
+]
 Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[A-Za-z0-9.-]+(:\d+)?)$")]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
 ContentTypePattern = Annotated[
@@ -177,8 +184,20 @@ class Settings(BaseSettings):
     api_throttle_rate: int = Field(default=50, ge=1, le=10000, description="Requests a second that the API admits.")
     api_throttle_burst: int = Field(default=100, ge=1, le=5000, description="Requests that the API admits at once.")
 
+    webhook_urls: tuple[WebhookUrl, ...] = Field(
+        default=(), max_length=8, description="Addresses that the events of files are posted to, each signed."
+    )
+    webhook_backoff_seconds: int = Field(
+        default=10,
+        ge=0,
+        le=15,
+        description="Seconds before a webhook that was not taken is sent again; doubled each time, for half a day.",
+    )
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if len(set(self.webhook_urls)) < len(self.webhook_urls):
+            raise ValueError("webhook_urls names an address twice; each gets every event once")
         if self.record_retention_days <= self.quarantine_retention_days:
             raise ValueError(
                 f"record_retention_days = {self.record_retention_days} must be more than quarantine_retention_days = "

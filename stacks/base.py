@@ -39,6 +39,7 @@ SERVICES = (
     "lambda",
     "s3",
     "scheduler",
+    "secretsmanager",
     "sfn",
     "sns",
     "sqs",

@@ -21,6 +21,7 @@ from modules.schedule import Schedule
 from modules.settings import Settings
 from modules.sharing import SharedValues
 from modules.storage import Storage
+from modules.webhooks import Webhooks
 from modules.workflow import LOG_GROUPS as STATES_LOG_GROUPS
 from modules.workflow import Workflow
 from stacks.base import BaseStack
@@ -231,7 +232,26 @@ class UploadsStack(BaseStack):
         if settings.enable_waf:
             Firewall(self, "firewall", settings=settings, stage_arn=api.stage_arn, logs_key=logs_key)
 
-        functions = [upload, uploads, files, inspect, discard, sweep, health, *([authorizer] if authorizer else [])]
+        webhooks = (
+            Webhooks(
+                self,
+                "webhook",
+                settings=settings,
+                files=notifications.files,
+                queues_key=queues_key,
+                secrets_key=CustomerKey(
+                    self, "secrets_key", settings=settings, purpose="secrets", service="secretsmanager"
+                ),
+            )
+            if settings.webhook_urls
+            else None
+        )
+        sender = self._sender(shared, webhooks) if webhooks else None
+
+        functions = [
+            *(upload, uploads, files, inspect, discard, sweep, health),
+            *(each for each in (authorizer, sender) if each),
+        ]
         monitoring = Monitoring(
             self,
             "monitoring",
@@ -248,9 +268,11 @@ class UploadsStack(BaseStack):
                 workflow.dead_letters,
                 schedule.dead_letters,
                 *notifications.queues,
+                *(webhooks.dead_letters if webhooks else []),
             ],
             workflow=workflow,
             inbox=notifications.inbox,
+            webhooks=webhooks.queues if webhooks else [],
         )
         Queries(
             self,
@@ -328,3 +350,15 @@ class UploadsStack(BaseStack):
             description="Checks the tokens of the API's callers",
             environment={"JWT_ISSUER": settings.jwt_issuer or "", "JWT_AUDIENCE": settings.jwt_audience or ""},
         )
+
+    def _sender(self, shared: Shared, webhooks: Webhooks) -> Function:
+        """The function that sends webhooks."""
+        sender = Function(
+            self,
+            "webhooks",
+            shared=shared,
+            description="Posts the events of files to the receivers, signed",
+            environment=webhooks.environment,
+        )
+        webhooks.deliver(sender)
+        return sender

@@ -180,6 +180,26 @@ _TOPICS = (
     "sns:UntagResource",
 )
 
+_MAPPINGS = (
+    "lambda:DeleteEventSourceMapping",
+    "lambda:GetEventSourceMapping",
+    "lambda:ListTags",
+    "lambda:TagResource",
+    "lambda:UntagResource",
+    "lambda:UpdateEventSourceMapping",
+)
+
+# The value of a secret is none of the deployer's business.
+_SECRETS = (
+    "secretsmanager:CreateSecret",
+    "secretsmanager:DeleteSecret",
+    "secretsmanager:DescribeSecret",
+    "secretsmanager:GetResourcePolicy",
+    "secretsmanager:TagResource",
+    "secretsmanager:UntagResource",
+    "secretsmanager:UpdateSecret",
+)
+
 # A subscription is no type of resource to IAM.
 _SUBSCRIPTIONS = ("sns:GetSubscriptionAttributes", "sns:SetSubscriptionAttributes", "sns:Unsubscribe")
 
@@ -433,9 +453,33 @@ def _access(settings: Settings) -> str:
             resources=["*"],
             any_resource="no pool is named by this action",
         ),
+        *_webhooks(settings),
         *(firewall if settings.enable_waf else []),
         *(releases if settings.release_strategy == "canary" else []),
     )
+
+
+def _webhooks(settings: Settings) -> list[Statement]:
+    """What sends webhooks."""
+    here = f"{settings.primary_region}:{settings.account_id}"
+    return [
+        Statement(
+            sid="KeepSecrets",
+            actions=_SECRETS,
+            resources=[f"arn:aws:secretsmanager:{here}:secret:{settings.prefix}-*"],
+        ),
+        # A mapping's id is not known before it is made.
+        Statement(sid="KeepMappings", actions=_MAPPINGS, resources=[f"arn:aws:lambda:{here}:event-source-mapping:*"]),
+        Statement(
+            sid="MapQueuesToFunctions",
+            actions=["lambda:CreateEventSourceMapping"],
+            resources=["*"],
+            any_resource="IAM restricts it by the function alone, as the condition does",
+            conditions={
+                "ArnLike": {"lambda:FunctionArn": f"arn:aws:lambda:{here}:function:{settings.prefix}-*"},
+            },
+        ),
+    ]
 
 
 def main() -> None:

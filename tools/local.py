@@ -97,13 +97,17 @@ class Api:
 class LocalSystem:
     """The embedded AWS, and the platform that Terraform keeps on it, in one folder."""
 
-    def __init__(self, folder: Path = LOCAL, program: list[str] | None = None) -> None:
+    def __init__(
+        self, folder: Path = LOCAL, program: list[str] | None = None, settings: Mapping[str, str] | None = None
+    ) -> None:
         """
         Args:
             folder: keeps everything: AWS's state, Terraform's files, keys of the local users.
             program: how Terraform is started; by default what is found.
+            settings: settings by the names of their variables, on top of the file of `local`.
         """
         self.folder = folder
+        self.settings = dict(settings or {})
         self._program = program
         self._aws_folder = folder / "aws"
         self._key_file = folder / "state-key-id"
@@ -139,6 +143,7 @@ class LocalSystem:
             "LAMBDA_RUNTIME": runtime,
             "LAMBDA_ARCHITECTURE": architecture,
             **key,
+            **self.settings,
         }
 
     def bootstrap(self, aws: EmbeddedAws) -> None:

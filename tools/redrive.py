@@ -1,15 +1,16 @@
 """`make redrive`: gives dead letters another chance, each where it came from.
 
-A function's dead letter is invoked again, an event that could not start the workflow starts it, a notification that
-did not reach the inbox is put into it. Once accepted, the dead letter is deleted, and so is the report of it in the
-queue of failures. What fails again comes back as a new dead letter, so nothing is lost and nothing loops.
+A function's dead letter is invoked again, an event that could not start the workflow starts it, and what came out of
+a queue, or should have come into it, is put into it: a notification into the inbox, a webhook into the queue of its
+receiver, which tries it again from the beginning. Once accepted, the dead letter is deleted, and so is the report of it
+in the queue of failures. What fails again comes back as a new dead letter, so nothing is lost and nothing loops.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,18 +61,18 @@ def redrive(settings: Settings, session: boto3.Session) -> Redriven:
     def start(body: str) -> object:
         return workflows.start_execution(stateMachineArn=state_machine_arn, input=body)
 
-    def deliver(body: str) -> object:
-        url = sqs.get_queue_url(QueueName=f"{prefix}-inbox")["QueueUrl"]
-        return sqs.send_message(QueueUrl=url, MessageBody=body)
+    def deliver(queue_url: str) -> Callable[[str], object]:
+        return lambda body: sqs.send_message(QueueUrl=queue_url, MessageBody=body)
 
+    urls = sqs.list_queues(QueueNamePrefix=f"{prefix}-").get("QueueUrls", [])
     special = {
         f"{prefix}-workflow{SUFFIX}": start,
-        f"{prefix}-inbox{SUFFIX}": deliver,
         f"{prefix}-sweep-schedule{SUFFIX}": invoke(f"{prefix}-sweep"),
+        **{name: deliver(source) for name, source in _sources(sqs, urls).items()},
     }
     moved: dict[str, int] = {}
     done: set[str] = set()
-    for url in sqs.list_queues(QueueNamePrefix=f"{prefix}-").get("QueueUrls", []):
+    for url in urls:
         name = url.rsplit("/", 1)[-1]
         if name.endswith(SUFFIX):
             send = special.get(name) or invoke(name.removesuffix(SUFFIX))
@@ -79,6 +80,20 @@ def redrive(settings: Settings, session: boto3.Session) -> Redriven:
     failures = sqs.get_queue_url(QueueName=f"{prefix}-failures")["QueueUrl"]
     _empty(sqs, failures, None, done)
     return Redriven(moved)
+
+
+def _sources(sqs: SQSClient, urls: Sequence[str]) -> dict[str, str]:
+    """The URL of the queue whose dead letters a queue gets, by that queue's name.
+
+    SQS's own StartMessageMoveTask is not used: it moves nothing that SNS could not bring into the source queue.
+    """
+    found = {}
+    for url in urls:
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"]).get("Attributes", {})
+        if "RedrivePolicy" in attributes:
+            target = json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"]
+            found[str(target).rpartition(":")[2]] = url
+    return found
 
 
 def _empty(sqs: SQSClient, url: str, send: Callable[[str], object] | None, done: set[str]) -> int:

@@ -14,15 +14,21 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
+from tests.receiver import Receiver, receiving
 from tools.embedded_aws import control
 from tools.embedded_aws.control import Credentials, EmbeddedAws
-from tools.local import Api, LocalSystem
+from tools.local import Api, LocalSystem, local_settings
 from tools.setup import EMBEDDED_AWS, LAMBDA
 from tools.terraform import Terraform
+from tools.webhook_secret import make_secrets
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
+
+
+# Two receivers on one host, told apart by their paths.
+WEBHOOK_PATHS = ("/first", "/second")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -60,6 +66,8 @@ class Deployed:
     api: Api
     outputs: dict[str, str]
     iam_log: Path
+    receiver: Receiver
+    webhook_secrets: dict[str, str]
 
     def options(self, user: Credentials) -> dict[str, str]:
         """What boto3 needs to act as a user."""
@@ -131,6 +139,7 @@ class Deployed:
                         "states:StartExecution": f"arn:aws:states:us-east-1:{account}:stateMachine:*",
                         "states:DescribeExecution": f"arn:aws:states:us-east-1:{account}:execution:*",
                         "lambda:InvokeFunction": f"arn:aws:lambda:us-east-1:{account}:function:*",
+                        "secretsmanager:DescribeSecret secretsmanager:PutSecretValue": "*",
                     }.items()
                 ],
             },
@@ -156,9 +165,18 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     system = LocalSystem(folder / "local")
     try:
         aws = system.start(iam_log=iam_log)
-        system.bootstrap(aws)
-        terraform = system.synthesize(aws)
-        system.apply(terraform)
-        yield Deployed(system, aws, terraform, system.api(aws, terraform), terraform.outputs(), iam_log)
+        tls = aws.ca_bundle.parent
+        with receiving(tls / "server.pem", tls / "server.key") as receiver:
+            urls = [f"{receiver.url}{path}" for path in WEBHOOK_PATHS]
+            system.settings |= {"WEBHOOK_URLS": json.dumps(urls), "WEBHOOK_BACKOFF_SECONDS": "0"}
+            system.bootstrap(aws)
+            terraform = system.synthesize(aws)
+            system.apply(terraform)
+            api = system.api(aws, terraform)
+            deployed = Deployed(system, aws, terraform, api, terraform.outputs(), iam_log, receiver, {})
+            settings = local_settings(aws).model_copy(update={"webhook_urls": tuple(urls)})
+            secrets_by_url = make_secrets(settings, deployed.session(deployed.operator))
+            deployed.webhook_secrets.update(zip(WEBHOOK_PATHS, secrets_by_url.values(), strict=True))
+            yield deployed
     finally:
         system.stop()

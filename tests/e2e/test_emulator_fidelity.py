@@ -522,6 +522,18 @@ def test_an_encrypted_secret_needs_the_key_too(cloud: Cloud, key: str) -> None:
         secrets.put_secret_value(SecretId=secret["ARN"], SecretString="y")
 
 
+def test_a_secret_without_a_value_has_no_version(cloud: Cloud) -> None:
+    secrets = cloud.client("secretsmanager")
+    secret = secrets.create_secret(Name=cloud.name("secret"))["ARN"]
+    assert not secrets.describe_secret(SecretId=secret).get("VersionIdsToStages")
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        secrets.get_secret_value(SecretId=secret)
+    for value in ("x", "y"):
+        secrets.put_secret_value(SecretId=secret, SecretString=value)
+    assert secrets.get_secret_value(SecretId=secret)["SecretString"] == "y"
+    assert secrets.get_secret_value(SecretId=secret, VersionStage="AWSPREVIOUS")["SecretString"] == "x"
+
+
 def encrypted_queue(cloud: Cloud, service: str, *, open_key: bool) -> tuple[str, str]:
     """Create a queue that lets a service in, with a key that does or does not; return its URL and ARN."""
     account = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "kms:*"}

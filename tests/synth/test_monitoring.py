@@ -40,9 +40,12 @@ PUBLISHED: Mapping[str, Mapping[str, tuple[set[str], set[str]]]] = {
         **dict.fromkeys(["4XXError", "5XXError"], ({"ApiName", "Stage"}, {"Sum", "Average"})),
         "Latency": ({"ApiName", "Stage"}, TIME),
     },
-    "AWS/SQS": dict.fromkeys(
-        ["ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"], ({"QueueName"}, {"Maximum"})
-    ),
+    "AWS/SQS": {
+        **dict.fromkeys(
+            ["ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"], ({"QueueName"}, {"Maximum"})
+        ),
+        **dict.fromkeys(["NumberOfMessagesReceived", "NumberOfMessagesDeleted"], ({"QueueName"}, COUNT)),
+    },
     "AWS/States": {
         **dict.fromkeys(
             [f"Executions{end}" for end in ("Started", "Succeeded", "Failed", "TimedOut", "Aborted")],
@@ -79,16 +82,18 @@ def alarms(output: Path) -> dict[str, Alarm]:
 
 @pytest.fixture(scope="session")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
-    """The platform where an authorizer of its own checks an issuer's tokens."""
+    """The platform where an authorizer of its own checks an issuer's tokens, and that sends webhooks."""
     folder = tmp_path_factory.mktemp("tokens")
     issuer = {"jwt_issuer": "https://issuer.example.com", "jwt_audience": "sluice"}
-    synthesize(folder, settings_of("dev", api_authorization="jwt", **issuer))
+    synthesize(
+        folder, settings_of("dev", api_authorization="jwt", webhook_urls=("https://hooks.example.com/",), **issuer)
+    )
     return Synthesized(folder / "stacks" / "sluice-dev")
 
 
 @pytest.fixture(params=["local", "dev", "staging", "prod", "tokens"])
 def stack(output: Path, tokens: Synthesized, request: pytest.FixtureRequest) -> Synthesized:
-    """The platform's stack of each environment in turn, and of one with the authorizer."""
+    """The platform's stack of each environment in turn, and of one with all that settings add."""
     return tokens if request.param == "tokens" else Synthesized(output / "stacks" / f"sluice-{request.param}")
 
 
@@ -153,10 +158,16 @@ def dead_letter_targets(value: object) -> Iterator[str]:
 
 
 def test_every_queue_has_its_alarm(stack: Synthesized) -> None:
-    """Messages in a dead-letter queue; the age of the oldest in a queue that has readers."""
+    """Messages in a dead-letter queue; the age of the oldest in a queue that has readers; what a function leaves."""
     dead_letters = set(re.findall(r"aws_sqs_queue\.\w+", " ".join(dead_letter_targets(stack.json["resource"]))))
     assert dead_letters
+    mappings = stack.resources("aws_lambda_event_source_mapping").values()
+    mapped = {mapping["event_source_arn"].removeprefix("${").removesuffix(".arn}") for mapping in mappings}
     for address, alarms in watched(stack, "aws_sqs_queue", "QueueName", "name"):
+        if address in mapped:
+            wanted = {"ApproximateAgeOfOldestMessage", "NumberOfMessagesReceived", "NumberOfMessagesDeleted"}
+            assert set(alarms) == wanted, address
+            continue
         allowed = [{"ApproximateNumberOfMessagesVisible"}]
         if address not in dead_letters:
             allowed.append({"ApproximateAgeOfOldestMessage"})
@@ -590,7 +601,7 @@ def test_the_widgets_of_the_dashboard_lie_side_by_side(stack: Synthesized) -> No
             for y in range(widget["y"], widget["y"] + widget["height"]):
                 assert taken.setdefault((x, y), title) == title
     assert len(set(titles)) == len(titles)
-    assert list(dict.fromkeys(title.partition(":")[0] for title in titles)) == [
+    assert [title for title in dict.fromkeys(title.partition(":")[0] for title in titles) if title != "Webhooks"] == [
         *["Alarms", "API", "Functions", "Workflow", "Queues", "Table files", "Table quotas", "Storage"]
     ]
 

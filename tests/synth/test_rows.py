@@ -264,6 +264,7 @@ def resolved(stack: Synthesized, text: str) -> str:
         "arn": "arn:aws:service:us-east-1:111111111111:kind/name",
         "execution_arn": "arn:aws:execute-api:us-east-1:111111111111:abcde12345",
         "invoke_arn": "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/f/invocations",
+        "url": "https://sqs.us-east-1.amazonaws.com/111111111111/name",
         "id": "abcde12345",
     }
 
@@ -582,16 +583,24 @@ def test_row_08_dead_letters_of_events_schedules_and_subscriptions(stack: Synthe
             assert_admits(stack, queue, "sns.amazonaws.com", each["topic_arn"])
 
 
+def test_row_08_dead_letters_of_queues_with_readers(stack: Synthesized) -> None:
+    for mapping in stack.resources("aws_lambda_event_source_mapping").values():
+        queue = stack.resources()[referred(mapping["event_source_arn"], "arn")]
+        assert referred(json.loads(queue["redrive_policy"])["deadLetterTargetArn"], "arn") in dead_letter_queues(stack)
+        assert mapping["function_response_types"] == ["ReportBatchItemFailures"], "one failure brings all back"
+
+
 def test_row_08_dead_letters_are_kept_encrypted_and_redriven(stack: Synthesized) -> None:
     assert dead_letter_queues(stack) <= set(stack.resources("aws_sqs_queue"))
     for address, queue in stack.resources("aws_sqs_queue").items():
         assert queue["message_retention_seconds"] == 14 * 24 * 60 * 60, address
         assert referred(queue["kms_master_key_id"], "arn") in stack.resources("aws_kms_key"), address
         assert queue["kms_data_key_reuse_period_seconds"] == 300, address
-    (policy,) = {
+    policies = [
         each["redrive_policy"] for each in stack.resources("aws_sqs_queue").values() if "redrive_policy" in each
-    }
-    assert json.loads(policy)["maxReceiveCount"] > 1
+    ]
+    assert policies
+    assert all(json.loads(policy)["maxReceiveCount"] > 1 for policy in policies)
     # `make redrive` empties what is named so, and removes the reports of it from the queue of failures.
     names = {stack.resources()[queue]["name"] for queue in dead_letter_queues(stack)}
     assert {name for name in names if not name.endswith("-dead-letters")} == {f"{stack.folder.name}-failures"}
@@ -1264,6 +1273,7 @@ def keys_by_service(stack: Synthesized) -> dict[str, set[str]]:
         "sns": [each["kms_master_key_id"] for each in stack.resources("aws_sns_topic").values()],
         "logs": [each["kms_key_id"] for each in stack.resources("aws_cloudwatch_log_group").values()],
         "lambda": [each["kms_key_arn"] for each in stack.resources("aws_lambda_function").values()],
+        "secretsmanager": [each["kms_key_id"] for each in stack.resources("aws_secretsmanager_secret").values()],
     }
     return {service: {referred(key, "arn") for key in keys} for service, keys in found.items() if keys}
 
@@ -1271,7 +1281,9 @@ def keys_by_service(stack: Synthesized) -> dict[str, set[str]]:
 def test_row_19_aes256_gives_way_to_a_customer_key_a_service(any_stack: Synthesized) -> None:
     keys = keys_by_service(any_stack)
     is_state = any_stack.folder.name.endswith("-state")
-    assert set(keys) == ({"s3"} if is_state else {"s3", "dynamodb", "sqs", "sns", "logs", "lambda"})
+    assert set(keys) - {"secretsmanager"} == (
+        {"s3"} if is_state else {"s3", "dynamodb", "sqs", "sns", "logs", "lambda"}
+    ), "secrets are there with webhooks alone"
     assert all(len(used) == 1 for used in keys.values())
     assert sorted(key for (key,) in keys.values()) == sorted(any_stack.resources("aws_kms_key")), "one key a service"
     for address, key in any_stack.resources("aws_kms_key").items():

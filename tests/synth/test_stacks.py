@@ -42,6 +42,7 @@ SERVICE_OF = {
     "aws_lambda": "lambda",
     "aws_s3": "s3",
     "aws_scheduler": "scheduler",
+    "aws_secretsmanager": "secretsmanager",
     "aws_sfn": "sfn",
     "aws_sns": "sns",
     "aws_sqs": "sqs",

@@ -16,6 +16,7 @@ from tools.embedded_aws.fidelity import (
     logs,
     resources,
     s3,
+    secretsmanager,
     stepfunctions,
 )
 from tools.embedded_aws.fidelity.hook import FidelityError, ministack_version
@@ -50,6 +51,7 @@ FIXES: tuple[Callable[[Settings], None], ...] = (
     eventbridge.ask_targets_for_permission,
     eventbridge.invoke_functions_as_events,
     cognito.find_signing_keys_in_process,
+    secretsmanager.make_no_version_without_a_value,
     s3.check_posted_bytes,
     logs.keep_query_definitions,
     s3.refuse_small_parts,

@@ -1,0 +1,1 @@
+"""Tells the operator's receivers what happened to files, signed."""

@@ -1,0 +1,121 @@
+"""Reads a queue for each receiver, and sends what is in it: an event source mapping of SQS invokes this.
+
+What was not taken is given back by its id (Lambda, "Implementing partial batch responses"), and hidden until it is due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NamedTuple
+
+import boto3
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import BeforeValidator, Field
+
+from functions.common.environment import Environment
+from functions.webhooks.https import post, trust
+from functions.webhooks.logic import Message, backoff, deliver
+from functions.webhooks.secret import SigningKeys
+from functions.webhooks.signing import SecretError
+
+# Left of an invocation's time to give messages back.
+RESERVED_SECONDS = 3.0
+LEAST_SECONDS = 0.5
+
+
+class Receiver(NamedTuple):
+    """Who gets what is in a queue."""
+
+    queue_url: str
+    secret_arn: str
+    url: str
+
+    @property
+    def name(self) -> str:
+        """Name of the queue."""
+        return self.queue_url.rpartition("/")[2]
+
+
+def receivers_in(text: str) -> dict[str, Receiver]:
+    """Receivers by the name of their queue, as QUEUE_URL=SECRET_ARN=URL with commas between them."""
+    receivers = [Receiver(*each.split("=", 2)) for each in text.split(",")]
+    return {receiver.name: receiver for receiver in receivers}
+
+
+class WebhooksEnvironment(Environment):
+    """Who is told, and how patiently."""
+
+    receivers: Annotated[dict[str, Receiver], BeforeValidator(receivers_in)]
+    webhook_attempts: int = Field(ge=1)
+    webhook_backoff_seconds: int = Field(ge=0)
+
+
+environment = WebhooksEnvironment.load()
+logger = Logger(service="webhooks")
+queues = boto3.client("sqs")
+signing_keys = SigningKeys(boto3.client("secretsmanager"))
+trusted = trust()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, list[dict[str, str]]]:
+    """Entry point of the event source mappings.
+
+    Raises:
+        SecretError: there is no secret to sign with; the messages wait as if their receiver had not taken them.
+        ClientError: Secrets Manager or SQS refused.
+        KeyError: the event is not one of a receiver's queue.
+    """
+    records = event["Records"]
+    # A mapping has one queue, and so has a batch.
+    receiver = environment.receivers[records[0]["eventSourceARN"].rpartition(":")[2]]
+    messages = [message_of(record) for record in records]
+    try:
+        keys = signing_keys.of(receiver.secret_arn)
+    except (SecretError, BotoCoreError, ClientError):
+        postpone(receiver, messages)
+        raise
+    seconds = max(context.get_remaining_time_in_millis() / 1000 - RESERVED_SECONDS, LEAST_SECONDS)
+    failures = deliver(receiver.url, messages, keys=keys, post=send, seconds=seconds)
+    failed = [message for message in messages if message.message_id in failures]
+    for message in failed:
+        logger.warning(
+            "not delivered",
+            # Its address may hold a secret of the receiver's; the name of its queue tells who it is.
+            receiver=receiver.name,
+            message_id=message.message_id,
+            receives=message.receives,
+            reason=failures[message.message_id],
+        )
+    logger.info("delivered", receiver=receiver.name, count=len(messages) - len(failed), failed=len(failed))
+    postpone(receiver, failed)
+    return {"batchItemFailures": [{"itemIdentifier": message.message_id} for message in failed]}
+
+
+def message_of(record: Mapping[str, Any]) -> Message:
+    """A message as Lambda hands it over (Lambda, "Using Lambda with Amazon SQS")."""
+    return Message(
+        message_id=record["messageId"],
+        receipt_handle=record["receiptHandle"],
+        body=record["body"],
+        receives=int(record["attributes"]["ApproximateReceiveCount"]),
+    )
+
+
+def send(url: str, *, headers: Mapping[str, str], body: bytes, seconds: float) -> int:
+    """POST to a receiver, as `logic.Post` says."""
+    return post(url, headers=headers, body=body, seconds=seconds, context=trusted)
+
+
+def postpone(receiver: Receiver, messages: Sequence[Message]) -> None:
+    """Hide messages until they are due. Those that cannot be hidden come back when the queue shows them again."""
+    for message in messages:
+        delay = backoff(message.receives, base=environment.webhook_backoff_seconds, most=environment.webhook_attempts)
+        try:
+            queues.change_message_visibility(
+                QueueUrl=receiver.queue_url, ReceiptHandle=message.receipt_handle, VisibilityTimeout=delay
+            )
+        except (BotoCoreError, ClientError):
+            logger.exception("not postponed", message_id=message.message_id)

@@ -1,0 +1,154 @@
+"""Webhooks: the events of files, posted to the operator's receivers, signed, and tried again for half a day.
+
+Each receiver has a queue of its own: a slow one holds up no other, and what one did not take is not sent to the others
+again. Each has a secret of its own, so that none can sign what another believes. One function sends to all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from cdktf_cdktf_provider_aws.secretsmanager_secret import SecretsmanagerSecret
+from cdktf_cdktf_provider_aws.sns_topic_subscription import SnsTopicSubscription
+from constructs import Construct
+
+from modules.encryption import CustomerKey
+from modules.functions import Function
+from modules.notifications import Topic
+from modules.policy import Statement
+from modules.queues import Queue, Sender, redrive_policy
+from modules.settings import Settings
+
+# With 10 seconds before the first retry, doubled each time, the last of so many attempts comes after 8.5 to 14 hours.
+ATTEMPTS = 13
+# One invocation sends a batch at once, so a receiver gets up to 50 messages at a time.
+BATCH_SIZE = 10
+MAX_CONCURRENCY = 5
+# SQS hides a message for so many timeouts of the function, as Lambda asks ("Using Lambda with Amazon SQS").
+TIMEOUTS_HIDDEN = 6
+
+
+@dataclass(frozen=True)
+class _Receiver:
+    """What belongs to one receiver."""
+
+    url: str
+    queue: Queue
+    secret: SecretsmanagerSecret
+
+
+class Webhooks(Construct):
+    """A queue and a secret for each receiver; `deliver` names the function that sends.
+
+    Attributes:
+        queues: the queues of the receivers.
+        dead_letters: their dead-letter queues.
+        environment: variables of the function.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        files: Topic,
+        queues_key: CustomerKey,
+        secrets_key: CustomerKey,
+    ) -> None:
+        """
+        Args:
+            files: topic of the events of files.
+            queues_key: what encrypts the queues.
+            secrets_key: what encrypts the secrets.
+        """
+        super().__init__(scope, construct_id)
+        self._secrets_key = secrets_key
+        self.dead_letters: list[Queue] = []
+        self._receivers: dict[str, _Receiver] = {}
+        from_files = [Sender("sns.amazonaws.com", files.arn)]
+        for url in settings.webhook_urls:
+            slug = receiver_slug(url)
+            name = slug.replace("-", "_")
+            dead_letters = Queue(
+                self,
+                f"{name}_dead_letters",
+                settings=settings,
+                name=f"webhooks-{slug}-dead-letters",
+                key=queues_key,
+                senders=from_files,
+            )
+            queue = Queue(
+                self,
+                name,
+                settings=settings,
+                name=f"webhooks-{slug}",
+                key=queues_key,
+                senders=from_files,
+                dead_letters=dead_letters,
+                max_receives=ATTEMPTS,
+                visibility_timeout_seconds=TIMEOUTS_HIDDEN * settings.lambda_timeout,
+            )
+            SnsTopicSubscription(
+                self,
+                f"{name}_subscription",
+                topic_arn=files.arn,
+                protocol="sqs",
+                endpoint=queue.arn,
+                # The event to the byte, as it was published: that is what is signed.
+                raw_message_delivery=True,
+                redrive_policy=redrive_policy(dead_letters),
+            )
+            # Its value never is in a plan or a state: `make webhook-secret` makes it.
+            secret = SecretsmanagerSecret(
+                self,
+                f"{name}_secret",
+                name=secret_name(settings, url),
+                description=f"Signs webhooks to {url}; the two newest versions count",
+                kms_key_id=secrets_key.arn,
+                # A secret that waits for its end keeps its name, and the next deployment could not have it.
+                recovery_window_in_days=30 if settings.protect_data else 0,
+            )
+            self.dead_letters.append(dead_letters)
+            self._receivers[name] = _Receiver(url, queue, secret)
+        self.queues = [receiver.queue for receiver in self._receivers.values()]
+        self.environment: Mapping[str, str] = {
+            "RECEIVERS": ",".join(
+                f"{receiver.queue.url}={receiver.secret.arn}={receiver.url}" for receiver in self._receivers.values()
+            ),
+            "WEBHOOK_ATTEMPTS": str(ATTEMPTS),
+            "WEBHOOK_BACKOFF_SECONDS": str(settings.webhook_backoff_seconds),
+        }
+
+    def deliver(self, function: Function) -> None:
+        """Let a function sign, and send what is in the queues."""
+        function.role.grant(
+            "secrets_read",
+            Statement(
+                sid="ReadSecrets",
+                actions=["secretsmanager:GetSecretValue"],
+                resources=[receiver.secret.arn for receiver in self._receivers.values()],
+            ),
+            self._secrets_key.statement("DecryptSecrets", "kms:Decrypt"),
+        )
+        for name, receiver in self._receivers.items():
+            function.consume(receiver.queue, name, batch_size=BATCH_SIZE, max_concurrency=MAX_CONCURRENCY)
+
+
+def secret_name(settings: Settings, url: str) -> str:
+    """Name of the secret that signs webhooks to a receiver."""
+    return f"{settings.prefix}-webhooks-{receiver_slug(url)}"
+
+
+def receiver_slug(url: str) -> str:
+    """What a receiver is called in names of resources: its host, and what tells it from others on the same host.
+
+    It follows from the address alone, so that a receiver keeps its queue when others come and go. 24 characters at
+    most: SQS allows 80 for the name of a queue.
+    """
+    host = re.sub(r"[^a-z0-9]+", "-", str(urlsplit(url).hostname).lower())[:17].strip("-")
+    return f"{host}-{hashlib.sha256(url.encode()).hexdigest()[:6]}"
