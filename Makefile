@@ -7,7 +7,7 @@ ENVIRONMENT ?= dev
 SHELL := /bin/sh
 VENV := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup up down env logs synth diff bootstrap deployer-policies redrive layer cdktf lint test test-all judges lock clean
+.PHONY: help setup up down env logs synth plan apply drift bootstrap deployer-policies redrive layer cdktf lint test test-all judges lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
@@ -29,6 +29,15 @@ logs: ## what the functions on the embedded AWS wrote
 
 synth: setup ## Terraform JSON of ENVIRONMENT in cdktf.out
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) main.py
+
+plan: setup ## plan of ENVIRONMENT, its JSON and its report in .build/plans; LIMIT=... bytes for the report
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.plan plan $(if $(LIMIT),--limit $(LIMIT))
+
+apply: setup ## apply just that plan; DESTROY="ADDRESS ..." names what may be lost with its data
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.plan apply
+
+drift: setup ## has somebody changed ENVIRONMENT behind Terraform's back? Fails, with a report, if so
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.plan drift
 
 bootstrap: setup ## once an AWS account: the bucket of ENVIRONMENT's Terraform state
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.bootstrap
