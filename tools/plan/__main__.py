@@ -86,6 +86,7 @@ def make_plan(at: Desk, *, limit: int = GITHUB_LIMIT) -> str:
     at.folder.mkdir(parents=True, exist_ok=True)
     with step("terraform plan") as progress:
         terraform.plan(_NO_LOCK, to=str(at.plan_file), progress=progress)
+    at.plan_file.chmod(0o600)
     content = terraform.show(str(at.plan_file))
     configuration = json.loads((terraform.folder / "cdk.tf.json").read_text())
     said = report(read_plan(content, configuration), title=f"Plan of {at.environment}", limit=limit)

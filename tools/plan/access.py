@@ -13,6 +13,8 @@ from typing import Any
 
 from tools.plan.read import UNKNOWN, Change, document_in
 
+# Arguments that hold policies.
+_POLICIES = ("policy", "assume_role_policy", "access_policy", "policy_document", "resource_policy")
 # What a policy is of, by kind and by the attribute that names it.
 _ROLE_POLICIES = {"aws_iam_role_policy": "role", "aws_iam_user_policy": "user", "aws_iam_group_policy": "group"}
 
@@ -76,7 +78,7 @@ def access_of(change: Change) -> Access:
     if change.action in {"forget", "move"}:
         return Access(change.address, (), ())
     before, after = _permissions(change, change.before), _permissions(change, change.after)
-    unknown = any(after == UNKNOWN for name, after in change.after.items() if name.endswith("policy"))
+    unknown = any(change.after.get(name) == UNKNOWN for name in _POLICIES)
     gained = {each for each in after - before if not each.denied} | {each for each in before - after if each.denied}
     lost = {each for each in before - after if not each.denied} | {each for each in after - before if each.denied}
     if unknown:

@@ -289,12 +289,14 @@ def _written(configuration: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[
     is not known yet can be compared.
     """
     known = {
-        resource["address"]: resource["change"].get("after") or {} for resource in plan.get("resource_changes", ())
+        resource["address"]: [resource["change"].get("after") or {}, resource["change"].get("before") or {}]
+        for resource in plan.get("resource_changes", ())
     }
 
     def value(match: re.Match[str]) -> str:
-        found = known.get(match[1], {}).get(match[2])
-        return found if isinstance(found, str) else match[1] if match[2] in {"arn", "id", "name"} else match[0]
+        # What is replaced keeps its old ARN here: who may use it may use its successor, and nobody gained or lost.
+        found = (values.get(match[2]) for values in known.get(match[1], ()))
+        return next((text for text in found if isinstance(text, str)), match[1])
 
     return {
         f"{kind}.{name}": {
@@ -322,18 +324,21 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # noqa: AN
 def differences(change: Change) -> list[tuple[str, Any, Any]]:
     """Path, before and after of every attribute that changes; what only the apply knows last.
 
-    Nothing, an empty text and an empty list are one: the provider writes now this, now that.
+    Nothing, an empty text, an empty list, 0 and false are one where an attribute is not set: the provider writes now
+    this, now that.
     """
     before, after = dict(leaves(change.before)), dict(leaves(change.after))
     changed = [
         (path, before.get(path), after.get(path))
         for path in dict.fromkeys([*before, *after])
-        if before.get(path) != after.get(path) and not (_is_empty(before.get(path)) and _is_empty(after.get(path)))
+        if before.get(path) != after.get(path) and not _both_unset(before.get(path), after.get(path))
     ]
     known = [each for each in changed if each[2] != UNKNOWN]
-    # A resource that is replaced gets new ids and ARNs, which says nothing.
-    return known if change.action == "replace" else [*known, *(each for each in changed if each[2] == UNKNOWN)]
+    if change.action == "replace":
+        # New ids, new ARNs, and values that AWS had filled in say nothing.
+        return [each for each in known if each[2] is not None or each[0] in change.replaced_for]
+    return [*known, *(each for each in changed if each[2] == UNKNOWN)]
 
 
-def _is_empty(value: object) -> bool:
-    return value is None or value in ("", [])
+def _both_unset(before: object, after: object) -> bool:
+    return not before and not after and (before in (None, "", []) or after in (None, "", []))

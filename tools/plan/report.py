@@ -22,6 +22,8 @@ GITHUB_LIMIT = 65_536
 _SHORT = 4_000
 # Room of one value in a table, in characters.
 _VALUE = 160
+# Lines of one document's difference.
+_LINES = 120
 # Left free for the last line, which says what was left out.
 _TAIL = 200
 
@@ -86,7 +88,7 @@ class _Page:
 
     def add_all(self, pieces: Sequence[str], what: str, *, head: str = "", share: float = 1.0) -> None:
         """Put as many of some pieces in as fit into a share of the room that is left."""
-        if not pieces or not self.add(f"\n{head}"):
+        if not pieces or not self.add(head if pieces[0].startswith("\n") else f"\n{head}"):
             return
         reserved = int(self._room * (1 - share))
         self._room -= reserved
@@ -115,7 +117,7 @@ class _Page:
         if len(text) < short:
             text = text.replace("\n<details>\n", "\n<details open>\n")
         if self._left_out:
-            counts = ", ".join(f"{number} {what}" for what, number in self._left_out.items())
+            counts = ", ".join(f"{what} ({number})" for what, number in self._left_out.items())
             text += f"\n**Left out for want of room: {counts}.** The plan's JSON has them.\n"
         return text
 
@@ -182,6 +184,8 @@ def _change(change: Change) -> str:
             if policy_in(value) is not None:
                 pair = (None, value) if change.action == "create" else (value, None)
                 documents.append(_document(path, *pair))
+    if change.action == "change" and not rows and not any(documents):
+        pieces.append("\nNothing that can be shown before the apply.\n")
     if rows:
         pieces.append("\n| attribute | before | after |\n|---|---|---|\n" + "".join(rows))
     return "".join([*pieces, *documents])
@@ -198,8 +202,10 @@ def _document(path: str, before: object, after: object) -> str:
         old, new = (statements_of(policy) if policy else [] for policy in policies)
         lines = [line for statement in _paired(old, new) for line in statement]
     else:
-        old_lines, new_lines = (_pretty(document_in(str(value or "")) or []) for value in (before, after))
+        old_lines, new_lines = (_pretty(_sorted(document_in(str(value or "")) or [])) for value in (before, after))
         lines = [line for line in difflib.unified_diff(old_lines, new_lines, n=2, lineterm="") if line[:3] not in _ENDS]
+    if len(lines) > _LINES:
+        lines = [*lines[:_LINES], f"… {len(lines) - _LINES} more lines"]
     return f"\n{_code(path)}\n\n{_fence(lines)}" if lines else ""
 
 
@@ -221,14 +227,37 @@ def _paired(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -
 
 
 def _statement(before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[str]:
-    old, new = (_pretty(each) if each else [] for each in (before, after))
+    old, new = (_pretty(_in_order(each)) if each else [] for each in (before, after))
     said = difflib.unified_diff(old, new, n=99, lineterm="")
     sid = (after or before or {}).get("Sid", "")
     return [f"@@ {_line(str(sid))} @@", *[line for line in said if line[:3] not in (*_ENDS, "@@ ")]]
 
 
+def _in_order(statement: dict[str, Any]) -> dict[str, Any]:
+    """A statement's parts as people read them; AWS gives them back in an order of its own."""
+    return dict(sorted(statement.items(), key=lambda part: (_PARTS.index(part[0]) if part[0] in _PARTS else 99, part)))
+
+
+_PARTS = (
+    "Sid",
+    "Effect",
+    "Principal",
+    "NotPrincipal",
+    "Action",
+    "NotAction",
+    "Resource",
+    "NotResource",
+    "Condition",
+)
+
+
+def _sorted(content: object) -> object:
+    """The same document with its names in order: AWS gives them back in an order of its own."""
+    return json.loads(json.dumps(content, sort_keys=True))
+
+
 def _pretty(content: object) -> list[str]:
-    return [_line(line) for line in json.dumps(content, indent=2, default=str, ensure_ascii=False).splitlines()]
+    return [_line(line) for line in json.dumps(content, indent=2, ensure_ascii=False).split("\n")]
 
 
 # Text that is no Markdown

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tools.console import Failure
-from tools.plan.access import Permission, access_of
+from tools.plan.access import Access, access_of
 from tools.plan.read import Change, Plan, differences
 
 Risk = Literal["data loss", "downtime", "exposure", "widened access", "cost"]
@@ -116,6 +116,8 @@ _STOPS: Mapping[str, tuple[Any, ...]] = {
     "reserved_concurrent_executions": (0,),
     "state": ("DISABLED",),
 }
+# A longer sentence is told in the part on access alone.
+_SENTENCE = 160
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def _exposure(change: Change) -> Iterator[Finding]:
 def _widened_access(change: Change) -> Iterator[Finding]:
     access = access_of(change)
     if access.gained:
-        yield Finding("widened access", change.address, _summary(access.gained))
+        yield Finding("widened access", change.address, _summary(access))
     if access.unknown:
         yield Finding("widened access", change.address, "its policy is known after the apply only")
 
@@ -218,10 +220,13 @@ def _number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
 
 
-def _summary(permissions: Sequence[Permission]) -> str:
-    who = sorted({permission.who for permission in permissions})
+def _summary(access: Access) -> str:
+    gained = [text for sign, text in access.sentences() if sign == "+"]
+    if len(gained) == 1 and len(gained[0]) <= _SENTENCE:
+        return gained[0]
+    who = sorted({permission.who for permission in access.gained})
     more = f" and {len(who) - 1} more" if len(who) > 1 else ""
-    return f"{who[0]}{more}: {len(permissions)} new permission{'s' if len(permissions) > 1 else ''}"
+    return f"{who[0]}{more}: {len(access.gained)} new permission{'s' if len(access.gained) > 1 else ''}"
 
 
 # The guard
