@@ -373,7 +373,7 @@ def resources(draw: st.DrawFn) -> Any:  # noqa: ANN401
     values = {"value": draw(VALUES), "hidden": secret, draw(NASTY): draw(VALUES), "quoted": f"x{secret}y"}
     values["policy"] = policy({"Sid": draw(NASTY), "Effect": "Allow", "Action": draw(NASTY), "Resource": draw(NASTY)})
     values["document"] = json.dumps({draw(NASTY): draw(VALUES), "password": secret})
-    other = {**values, "value": draw(VALUES), "policy": policy(allow(draw(NASTY)))}
+    other = {**values, "value": draw(VALUES), "policy": policy(allow(draw(NASTY))), "quoted": f"z{secret}"}
     marks = {"hidden": True}
     kind = draw(st.sampled_from(["aws_s3_bucket", "aws_iam_role_policy", "aws_x"]))
     made = resource(

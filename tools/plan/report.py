@@ -300,7 +300,5 @@ def _code(text: str) -> str:
 
 
 def _fence(lines: Sequence[str]) -> str:
-    """A code fence longer than every row of backticks in it."""
-    longest = max((len(run) for line in lines for run in re.findall(r"`+", line)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return "\n".join([f"{fence}diff", *lines, fence, ""])
+    """A code fence. Each of the lines begins with a sign, so none can end it."""
+    return "\n".join(["```diff", *lines, "```", ""])
