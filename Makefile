@@ -7,7 +7,7 @@ ENVIRONMENT ?= dev
 SHELL := /bin/sh
 VENV := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup up down env logs synth plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies redrive layer cdktf lint test test-all judges lock clean
+.PHONY: help setup up down env logs synth validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies redrive layer cdktf lint test test-all judges lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
@@ -29,6 +29,9 @@ logs: ## what the functions on the embedded AWS wrote
 
 synth: setup ## Terraform JSON of ENVIRONMENT in cdktf.out
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) main.py
+
+validate: setup ## synthesize ENVIRONMENT, and let Terraform check the JSON; needs no account
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.plan validate
 
 plan: setup ## plan of ENVIRONMENT, its JSON and its report in .build/plans; LIMIT=... bytes for the report
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.plan plan $(if $(LIMIT),--limit $(LIMIT))

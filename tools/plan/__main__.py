@@ -1,4 +1,4 @@
-"""`make plan`, `make apply` and `make drift`: a plan that people review, and the apply of just that plan.
+"""`make plan`, `make apply`, `make drift`: a plan that people review, and the apply of just that plan.
 
 Everything about an environment's plan is in `.build/plans/ENVIRONMENT`: `tfplan`, `plan.json`, `report.md` and
 `reviewed.json`, which binds the plan file to the Terraform JSON and the packages it was made of. Whoever carries a plan
@@ -54,8 +54,8 @@ class Desk:
         """What the plan was made of."""
         return self.folder / "reviewed.json"
 
-    def synthesize(self) -> Terraform:
-        """Terraform in a fresh synthesis of the environment.
+    def synthesize(self, *, backend: bool = True) -> Terraform:
+        """Terraform in a fresh synthesis of the environment, with its state unless there is to be no backend.
 
         Raises:
             Failure: the settings are wrong, or the backend is out of reach.
@@ -64,7 +64,7 @@ class Desk:
         with step(f"synthesis of {self.environment}"):
             stack = synthesize(self.work, {"ENVIRONMENT": self.environment})
             terraform = Terraform(stack, {})
-            terraform.init()
+            terraform.init(*([] if backend else ["-backend=false"]))
         return terraform
 
 
@@ -155,6 +155,17 @@ def find_drift(at: Desk, *, limit: int = GITHUB_LIMIT) -> str | None:
     return said
 
 
+def validate(at: Desk) -> None:
+    """Let Terraform check the synthesized JSON against the provider's schema, with no backend and no account.
+
+    Raises:
+        Failure: it does not fit.
+    """
+    with step(f"terraform validate of {at.environment}"):
+        terraform = at.synthesize(backend=False)
+        terraform.validate()
+
+
 def digest_of_synthesis(stack: Path) -> str:
     """SHA-256 of the Terraform JSON and the packages, by name and content; Terraform's own files do not count."""
     total = hashlib.sha256()
@@ -178,13 +189,15 @@ def _write_privately(path: Path, text: str) -> None:
 def main() -> None:
     """Do what the command line says for the environment that ENVIRONMENT names; DESTROY names what may be lost."""
     parser = argparse.ArgumentParser(prog="python -m tools.plan", description=__doc__)
-    parser.add_argument("command", choices=["plan", "apply", "drift"])
+    parser.add_argument("command", choices=["plan", "apply", "drift", "validate"])
     parser.add_argument("--limit", type=int, default=GITHUB_LIMIT, help="bytes that the report may have")
     options = parser.parse_args()
     at = desk(os.environ.get("ENVIRONMENT") or "dev")
     if options.command == "plan":
         say(f"\n{make_plan(at, limit=options.limit)}")
         say(f"The plan is in {shown(at.folder)}. To apply it: make apply ENVIRONMENT={at.environment}")
+    elif options.command == "validate":
+        validate(at)
     elif options.command == "apply":
         say(f"\n{apply_plan(at, os.environ.get('DESTROY', '').split())}")
     elif (said := find_drift(at, limit=options.limit)) is not None:
