@@ -7,11 +7,14 @@ when. The bucket keeps every version of a state for as long as the bucket's life
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
-import tempfile
-from collections.abc import Mapping
+import socket
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +29,7 @@ from tools.terraform import Terraform
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import PutObjectRequestTypeDef
 
 # What has a state: the platform, and the bucket of the states itself.
 COMPONENTS = ("uploads", "state")
@@ -110,14 +114,12 @@ class States:
     def restore(self, component: str, *, version: str = "", file: Path | None = None) -> int:
         """Make an older version, or a backup, the state again, and return its new serial.
 
-        It gets a serial above every one before, so that no plan of then becomes valid by it. Terraform writes it: under
-        the lock, and only if it is of the same lineage.
+        It gets a serial above every one before, so that no plan of then becomes valid by it. It is written as Terraform
+        writes it, under Terraform's lock. `terraform state push` forgets serial and lineage where the state is gone.
 
         Raises:
-            Failure: there is no such version or file, somebody holds the lock, or Terraform refuses.
+            Failure: there is no such version or file, it is of another lineage, the lock is held, or AWS refuses.
         """
-        if held := [lock for lock in self.locks() if lock.component == component]:
-            raise Failure("restoring the state", f"somebody holds its lock: {held[0]}", "wait, or see `make unlock`")
         key = f"{component}.tfstate"
         content = file.read_bytes() if file else self._get(key, version)
         state = _parsed(content or b"")
@@ -127,19 +129,17 @@ class States:
                 f"{file or f'version {version}'} is no Terraform state",
                 "choose one that `make state-versions` lists with a size",
             )
-        current = self._get(key)
-        before = self._newest_serial(component)
-        if current is not None and _parsed(current) is None:
-            # Terraform cannot read what it would compare with. The damaged version stays in the bucket.
-            with _refusals(f"setting the damaged {key} aside"):
-                self._s3.delete_object(Bucket=self._bucket, Key=key)
-        serial = max(int(state["serial"]), before) + 1
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "restored.tfstate"
-            path.touch(mode=0o600)
-            path.write_text(json.dumps({**state, "serial": serial}))
-            self._terraform(component).push_state(path)
-        return serial
+        with self._locked(component):
+            newest = self._newest(component)
+            if newest and newest["lineage"] != state["lineage"]:
+                raise Failure(
+                    "restoring the state",
+                    f"{file or version} is of lineage {state['lineage']}, and the state is of {newest['lineage']}",
+                    "take one of this environment and component",
+                )
+            serial = max(state["serial"], newest["serial"] if newest else 0) + 1
+            self._put(key, json.dumps({**state, "serial": serial}, indent=2))
+        return int(serial)
 
     def locks(self) -> list[Lock]:
         """The locks that are held now."""
@@ -173,12 +173,49 @@ class States:
         terraform.init()
         return terraform
 
-    def _newest_serial(self, component: str) -> int:
-        """The serial of the newest version that can be read, also where the state was deleted; 0 if there is none."""
+    @contextmanager
+    def _locked(self, component: str) -> Iterator[None]:
+        """Hold Terraform's lock of a state (Terraform, "Backend type: s3", `use_lockfile`)."""
+        key = f"{component}.tfstate"
+        about = {
+            "ID": str(uuid.uuid4()),
+            "Operation": "state-restore",
+            "Info": "",
+            "Who": f"{getpass.getuser()}@{socket.gethostname()}",
+            "Version": "",
+            "Created": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+            "Path": f"{self._bucket}/{key}",
+        }
+        if not self._put(f"{key}.tflock", json.dumps(about), new=True):
+            held = next((str(lock) for lock in self.locks() if lock.component == component), component)
+            raise Failure("restoring the state", f"somebody holds its lock: {held}", "wait, or see `make unlock`")
+        try:
+            yield
+        finally:
+            self._s3.delete_object(Bucket=self._bucket, Key=f"{key}.tflock")
+
+    def _put(self, key: str, text: str, *, new: bool = False) -> bool:
+        """Write an object as the S3 backend does; with `new`, false if there is one."""
+        request: PutObjectRequestTypeDef = {"Bucket": self._bucket, "Key": key, "Body": text.encode()}
+        if arn := self._settings.state_kms_key_arn:
+            request |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": arn}
+        if new:
+            request["IfNoneMatch"] = "*"
+        with _refusals(f"writing {key}"):
+            try:
+                self._s3.put_object(**request)
+            except ClientError as error:
+                if new and error.response["Error"]["Code"] in {"PreconditionFailed", "ConditionalRequestConflict"}:
+                    return False
+                raise
+        return True
+
+    def _newest(self, component: str) -> Mapping[str, Any] | None:
+        """The newest version that can be read, also where the state was deleted or damaged."""
         for version in self.versions(component)[:_SHOWN]:
             if not version.deleted and (state := _parsed(self._get(f"{component}.tfstate", version.id) or b"")):
-                return int(state["serial"])
-        return 0
+                return state
+        return None
 
     def _get(self, key: str, version: str = "") -> bytes | None:
         with _refusals(f"reading {key}"):

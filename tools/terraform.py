@@ -213,14 +213,6 @@ class Terraform:
         """
         self._run("force-unlock", "-force", lock_id)
 
-    def push_state(self, file: Path) -> None:
-        """Make a file the state ("Command: state push").
-
-        Raises:
-            Failure: the file is of another lineage, or older than the state.
-        """
-        self._run("state", "push", str(file))
-
     def destroy(self, progress: Progress = lambda words: None) -> Changes:
         """Destroy everything in the state.
 

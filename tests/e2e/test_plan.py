@@ -5,10 +5,10 @@ Plans and looks for drift are made by a user who holds the planner's policies an
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import boto3
 import pytest
@@ -48,49 +48,48 @@ def deployer(deployed: Deployed) -> dict[str, str]:
 def planner(deployed: Deployed, deployer: dict[str, str]) -> dict[str, str]:
     """The same for somebody who may only look."""
     settings = local_settings(deployed.aws).model_copy(update={"state_kms_key_id": deployer["STATE_KMS_KEY_ID"]})
-    user = control.create_deployer(deployed.aws, planner_policies(settings), name="planner")
+    policies = [json.loads(policy) for policy in planner_policies(settings)]
+    user = control.create_deployer(deployed.aws, policies, name="planner")
     return {**deployer, **deployed.aws.environment(user.access_key, user.secret_key)}
 
 
 @pytest.fixture
 def changed_by_hand(deployed: Deployed, deployer: dict[str, str]) -> Iterator[str]:
-    """The address of a queue whose delay somebody set; mended by the test."""
-    sqs = boto3.client(
-        "sqs",
+    """The address of a log group whose retention somebody set; mended by the test."""
+    logs = boto3.client(
+        "logs",
         endpoint_url=deployed.aws.endpoint_url,
         verify=str(deployed.aws.ca_bundle),
         region_name=deployed.aws.region,
         aws_access_key_id=deployer["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=deployer["AWS_SECRET_ACCESS_KEY"],
     )
-    url = sqs.get_queue_url(QueueName="sluice-local-failures")["QueueUrl"]
-    sqs.set_queue_attributes(QueueUrl=url, Attributes={"DelaySeconds": "7"})
-    yield "aws_sqs_queue.failures"
-    assert sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["DelaySeconds"])["Attributes"]["DelaySeconds"] == "0"
+    name = "/aws/lambda/sluice-local-upload"
+    logs.put_retention_policy(logGroupName=name, retentionInDays=30)
+    yield "aws_cloudwatch_log_group.upload_logs"
+    (group,) = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+    assert group["retentionInDays"] == 7
 
 
 def test_what_was_changed_by_hand_is_found_planned_and_mended(
-    deployed: Deployed, deployer: dict[str, str], planner: dict[str, str], changed_by_hand: str, tmp_path: Path
+    deployer: dict[str, str], planner: dict[str, str], changed_by_hand: str
 ) -> None:
     code, said = make("drift", **planner)
     assert code == 2
     assert "## Drift of local, from the state to the account: 1 changed" in said
     assert f"**changed** `{changed_by_hand}`" in said
-    assert "| `delay_seconds` | `0` | `7` |" in said
+    assert "**Risk: none found**" in said
+    assert "| `retention_in_days` | `7` | `30` |" in said
     assert (PLAN / "drift.md").read_text() in said
 
     code, said = make("plan", **planner)
     assert code == 0, said
     assert "## Plan of local: 1 changed" in said
-    assert "| `delay_seconds` | `7` | `0` |" in said
+    assert "| `retention_in_days` | `30` | `7` |" in said
 
     code, said = make("apply", **deployer)
     assert code == 0, said
     assert "0 to add, 1 to change, 0 to destroy" in said
-
-    code, said = make("apply", **deployer)
-    assert code == 2
-    assert "the state has moved on since that plan: run `make plan` again, and have it reviewed" in said
 
     assert make("drift", **planner)[1].endswith("\nNo drift\n")
     assert not (PLAN / "drift.md").exists()
@@ -116,7 +115,7 @@ def test_a_plan_that_loses_data_and_one_of_other_code_are_refused(deployer: dict
     assert code == 0, said
     assert "**Risk: data loss (" in said
 
-    code, said = make("apply", 'DESTROY="aws_s3_bucket.storage_uploads"', **other)
+    code, said = make("apply", "DESTROY=aws_s3_bucket.storage_uploads", **other)
     assert code == 2
     assert "aws_dynamodb_table.metadata_files: it is replaced, and with it its records" in said
     assert "aws_s3_bucket.storage_uploads aws_" in said or " aws_s3_bucket.storage_uploads" in said

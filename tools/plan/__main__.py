@@ -64,6 +64,9 @@ class Desk:
         with step(f"synthesis of {self.environment}"):
             stack = synthesize(self.work, {"ENVIRONMENT": self.environment})
             terraform = Terraform(stack, {})
+            if not backend:
+                # What an earlier run remembers of its backend would be asked for otherwise.
+                (stack / ".terraform" / "terraform.tfstate").unlink(missing_ok=True)
             terraform.init(*([] if backend else ["-backend=false"]))
         return terraform
 
