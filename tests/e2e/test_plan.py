@@ -55,7 +55,7 @@ def planner(deployed: Deployed, deployer: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture
 def changed_by_hand(deployed: Deployed, deployer: dict[str, str]) -> Iterator[str]:
-    """The address of a log group whose retention somebody set; mended by the test."""
+    """The address of a log group whose retention somebody set; mended by the test, or in the end."""
     logs = boto3.client(
         "logs",
         endpoint_url=deployed.aws.endpoint_url,
@@ -68,6 +68,7 @@ def changed_by_hand(deployed: Deployed, deployer: dict[str, str]) -> Iterator[st
     logs.put_retention_policy(logGroupName=name, retentionInDays=30)
     yield "aws_cloudwatch_log_group.upload_logs"
     (group,) = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+    logs.put_retention_policy(logGroupName=name, retentionInDays=7)
     assert group["retentionInDays"] == 7
 
 
@@ -78,13 +79,14 @@ def test_what_was_changed_by_hand_is_found_planned_and_mended(
     assert code == 2
     assert "## Drift of local, from the state to the account: 1 changed" in said
     assert f"**changed** `{changed_by_hand}`" in said
-    assert "**Risk: none found**" in said
+    assert "**Risk: cost (1)**" in said
     assert "| `retention_in_days` | `7` | `30` |" in said
     assert (PLAN / "drift.md").read_text() in said
 
     code, said = make("plan", **planner)
     assert code == 0, said
     assert "## Plan of local: 1 changed" in said
+    assert "**Risk: data loss (1)**" in said
     assert "| `retention_in_days` | `30` | `7` |" in said
 
     code, said = make("apply", **deployer)

@@ -7,6 +7,8 @@ down to a dozen resources. Everything else here is written by hand.
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from collections import Counter
 from typing import Any
 
@@ -17,8 +19,10 @@ from markdown_it import MarkdownIt
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
+from modules.settings import Settings
 from tests.conftest import ROOT
 from tools.console import Failure
+from tools.deployer import planner_policies, trust_policy
 from tools.plan.access import access_of
 from tools.plan.read import Plan, read_drift, read_plan
 from tools.plan.report import GITHUB_LIMIT, report
@@ -286,6 +290,44 @@ def test_a_loss_that_is_named_passes_and_nothing_else_may_be_named() -> None:
 def test_all_that_holds_data_is_guarded(kind: str, actions: list[str]) -> None:
     with pytest.raises(Failure, match=rf"{kind}\.a"):
         refuse_loss(plan_of(resource(f"{kind}.a", actions, {"a": 1}, {"a": 2})), [], again=AGAIN)
+
+
+# Who plans and who deploys
+
+
+def settings_of_prod() -> Settings:
+    values = tomllib.loads((ROOT / "environments" / "prod.toml").read_text())
+    return Settings(**{**values, "environment": "prod"})
+
+
+def statements(policies: list[str]) -> list[dict[str, Any]]:
+    return [statement for text in policies for statement in json.loads(text)["Statement"]]
+
+
+def test_whoever_plans_changes_nothing_and_reads_no_data() -> None:
+    settings = settings_of_prod()
+    state = f"arn:aws:s3:::{settings.state_bucket_name}/*"
+    for statement in statements(planner_policies(settings)):
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        for action in actions:
+            assert re.match(r"\w[\w-]*:(Get|List|Describe|GET$|Decrypt$|ValidateStateMachineDefinition$)", action), (
+                action
+            )
+            if action.startswith("s3:GetObject"):
+                assert statement["Resource"] == state
+            assert action not in {"dynamodb:GetItem", "logs:GetLogEvents", "sqs:ReceiveMessage"}
+
+
+def test_only_jobs_that_were_let_in_deploy() -> None:
+    settings = settings_of_prod()
+
+    def subjects(*, plans: bool) -> object:
+        (statement,) = statements([trust_policy(settings, "a/b", plans=plans)])
+        assert statement["Condition"]["StringEquals"]["token.actions.githubusercontent.com:aud"] == "sts.amazonaws.com"
+        return statement["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"]
+
+    assert subjects(plans=False) == "repo:a/b:environment:prod"
+    assert subjects(plans=True) == ["repo:a/b:pull_request", "repo:a/b:ref:refs/heads/main"]
 
 
 # Drift
