@@ -220,6 +220,21 @@ def test_a_policy_that_nobody_can_know_is_a_risk() -> None:
     assert [finding.text for finding in risks(plan)] == ["its policy is known after the apply only"]
 
 
+def test_what_aws_fills_in_and_what_is_secret_is_not_taken_for_what_is_written() -> None:
+    def access(**marks: object) -> list[str]:
+        unknown = {"policy": True, "arn": True}
+        made = resource("aws_sqs_queue_policy.q", ["create"], None, {}, after_unknown=unknown, **marks)
+        written = {"q": {"policy": policy({**allow("sqs:*", "${aws_sqs_queue.a.arn}"), "Principal": "*"})}}
+        (change,) = plan_of(made, aws_sqs_queue_policy=written).changes
+        assert "arn" not in change.after
+        return [text for _, text in access_of(change).sentences()]
+
+    assert access() == ["everyone may now sqs:* on aws_sqs_queue.a"]
+    assert access(after_sensitive={"policy": True}) == []
+    bucket = resource("aws_s3_bucket.b", ["create"], None, {"bucket": "b"}, after_unknown={"policy": True})
+    assert risks(plan_of(bucket, aws_s3_bucket={"b": {"bucket": "b"}})) == []
+
+
 # Risks
 
 

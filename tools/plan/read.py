@@ -111,13 +111,13 @@ def read_plan(plan: Mapping[str, Any], configuration: Mapping[str, Any] | None =
             with references for ARNs: otherwise nobody could see what a new role may do.
     """
     outputs = [name for name, change in plan.get("output_changes", {}).items() if change["actions"] != ["no-op"]]
-    written = _written(configuration or {}, plan)
+    written = _written(configuration, plan) if configuration else None
     return _read(plan.get("resource_changes", ()), outputs, written)
 
 
 def read_drift(plan: Mapping[str, Any]) -> Plan:
     """What the account has and the state does not say, of a plan made with -refresh-only."""
-    found = _read(plan.get("resource_drift", ()), [], {})
+    found = _read(plan.get("resource_drift", ()), [], None)
 
     def by_hand(change: Change) -> bool:
         paths = [path for path, _, _ in differences(change)]
@@ -126,19 +126,28 @@ def read_drift(plan: Mapping[str, Any]) -> Plan:
     return Plan(tuple(filter(by_hand, found.changes)))
 
 
-def _read(resources: Sequence[Mapping[str, Any]], outputs: Sequence[str], written: Mapping[str, Any]) -> Plan:
+# Arguments that somebody wrote, by address: texts with the references in them resolved, None for everything else.
+_Written = Mapping[str, Mapping[str, str | None]]
+
+
+def _read(resources: Sequence[Mapping[str, Any]], outputs: Sequence[str], written: _Written | None) -> Plan:
     secrets: set[str] = set()
     for resource in resources:
         change = resource["change"]
         _collect(change.get("before"), change.get("before_sensitive"), secrets)
         _collect(change.get("after"), change.get("after_sensitive"), secrets)
     long_secrets = sorted((secret for secret in secrets if len(secret) >= _LONG_SECRET), key=len, reverse=True)
-    changes = [_change(resource, long_secrets, written.get(resource["address"], {})) for resource in resources]
+    changes = [
+        _change(resource, long_secrets, (written or {}).get(resource["address"].partition("[")[0]))
+        for resource in resources
+    ]
     found = [change for change in changes if change is not None]
     return Plan(tuple(sorted(found, key=lambda change: (change.concern, change.address))), tuple(sorted(outputs)))
 
 
-def _change(resource: Mapping[str, Any], secrets: Sequence[str], written: Mapping[str, Any]) -> Change | None:
+def _change(
+    resource: Mapping[str, Any], secrets: Sequence[str], written: Mapping[str, str | None] | None
+) -> Change | None:
     change = resource["change"]
     action = _action(change["actions"], resource)
     if action is None or resource.get("mode") == "data":
@@ -151,14 +160,20 @@ def _change(resource: Mapping[str, Any], secrets: Sequence[str], written: Mappin
             hidden = _mark_unknown(hidden, change.get("after_unknown"))
         return hidden if isinstance(hidden, dict) else {}
 
-    after = attributes("after")
-    texts = {name: _hide(text, False, secrets, name) for name, text in written.items() if after.get(name) == UNKNOWN}
+    after = dict(attributes("after"))
+    if written is not None:
+        for name in [name for name, value in after.items() if value == UNKNOWN]:
+            if name not in written:
+                # AWS fills it in; it is nobody's change.
+                del after[name]
+            elif (text := written[name]) is not None and not (change.get("after_sensitive") or {}).get(name):
+                after[name] = _hide(text, False, secrets, name)
     return Change(
         address=resource["address"],
         kind=resource["type"],
         action=action,
         before=attributes("before"),
-        after={**after, **texts},
+        after=after,
         replaced_for=tuple(_path(path) for path in change.get("replace_paths", ())),
         gap=change["actions"] == ["delete", "create"],
         moved_from=resource.get("previous_address", ""),
@@ -282,8 +297,8 @@ def _path(path: Sequence[str | int]) -> str:
 _REFERENCE = re.compile(r"(?<!\$)\$\{([a-z0-9_]+\.[A-Za-z0-9_-]+)\.([a-z0-9_]+)\}")
 
 
-def _written(configuration: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Texts of the configuration that refer to other resources, by address and argument.
+def _written(configuration: Mapping[str, Any], plan: Mapping[str, Any]) -> _Written:
+    """Arguments of the configuration, by address; those that refer to other resources with their text.
 
     A reference to something that the plan knows becomes its value, so that a text that was known before and one that
     is not known yet can be compared.
@@ -295,14 +310,15 @@ def _written(configuration: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[
 
     def value(match: re.Match[str]) -> str:
         # What is replaced keeps its old ARN here: who may use it may use its successor, and nobody gained or lost.
-        found = (values.get(match[2]) for values in known.get(match[1], ()))
+        # The id of a role is its name, which is known before the id is.
+        names = [match[2], "name"] if match[2] == "id" else [match[2]]
+        found = (values.get(name) for values in known.get(match[1], ()) for name in names)
         return next((text for text in found if isinstance(text, str)), match[1])
 
     return {
         f"{kind}.{name}": {
-            argument: _REFERENCE.sub(value, text)
+            argument: _REFERENCE.sub(value, text) if isinstance(text, str) and _REFERENCE.search(text) else None
             for argument, text in body.items()
-            if isinstance(text, str) and _REFERENCE.search(text)
         }
         for kind, named in configuration.get("resource", {}).items()
         for name, body in named.items()
