@@ -7,7 +7,7 @@ ENVIRONMENT ?= dev
 SHELL := /bin/sh
 VENV := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup up down env logs synth diff diagram bootstrap deployer-policies release rollback redrive webhook-secret layer cdktf lint test test-all judges lock clean
+.PHONY: help setup up down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies release rollback redrive webhook-secret layer cdktf lint test test-all judges lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
@@ -33,11 +33,39 @@ synth: setup ## Terraform JSON of ENVIRONMENT in cdktf.out; COMPONENT=inbox for 
 diagram: setup cdktf ## docs/architecture*.svg, drawn from the Terraform JSON of every environment
 	@$(VENV) -m tools.diagram
 
+validate: setup ## synthesize ENVIRONMENT, and let Terraform check the JSON; needs no account
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.plan validate
+
+plan: setup ## plan of ENVIRONMENT, its JSON and its report in .build/plans; LIMIT=... bytes for the report
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.plan plan $(if $(LIMIT),--limit $(LIMIT))
+
+apply: setup ## apply just that plan; DESTROY="ADDRESS ..." names what may be lost with its data
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.plan apply
+
+drift: setup ## has somebody changed ENVIRONMENT behind Terraform's back? Fails, with a report, if so
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.plan drift
+
 bootstrap: setup ## once an AWS account: the bucket of ENVIRONMENT's Terraform state
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.bootstrap
 
-deployer-policies: setup ## IAM policies for whoever deploys ENVIRONMENT
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.deployer
+state-backup: setup ## ENVIRONMENT's Terraform state as files; TO=... for another folder than .build/state
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.state backup $(if $(TO),--to $(TO))
+
+state-versions: setup ## older versions of the state; COMPONENT=state for that of its bucket
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.state versions $(if $(COMPONENT),--component $(COMPONENT))
+
+state-restore: setup ## make VERSION=... or FILE=... the state again
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.state restore $(if $(COMPONENT),--component $(COMPONENT)) \
+		$(if $(VERSION),--version $(VERSION)) $(if $(FILE),--file $(FILE)) $(if $(TO),--to $(TO))
+
+unlock: setup ## who holds the lock of the state? LOCK=... takes it away
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.state unlock $(if $(LOCK),--lock $(LOCK))
+
+deployer-policies: setup ## IAM policies for whoever deploys ENVIRONMENT; REPOSITORY=owner/name for its trust policy
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.deployer $(if $(REPOSITORY),--repository $(REPOSITORY))
+
+planner-policies: setup ## IAM policies for whoever only plans ENVIRONMENT; REPOSITORY=owner/name for its trust policy
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.deployer --planner $(if $(REPOSITORY),--repository $(REPOSITORY))
 
 layer: setup ## the layer for LAMBDA_RUNTIME and LAMBDA_ARCHITECTURE
 	@$(VENV) -m tools.layers $(LAMBDA_RUNTIME)-$(LAMBDA_ARCHITECTURE)

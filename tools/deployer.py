@@ -1,7 +1,8 @@
 """What whoever deploys Sluice may do, a policy a concern: for an IAM user or role, and for the embedded AWS.
 
 The embedded AWS enforces them: Terraform runs there as a user who holds these policies and nothing else.
-`make deployer-policies ENVIRONMENT=dev` prints them for an account of your own.
+`make deployer-policies ENVIRONMENT=dev` prints them for an account of your own, and `make planner-policies` those of
+whoever only plans and looks for drift: what of them reads.
 
 Names of actions and resources: AWS, Service Authorization Reference. Some actions that the provider calls have other
 names in IAM; they are listed by the name that IAM checks.
@@ -9,14 +10,16 @@ names in IAM; they are listed by the name that IAM checks.
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 
-from modules.policy import Statement, document
+from modules.policy import POLICY_VERSION, Statement, document
 from modules.settings import Settings, SettingsError, load, parameter_name
 from tools.console import Failure, exit_with
 from tools.setup import ROOT
 
-_STATE = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject")
+_STATE = ("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:DeleteObject")
 
 _BUCKETS = (
     "s3:CreateBucket",
@@ -482,13 +485,81 @@ def _webhooks(settings: Settings) -> list[Statement]:
     ]
 
 
+# Actions that tell something and change nothing, and what Terraform asks of a definition when it plans.
+_READS = re.compile(r"[a-z0-9-]+:(Get|List|Describe)\w*|apigateway:GET|states:ValidateStateMachineDefinition")
+
+
+def planner_policies(settings: Settings) -> list[str]:
+    """Policy documents for whoever plans one environment and changes nothing.
+
+    They are what of the deployer's reads, so that one who may deploy may also plan, and no more has to be kept up. It
+    reads the state, and with it whatever secret is in there; it reads no file, record or message.
+    """
+    found = []
+    for policy in deployer_policies(settings):
+        content = json.loads(policy)
+        for statement in content["Statement"]:
+            actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+            reads = [action for action in actions if _READS.fullmatch(action)]
+            statement["Sid"] = re.sub("^Keep", "Read", statement["Sid"])
+            statement["Action"] = reads[0] if len(reads) == 1 else reads
+        content["Statement"] = [statement for statement in content["Statement"] if statement["Action"]]
+        found.append(json.dumps(content))
+    here = f"{settings.primary_region}:{settings.account_id}"
+    secrets = [
+        Statement(
+            sid="DecryptVariables",
+            actions=["kms:Decrypt"],
+            # A key's id is not known before it is made.
+            resources=[f"arn:aws:kms:{here}:key/*"],
+            conditions={"StringEquals": {"kms:ViaService": f"lambda.{settings.primary_region}.amazonaws.com"}},
+        )
+    ]
+    if settings.state_kms_key_arn:
+        secrets.append(Statement(sid="DecryptState", actions=["kms:Decrypt"], resources=[settings.state_kms_key_arn]))
+    return [*found, document(*secrets)]
+
+
+# What GitHub's identity provider has to be called in the account (GitHub, "Configuring OpenID Connect in AWS").
+GITHUB = "token.actions.githubusercontent.com"
+
+
+def trust_policy(settings: Settings, repository: str, *, plans: bool) -> str:
+    """Who may take the planner's or the deployer's role on: jobs of one repository on GitHub, with no key of anybody's.
+
+    The planner's is for pull requests and for `main`, the deployer's for jobs that GitHub let into the environment of
+    this name, which it does after the approval that is asked for there.
+
+    Args:
+        repository: `owner/name`.
+    """
+    subjects = (
+        [f"repo:{repository}:pull_request", f"repo:{repository}:ref:refs/heads/main"]
+        if plans
+        else f"repo:{repository}:environment:{settings.environment}"
+    )
+    statement = {
+        "Sid": "JobsTakeRole",
+        "Effect": "Allow",
+        "Principal": {"Federated": f"arn:aws:iam::{settings.account_id}:oidc-provider/{GITHUB}"},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": {"StringEquals": {f"{GITHUB}:aud": "sts.amazonaws.com", f"{GITHUB}:sub": subjects}},
+    }
+    return json.dumps({"Version": POLICY_VERSION, "Statement": [statement]})
+
+
 def main() -> None:
     """Print the policies of the environment that ENVIRONMENT names."""
+    parser = argparse.ArgumentParser(prog="python -m tools.deployer", description=__doc__)
+    parser.add_argument("--planner", action="store_true", help="of whoever only plans")
+    parser.add_argument("--repository", help="owner/name on GitHub; prints the trust policy first")
+    options = parser.parse_args()
     try:
         settings = load(ROOT / "environments")
     except SettingsError as error:
         raise Failure("reading the settings", str(error), "mend it and run the same command again") from None
-    for policy in deployer_policies(settings):
+    trust = [trust_policy(settings, options.repository, plans=options.planner)] if options.repository else []
+    for policy in [*trust, *(planner_policies(settings) if options.planner else deployer_policies(settings))]:
         print(json.dumps(json.loads(policy), indent=2))
 
 

@@ -194,6 +194,25 @@ class Terraform:
         """
         return self._changes("apply", plan, progress=progress)
 
+    def read_back(self, progress: Progress = lambda words: None) -> None:
+        """Write into the state what the account has, and change nothing there ("Refresh-only mode").
+
+        Right after an apply the state lacks what one resource changed in another, such as the policy of a bucket in the
+        attributes of the bucket; a later look for drift would take that for somebody's doing.
+
+        Raises:
+            Failure: AWS refuses.
+        """
+        self._changes("apply", "-refresh-only", "-auto-approve", progress=progress)
+
+    def force_unlock(self, lock_id: str) -> None:
+        """Take the lock of the state away from whoever holds it.
+
+        Raises:
+            Failure: there is no lock, or it has another id.
+        """
+        self._run("force-unlock", "-force", lock_id)
+
     def destroy(self, progress: Progress = lambda words: None) -> Changes:
         """Destroy everything in the state.
 
@@ -283,7 +302,8 @@ class Terraform:
 def _remedy(said: str) -> str:
     """What to do about an error of Terraform's."""
     known = {
-        "Error acquiring the state lock": "another run holds the lock; wait for it, or see docs/operations.md",
+        "Error acquiring the state lock": "another run holds the lock; wait for it, or see State in docs/operations.md",
+        "Saved plan is stale": "the state has moved on since that plan: run `make plan` again, and have it reviewed",
         "AWS account ID not allowed": "use credentials of the account that account_id in the environment's file names",
         "No valid credential sources": "give AWS credentials, for example with AWS_PROFILE",
         "NoSuchBucket": "run `make bootstrap` for this environment first: it makes the bucket of the state",

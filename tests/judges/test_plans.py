@@ -10,6 +10,9 @@ import pytest
 
 from tests.judges.conftest import Plan, Stack
 from tools.console import Failure
+from tools.plan.access import access_of
+from tools.plan.read import read_plan
+from tools.plan.report import GITHUB_LIMIT, report
 from tools.plans import offline_plan
 
 pytestmark = pytest.mark.slow
@@ -21,6 +24,20 @@ def test_each_plan_makes_every_resource_and_touches_none(plans: list[Plan]) -> N
         planned = {change["address"]: change["change"]["actions"] for change in plan.json["resource_changes"]}
         assert set(planned) == written
         assert list(planned.values()) == [["create"]] * len(planned)
+
+
+def test_a_reviewer_can_read_each_of_them(plans: list[Plan]) -> None:
+    for plan in plans:
+        read = read_plan(plan.json, plan.stack.json)
+        said = report(read, title=f"Plan of {plan.stack.name}")
+        assert len(said.encode()) <= GITHUB_LIMIT
+        assert said.startswith(f"## Plan of {plan.stack.name}: {len(plan.json['resource_changes'])} created\n")
+        roles = [change for change in read.changes if change.kind == "aws_iam_role_policy"]
+        assert len(roles) == len(plan.stack.json["resource"].get("aws_iam_role_policy", {}))
+        for change in roles:
+            access = access_of(change)
+            assert access.gained, f"{change.address}: nobody can see what it allows"
+            assert not access.unknown, change.address
 
 
 def test_a_stack_that_asks_aws_something_has_no_such_plan(stacks: list[Stack], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.judges.conftest import Plan, Stack
 from tests.synth.conftest import ENVIRONMENTS, settings_of
 from tools import judges
-from tools.deployer import deployer_policies
+from tools.deployer import deployer_policies, planner_policies
 from tools.judges import Finding
 
 _HERE = "us-east-1:111111111111"
@@ -40,9 +40,11 @@ def test_every_document_is_right_or_accepted(stacks: list[Stack]) -> None:
             documents[stack.environment][name] = judges.resolved(document, content)
         written += stack.file.read_text().count(r"{\"Version\": \"2012-10-17\"")
     for name in ENVIRONMENTS:
-        for number, document in enumerate(deployer_policies(settings_of(name))):
-            documents[name][f"deployer:{number}"] = document
-            written += 1
+        settings = settings_of(name)
+        for who, policies in (("deployer", deployer_policies(settings)), ("planner", planner_policies(settings))):
+            for number, document in enumerate(policies):
+                documents[name][f"{who}:{number}"] = document
+                written += 1
     count, findings = judged(documents)
     assert count == written
     wrong = judges.complaints(findings, judges.accepted("parliament"))

@@ -1,0 +1,360 @@
+"""A Terraform plan as values, with every secret hidden before anything else sees it (Terraform, "JSON output format").
+
+Everything that reports, judges or guards works on what this module returns, so a secret cannot slip past one of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Action = Literal["create", "change", "replace", "destroy", "forget", "move", "import", "read"]
+
+# What a name says of its value. Names of ARNs, ids and lifetimes of secrets are not secret.
+_SECRET_NAME = re.compile(r"password|passwd|secret|token|private_?key|api_?key|credential", re.IGNORECASE)
+_NO_SECRET_NAME = re.compile(r"(arn|_name|_id|validity|validity_units|_days|_seconds)$", re.IGNORECASE)
+# What the use of a resource changes; no hand did it.
+_CHANGES_BY_USE = {("aws_cognito_user_pool", "estimated_number_of_users")}
+# A secret this long is hidden wherever it stands, not just in its own attribute. A shorter one would hide half a plan.
+_LONG_SECRET = 6
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """A secret: it can be compared and not be read."""
+
+    _value: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return "(hidden)"
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """What only the apply will tell."""
+
+    def __str__(self) -> str:
+        return "(known after apply)"
+
+
+UNKNOWN = Unknown()
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happens to one resource.
+
+    Attributes:
+        address: Terraform address.
+        kind: type of the resource, such as `aws_s3_bucket`.
+        before: its attributes now; empty for one that is created.
+        after: its attributes then, `UNKNOWN` where only the apply tells; empty for one that is destroyed.
+        replaced_for: paths of the attributes that cannot change in place.
+        gap: whether it is gone for a while: destroyed before its successor is created.
+        moved_from: its address before, where a `moved` block says so.
+    """
+
+    address: str
+    kind: str
+    action: Action
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    replaced_for: tuple[str, ...] = ()
+    gap: bool = False
+    moved_from: str = ""
+
+    @property
+    def name(self) -> str:
+        """The address without its kind."""
+        return self.address.rpartition(f"{self.kind}.")[2]
+
+    @property
+    def concern(self) -> str:
+        """First word of the name: the construct that it is part of."""
+        return re.split(r"[_\[.]", self.name, maxsplit=1)[0]
+
+    @property
+    def destroys(self) -> bool:
+        """Whether what is there now will be gone."""
+        return self.action in {"replace", "destroy"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan, or what a refresh found.
+
+    Attributes:
+        changes: what happens, in order of concern and address; nothing for resources that stay as they are.
+        outputs: names of the outputs that change.
+    """
+
+    changes: tuple[Change, ...]
+    outputs: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.changes or self.outputs)
+
+    def count(self, *actions: Action) -> int:
+        """How many resources have one of some actions."""
+        return sum(change.action in actions for change in self.changes)
+
+
+def read_plan(plan: Mapping[str, Any], configuration: Mapping[str, Any] | None = None) -> Plan:
+    """What a plan will do.
+
+    Args:
+        plan: `terraform show -json` of it.
+        configuration: the Terraform JSON it was made of. A policy whose ARNs are known after apply only is read there,
+            with references for ARNs: otherwise nobody could see what a new role may do.
+    """
+    outputs = [name for name, change in plan.get("output_changes", {}).items() if change["actions"] != ["no-op"]]
+    written = _written(configuration, plan) if configuration else None
+    return _read(plan.get("resource_changes", ()), outputs, written)
+
+
+def read_drift(plan: Mapping[str, Any]) -> Plan:
+    """What the account has and the state does not say, of a plan made with -refresh-only."""
+    found = _read(plan.get("resource_drift", ()), [], None)
+
+    def by_hand(change: Change) -> bool:
+        paths = [path for path, _, _ in differences(change)]
+        return change.action != "change" or any((change.kind, path) not in _CHANGES_BY_USE for path in paths)
+
+    return Plan(tuple(filter(by_hand, found.changes)))
+
+
+# Arguments that somebody wrote, by address: texts with the references in them resolved, None for everything else.
+_Written = Mapping[str, Mapping[str, str | None]]
+
+
+def _read(resources: Sequence[Mapping[str, Any]], outputs: Sequence[str], written: _Written | None) -> Plan:
+    secrets: set[str] = set()
+    for resource in resources:
+        change = resource["change"]
+        _collect(change.get("before"), change.get("before_sensitive"), secrets)
+        _collect(change.get("after"), change.get("after_sensitive"), secrets)
+    long_secrets = sorted((secret for secret in secrets if len(secret) >= _LONG_SECRET), key=len, reverse=True)
+    changes = [
+        _change(resource, long_secrets, (written or {}).get(resource["address"].partition("[")[0]))
+        for resource in resources
+    ]
+    found = [change for change in changes if change is not None]
+    return Plan(tuple(sorted(found, key=lambda change: (change.concern, change.address))), tuple(sorted(outputs)))
+
+
+def _change(
+    resource: Mapping[str, Any], secrets: Sequence[str], written: Mapping[str, str | None] | None
+) -> Change | None:
+    change = resource["change"]
+    action = _action(change["actions"], resource)
+    if action is None or resource.get("mode") == "data":
+        return None
+
+    def attributes(which: str) -> Mapping[str, Any]:
+        values = change.get(which)
+        hidden = _hide(values, change.get(f"{which}_sensitive"), secrets)
+        if which == "after":
+            hidden = _mark_unknown(hidden, change.get("after_unknown"))
+        return hidden if isinstance(hidden, dict) else {}
+
+    after = dict(attributes("after"))
+    if written is not None:
+        for name in [name for name, value in after.items() if value == UNKNOWN]:
+            if name not in written:
+                # AWS fills it in; it is nobody's change.
+                del after[name]
+            elif (text := written[name]) is not None and not (change.get("after_sensitive") or {}).get(name):
+                after[name] = _hide(text, False, secrets, name)
+    return Change(
+        address=resource["address"],
+        kind=resource["type"],
+        action=action,
+        before=attributes("before"),
+        after=after,
+        replaced_for=tuple(_path(path) for path in change.get("replace_paths", ())),
+        gap=change["actions"] == ["delete", "create"],
+        moved_from=resource.get("previous_address", ""),
+    )
+
+
+def _action(actions: Sequence[str], resource: Mapping[str, Any]) -> Action | None:
+    known: dict[tuple[str, ...], Action] = {
+        ("create",): "create",
+        ("update",): "change",
+        ("delete",): "destroy",
+        ("delete", "create"): "replace",
+        ("create", "delete"): "replace",
+        ("forget",): "forget",
+        # The old one stays in AWS, and Terraform knows of it no more.
+        ("create", "forget"): "create",
+        ("forget", "create"): "create",
+    }
+    if action := known.get(tuple(actions)):
+        return action
+    if resource["change"].get("importing"):
+        return "import"
+    return "move" if resource.get("previous_address") else None
+
+
+def is_secret(name: str) -> bool:
+    """Whether a name says that its value is secret, such as `master_password`."""
+    return bool(_SECRET_NAME.search(name)) and not _NO_SECRET_NAME.search(name)
+
+
+def _collect(value: Any, sensitive: Any, into: set[str], name: str = "") -> None:  # noqa: ANN401 - JSON
+    """Every text that is secret by mark or by name, wherever it is in a value."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            mark = sensitive.get(key) if isinstance(sensitive, dict) else sensitive
+            _collect(inner, mark, into, name if is_secret(name) else key)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _collect(inner, _mark_of(sensitive, index), into, name)
+    elif isinstance(value, str) and (sensitive is True or is_secret(name)):
+        into.add(value)
+    elif isinstance(value, str) and (inside := document_in(value)) is not None:
+        _collect(inside, False, into)
+
+
+def _mark_of(sensitive: Any, index: int) -> Any:  # noqa: ANN401 - JSON
+    if isinstance(sensitive, list):
+        return sensitive[index] if index < len(sensitive) else False
+    return sensitive
+
+
+def _hide(value: Any, sensitive: Any, secrets: Sequence[str], name: str = "") -> Any:  # noqa: ANN401 - JSON
+    """The value with secrets hidden: what Terraform marks, what is named so, and the same text elsewhere."""
+    if value is None:
+        return None
+    if sensitive is True:
+        return Hidden(json.dumps(value, sort_keys=True))
+    if isinstance(value, dict):
+        marks = sensitive if isinstance(sensitive, dict) else {}
+        return {
+            _without(key, secrets): _hide(inner, marks.get(key), secrets, name if is_secret(name) else key)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_hide(inner, _mark_of(sensitive, index), secrets, name) for index, inner in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    if is_secret(name):
+        return Hidden(value)
+    if (inside := document_in(value)) is not None:
+        hidden = _hide(inside, False, secrets)
+        return value if hidden == inside else json.dumps(hidden, default=str)
+    return _without(value, secrets)
+
+
+def _without(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "(hidden)")
+    return text
+
+
+def _mark_unknown(value: Any, unknown: Any) -> Any:  # noqa: ANN401 - JSON
+    """The value with `UNKNOWN` where Terraform says that only the apply tells."""
+    if unknown is True:
+        return UNKNOWN
+    if isinstance(unknown, dict) and unknown:
+        known = value if isinstance(value, dict) else {}
+        marked = {name: _mark_unknown(known.get(name), mark) for name, mark in unknown.items() if _any(mark)}
+        return {**known, **marked} if known or marked else value
+    if isinstance(unknown, list) and isinstance(value, list):
+        marks = [*unknown, *([False] * (len(value) - len(unknown)))]
+        return [_mark_unknown(inner, mark) for inner, mark in zip(value, marks, strict=False)]
+    return value
+
+
+def _any(mark: Any) -> bool:  # noqa: ANN401 - JSON
+    if isinstance(mark, dict):
+        return any(_any(inner) for inner in mark.values())
+    if isinstance(mark, list):
+        return any(_any(inner) for inner in mark)
+    return bool(mark)
+
+
+def document_in(text: str) -> dict[str, Any] | list[Any] | None:
+    """The JSON object or list that a text holds, or None."""
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return None
+    return content if isinstance(content, (dict, list)) else None
+
+
+def _path(path: Sequence[str | int]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+
+
+# Policies as they are written, where the plan does not know them yet
+
+_REFERENCE = re.compile(r"(?<!\$)\$\{([a-z0-9_]+\.[A-Za-z0-9_-]+)\.([a-z0-9_]+)\}")
+
+
+def _written(configuration: Mapping[str, Any], plan: Mapping[str, Any]) -> _Written:
+    """Arguments of the configuration, by address; those that refer to other resources with their text.
+
+    A reference to something that the plan knows becomes its value, so that a text that was known before and one that
+    is not known yet can be compared.
+    """
+    known = {
+        resource["address"]: [resource["change"].get("after") or {}, resource["change"].get("before") or {}]
+        for resource in plan.get("resource_changes", ())
+    }
+
+    def value(match: re.Match[str]) -> str:
+        # What is replaced keeps its old ARN here: who may use it may use its successor, and nobody gained or lost.
+        # The id of a role is its name, which is known before the id is.
+        names = [match[2], "name"] if match[2] == "id" else [match[2]]
+        found = (values.get(name) for values in known.get(match[1], ()) for name in names)
+        return next((text for text in found if isinstance(text, str)), match[1])
+
+    return {
+        f"{kind}.{name}": {
+            argument: _REFERENCE.sub(value, text) if isinstance(text, str) and _REFERENCE.search(text) else None
+            for argument, text in body.items()
+        }
+        for kind, named in configuration.get("resource", {}).items()
+        for name, body in named.items()
+    }
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - JSON
+    """Every value that has no parts of its own, with its path, such as `rule[0].status`. A list of texts is one."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from leaves(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list) and any(isinstance(inner, (dict, list)) for inner in value):
+        for index, inner in enumerate(value):
+            yield from leaves(inner, f"{path}[{index}]")
+    else:
+        yield path, value
+
+
+def differences(change: Change) -> list[tuple[str, Any, Any]]:
+    """Path, before and after of every attribute that changes; what only the apply knows last.
+
+    Nothing, an empty text, an empty list, 0 and false are one where an attribute is not set: the provider writes now
+    this, now that.
+    """
+    before, after = dict(leaves(change.before)), dict(leaves(change.after))
+    changed = [
+        (path, before.get(path), after.get(path))
+        for path in dict.fromkeys([*before, *after])
+        if before.get(path) != after.get(path) and not _both_unset(before.get(path), after.get(path))
+    ]
+    known = [each for each in changed if each[2] != UNKNOWN]
+    if change.action == "replace":
+        # New ids, new ARNs, and values that AWS had filled in say nothing.
+        return [each for each in known if each[2] is not None or each[0] in change.replaced_for]
+    return [*known, *(each for each in changed if each[2] == UNKNOWN)]
+
+
+def _both_unset(before: object, after: object) -> bool:
+    return not before and not after and (before in (None, "", []) or after in (None, "", []))
