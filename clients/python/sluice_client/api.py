@@ -96,7 +96,7 @@ class Link:
 
     @classmethod
     def of(cls, answer: Answer) -> Link:
-        """Read a link; how long it is good for is in its query (S3, "Authenticating requests using query parameters")."""
+        """Read a link. Its query says for how long it is good (S3, "Authenticating requests: using query parameters")."""
         url = answer.text("url")
         seconds = float(httpx.QueryParams(urlsplit(url).query).get("X-Amz-Expires", "inf"))
         good_until = time.monotonic() + seconds - min(_MARGIN_SECONDS, seconds / 4)
@@ -323,13 +323,10 @@ def problem(response: httpx.Response, what: str) -> ProblemError:
     for name in ("detail", "error", "message", "title"):
         if not said and name in answer:
             said = answer.text(name)
-    errors = (
-        [(error.text("field"), error.text("detail")) for error in answer.objects("errors")]
-        if "errors" in answer
-        else []
-    )
+    faults = answer.objects("errors") if "errors" in answer else []
+    errors = [(fault.text("field"), fault.text("detail")) for fault in faults]
     if response.status_code == 401:
-        said = f"{said or 'Unauthorized'}: the token is wrong, or has expired. Get a new one, and run the same command again"
+        said = f"{said or 'Unauthorized'}: the token is wrong or has expired. Get a new one, then run the command again"
     return ProblemError(response.status_code, said or what, errors, answer.text("request_id", ""))
 
 

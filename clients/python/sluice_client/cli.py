@@ -231,7 +231,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_seconds,
         default=600,
         metavar="SECONDS",
-        help="how long to wait for a file to become available (%(default)s); 0: do not wait; exit code 3 if it takes longer",
+        help="how long a sent file may take to become available (%(default)s), else the exit code is 3; 0: do not wait",
     )
     listing = commands.add_parser("list", help="your files, newest first; separated by tabs where no terminal is")
     listing.add_argument("--state", default="", help="available, uploading, rejected ...")

@@ -22,7 +22,7 @@ _REGION_OF_HOST = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")
 
 
 class Token(httpx.Auth):
-    """Sends a bearer token. Where a command prints it, a refused one is renewed once: they expire during long uploads."""
+    """Sends a bearer token. One that a command prints is renewed when it is refused: they expire during long uploads."""
 
     def __init__(self, token: str = "", command: str = "") -> None:
         self._token = token
@@ -136,6 +136,6 @@ def credentials(url: str, environ: Mapping[str, str] = os.environ) -> httpx.Auth
             region=region,
         )
     raise SluiceError(
-        "Who are you? Set SLUICE_TOKEN to a token, or SLUICE_TOKEN_COMMAND to a command that prints one; for an API with "
-        'signatures, set AWS_ACCESS_KEY_ID and so on: eval "$(aws configure export-credentials --format env)"'
+        "Who are you? Set SLUICE_TOKEN to a token, or SLUICE_TOKEN_COMMAND to a command that prints one; for an API "
+        'with signatures, set AWS_ACCESS_KEY_ID and so on: eval "$(aws configure export-credentials --format env)"'
     )

@@ -141,8 +141,8 @@ def checksum_of(digests: Sequence[bytes], part_size: int) -> str:
     """The checksum of a file from its parts' digests, as S3 writes it.
 
     Args:
-        part_size: 0 for a file in one piece, whose checksum is its own digest. Others have that of the digests one after
-            the other, and their number (S3, "Checking object integrity": composite checksums).
+        part_size: 0 for a file in one piece, whose checksum is its own digest. Others have that of the digests one
+            after the other, and their number (S3, "Checking object integrity": composite checksums).
     """
     if not part_size:
         return base64_of(digests[0])

@@ -243,7 +243,7 @@ class Sender:
     def _send_parts(self, file: LocalFile, remembered: Remembered, upload: Upload) -> Upload:
         parts = cut(file.size, remembered.part_size)
         digests = [bytes.fromhex(digest) for digest in remembered.digests]
-        links = list(upload.links)
+        first = upload.links
         for rounds_left in reversed(range(_ROUNDS)):
             upload = self._api.status(upload.file_id)
             if upload.state != "uploading":
@@ -253,14 +253,10 @@ class Sender:
             try:
                 if upload.parts is not None:
                     there = {part.number: (part.size, part.checksum) for part in upload.parts}
-                    missing = [
-                        part
-                        for part in parts
-                        if there.get(part.number) != (part.size, base64_of(digests[part.number - 1]))
-                    ]
-                    self._send_missing(
-                        file, missing, digests, _Links(self._api, upload.file_id, digests, missing, links)
-                    )
+                    wanted = {part.number: (part.size, base64_of(digests[part.number - 1])) for part in parts}
+                    missing = [part for part in parts if there.get(part.number) != wanted[part.number]]
+                    links = _Links(self._api, upload.file_id, digests, missing, first)
+                    self._send_missing(file, missing, digests, links)
                 file.check()
                 return self._complete(upload)
             except _GoneError:
@@ -269,7 +265,7 @@ class Sender:
             except ProblemError as error:
                 if error.status != 409 or not rounds_left:
                     raise
-            links = []
+            first = ()
         raise AssertionError("the last round returns or raises")
 
     def _send_missing(self, file: LocalFile, missing: Sequence[Part], digests: Sequence[bytes], links: _Links) -> None:
