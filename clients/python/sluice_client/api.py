@@ -96,7 +96,7 @@ class Link:
 
     @classmethod
     def of(cls, answer: Answer) -> Link:
-        """Read a link. Its query says for how long it is good (S3, "Authenticating requests: using query parameters")."""
+        """Read a link; its query says how long it is good (S3, "Authenticating requests: using query parameters")."""
         url = answer.text("url")
         seconds = float(httpx.QueryParams(urlsplit(url).query).get("X-Amz-Expires", "inf"))
         good_until = time.monotonic() + seconds - min(_MARGIN_SECONDS, seconds / 4)

@@ -62,6 +62,7 @@ class Screen:
         self._name = ""
         self._lock = threading.Lock()
         self._noted = ""
+        self._silent = False
 
     def __enter__(self) -> Screen:
         self._progress.start()
@@ -69,6 +70,7 @@ class Screen:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+        self._silent = True
 
     def begin(self, name: str) -> None:
         """What follows is about this file."""
@@ -87,7 +89,7 @@ class Screen:
     def note(self, message: str) -> None:
         """A line above the bar; several parts that say the same say it once."""
         with self._lock:
-            if message == self._noted:
+            if self._silent or message == self._noted:
                 return
             self._noted = message
         self.console.print(message, markup=False)
@@ -103,8 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     screen = Screen()
     again = "Run the same command again to go on." if options.command == "upload" else ""
     try:
-        with screen:
-            code = _run(options, screen)
+        code = _run(options, screen)
     except KeyboardInterrupt:
         # A second ^C on the way out would end in a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -128,7 +129,8 @@ def _run(options: argparse.Namespace, screen: Screen) -> int:
     if not url:
         raise SluiceError("Where is the API? Set SLUICE_URL to its address, such as Terraform's output `api_url`")
     parallel = getattr(options, "parallel", 1)
-    with connect(parallel=parallel) as http:
+    # The screen ends first: what threads say of connections that are closed under them is not news.
+    with connect(parallel=parallel) as http, screen:
         api = Api(url, credentials(url), http, tell=screen.note)
         if options.command == "upload":
             return _upload(options, api, screen)
@@ -172,9 +174,7 @@ def _upload(options: argparse.Namespace, api: Api, screen: Screen) -> int:
             code = FAILED
             continue
         if ended.state != "available" and options.wait:
-            screen.note(
-                f"sluice: {name} was sent, and is not available yet ({ended.state}). The same command looks again."
-            )
+            screen.note(f"sluice: {name} was sent, and is still {ended.state}. The same command looks again.")
             code = code or NOT_YET
         print(f"{ended.file_id}\t{name}", flush=True)
     return code

@@ -22,7 +22,7 @@ _REGION_OF_HOST = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")
 
 
 class Token(httpx.Auth):
-    """Sends a bearer token. One that a command prints is renewed when it is refused: they expire during long uploads."""
+    """Sends a bearer token. One that a command prints is renewed when it is refused: it expires in long uploads."""
 
     def __init__(self, token: str = "", command: str = "") -> None:
         self._token = token

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 
 class SluiceError(Exception):
@@ -25,10 +24,10 @@ class UnreachableError(SluiceError):
 class FileChangedError(SluiceError):
     """The file is not what it was when its checksum was taken."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self) -> None:
         super().__init__(
-            f"{path} changed while it was being sent, so nothing was stored. Run the same command again once it is "
-            "at rest, or upload a copy."
+            "it changed while it was being sent, so nothing was stored. Run the same command again once it is at rest, "
+            "or upload a copy"
         )
 
 

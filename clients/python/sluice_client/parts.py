@@ -76,11 +76,11 @@ class LocalFile:
         try:
             found = path.stat()
         except OSError as error:
-            raise SluiceError(f"{path}: {error.strerror}") from None
+            raise SluiceError(error.strerror or str(error)) from None
         if not path.is_file():
-            raise SluiceError(f"{path} is not a file")
+            raise SluiceError("is not a file")
         if not found.st_size:
-            raise SluiceError(f"{path} is empty; Sluice takes files of one byte or more")
+            raise SluiceError("is empty; Sluice takes files of one byte or more")
         return cls(path, found.st_size, found.st_mtime_ns)
 
     def check(self) -> None:
@@ -92,9 +92,9 @@ class LocalFile:
         try:
             found = self.path.stat()
         except OSError:
-            raise FileChangedError(self.path) from None
+            raise FileChangedError from None
         if (found.st_size, found.st_mtime_ns) != (self.size, self.mtime_ns):
-            raise FileChangedError(self.path)
+            raise FileChangedError
 
     def read(self, part: Part) -> Iterator[bytes]:
         """The bytes of a part, in chunks.
@@ -105,14 +105,14 @@ class LocalFile:
         try:
             opened = self.path.open("rb", buffering=0)
         except FileNotFoundError:
-            raise FileChangedError(self.path) from None
+            raise FileChangedError from None
         with opened:
             opened.seek(part.offset)
             left = part.size
             while left:
                 chunk = opened.read(min(CHUNK_BYTES, left))
                 if not chunk:
-                    raise FileChangedError(self.path)
+                    raise FileChangedError
                 left -= len(chunk)
                 yield chunk
 

@@ -11,7 +11,7 @@ import httpx
 from sluice_client.api import Api
 from sluice_client.connection import PASSING, said_of
 from sluice_client.errors import SluiceError, UnreachableError
-from sluice_client.parts import CHUNK_BYTES, Rules, checksum_of
+from sluice_client.parts import Rules, checksum_of
 from sluice_client.sending import Unwatched, Watcher
 
 
@@ -56,7 +56,7 @@ def fetch(
                 try:
                     with api.http.stream("GET", url, headers=_from(body.count)) as response:
                         if response.status_code == (206 if body.count else 200):
-                            for chunk in response.iter_raw(CHUNK_BYTES):
+                            for chunk in response.iter_raw():
                                 body.take(chunk)
                                 written.write(chunk)
                                 watcher.advance(len(chunk))

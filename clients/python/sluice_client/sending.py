@@ -206,7 +206,7 @@ class Sender:
         [part] = cut(file.size, 0)
         failures = 0
         while upload.form is not None:
-            told = _Told(file.path, self._watcher.advance)
+            told = _Told(file, self._watcher.advance)
             failed: SluiceError
             with told:
                 try:
@@ -319,7 +319,7 @@ class Sender:
         if code in _WRONG_BYTES | _WRONG_SIZE:
             file.check()
             if code in _WRONG_SIZE or file.digest(part) != digest:
-                raise FileChangedError(file.path)
+                raise FileChangedError
         elif response.status_code not in PASSING | {403} and code not in _LOST_BYTES | {"ExpiredToken"}:
             raise said
         return said, retry_after(response)
@@ -391,13 +391,16 @@ class _Counted:
 class _Told(io.FileIO):
     """A file that tells how much of it was read: httpx reads it in chunks."""
 
-    def __init__(self, path: Path, tell: Callable[[int], None]) -> None:
-        super().__init__(path)
+    def __init__(self, file: LocalFile, tell: Callable[[int], None]) -> None:
+        super().__init__(file.path)
+        self._size = file.size
         self._tell = tell
         self.count = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
         chunk = super().read(size)
+        if not chunk and self.count < self._size:
+            raise FileChangedError
         self.count += len(chunk)
         self._tell(len(chunk))
         return chunk
