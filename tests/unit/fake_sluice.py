@@ -351,6 +351,10 @@ def _handler(fake: FakeSluice) -> type[BaseHTTPRequestHandler]:
                 self.cut()
                 return
             body = self.rfile.read(length)
+            if len(body) < length:
+                # The client hung up.
+                self.close_connection = True
+                return
             checksum = self.headers.get("x-amz-checksum-sha256", "")
             if self.command == "POST":
                 body, checksum = form_of(self.headers["Content-Type"], body)

@@ -221,7 +221,9 @@ def test_a_cut_connection_costs_the_part_that_was_on_its_way(setup: Setup, sluic
     assert sluice.count("PUT s3 .*") == 9
     assert setup.watch.done == len(LARGE)
     assert len([line for line in setup.said if "no connection to 127.0.0.1" in line]) == 2
-    assert all(0.25 <= pause <= 0.5 for pause in setup.slept)
+    # The second may have been for the same part.
+    assert 0.25 <= setup.slept[0] <= 0.5
+    assert 0.25 <= setup.slept[1] <= 1
 
 
 def test_a_small_file_is_sent_again_after_a_cut(setup: Setup, sluice: FakeSluice) -> None:

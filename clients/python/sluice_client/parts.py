@@ -171,6 +171,7 @@ def in_parallel(
                 done.put((item, work(item, stop)))
             except Exception as error:  # noqa: BLE001 - it is raised where the results are taken
                 done.put(error)
+                return
 
     for item in items:
         todo.put(item)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -206,21 +206,27 @@ class Sender:
         [part] = cut(file.size, 0)
         failures = 0
         while upload.form is not None:
-            told = _Told(file, self._watcher.advance)
+            boundary = secrets.token_hex(16)
+            before, after = _form(upload.form.fields, boundary)
+            headers = {
+                "Content-Type": f"multipart/form-data; boundary={boundary}",
+                "Content-Length": str(len(before) + file.size + len(after)),
+            }
+            counted = _Counted(self._watcher.advance)
             failed: SluiceError
-            with told:
-                try:
-                    response = self._api.http.post(
-                        upload.form.url, data=dict(upload.form.fields), files={"file": ("file", told)}
-                    )
-                except httpx.TransportError as error:
-                    failed = UnreachableError(said_of(error, _host(upload.form.url)))
-                    at_least = 0.0
-                else:
-                    if response.is_success:
-                        break
-                    failed, at_least = self._refused(response, file, part, bytes.fromhex(remembered.digests[0]))
-            self._watcher.advance(-told.count)
+            try:
+                response = self._api.http.post(
+                    upload.form.url,
+                    content=chain([before], counted.passing(file.read(part)), [after]),
+                    headers=headers,
+                )
+            except httpx.TransportError as error:
+                failed, at_least = UnreachableError(said_of(error, _host(upload.form.url))), 0.0
+            else:
+                if response.is_success:
+                    break
+                failed, at_least = self._refused(response, file, part, bytes.fromhex(remembered.digests[0]))
+            self._watcher.advance(-counted.count)
             file.check()
             failures += 1
             self._again(failed, failures, at_least)
@@ -283,11 +289,11 @@ class Sender:
         while not stop.is_set():
             if link is None or not link.good:
                 link = links.take(part.number)
-            told = _Counted(self._watcher.advance)
+            counted = _Counted(self._watcher.advance)
             failed: SluiceError
             try:
                 response = self._api.http.put(
-                    link.url, content=told.passing(file.read(part), stop), headers=dict(link.headers)
+                    link.url, content=counted.passing(file.read(part), stop), headers=dict(link.headers)
                 )
             except httpx.TransportError as error:
                 failed, at_least = UnreachableError(said_of(error, _host(link.url))), 0.0
@@ -298,7 +304,7 @@ class Sender:
                 if response.status_code not in PASSING:
                     # It may be too old, or its signer may be: a new one costs little.
                     link = None
-            self._watcher.advance(-told.count)
+            self._watcher.advance(-counted.count)
             failures += 1
             self._again(failed, failures, at_least)
 
@@ -379,31 +385,20 @@ class _Counted:
         self._tell = tell
         self.count = 0
 
-    def passing(self, chunks: Iterator[bytes], stop: threading.Event) -> Iterator[bytes]:
+    def passing(self, chunks: Iterator[bytes], stop: threading.Event | None = None) -> Iterator[bytes]:
         for chunk in chunks:
-            if stop.is_set():
+            if stop is not None and stop.is_set():
                 raise _StoppedError
             yield chunk
             self.count += len(chunk)
             self._tell(len(chunk))
 
 
-class _Told(io.FileIO):
-    """A file that tells how much of it was read: httpx reads it in chunks."""
-
-    def __init__(self, file: LocalFile, tell: Callable[[int], None]) -> None:
-        super().__init__(file.path)
-        self._size = file.size
-        self._tell = tell
-        self.count = 0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        chunk = super().read(size)
-        if not chunk and self.count < self._size:
-            raise FileChangedError
-        self.count += len(chunk)
-        self._tell(len(chunk))
-        return chunk
+def _form(fields: Mapping[str, str], boundary: str) -> tuple[bytes, bytes]:
+    """What comes before and after the bytes of a file in a form (RFC 7578; S3 wants the file last)."""
+    line = f'--{boundary}\r\nContent-Disposition: form-data; name="'
+    before = "".join(f'{line}{name}"\r\n\r\n{value}\r\n' for name, value in fields.items())
+    return f'{before}{line}file"; filename="file"\r\n\r\n'.encode(), f"\r\n--{boundary}--\r\n".encode()
 
 
 def _key_of(declaration: Declaration) -> str:
