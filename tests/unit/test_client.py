@@ -109,8 +109,8 @@ def setup(sluice: FakeSluice, tmp_path: Path) -> Iterator[Setup]:
         http.close()
 
 
-def send(setup: Setup, content: bytes, **how: int) -> None:
-    sender = setup.sender(**how)
+def send(setup: Setup, content: bytes, *, attempts: int = 5, parallel: int = 2) -> None:
+    sender = setup.sender(attempts=attempts, parallel=parallel)
     upload = sender.wait(sender.send(setup.file(content), "video/quicktime"), seconds=10)
     assert upload.state == "available"
 
@@ -208,7 +208,12 @@ def test_links_come_in_batches(setup: Setup, sluice: FakeSluice) -> None:
 
 def test_parts_go_in_parallel(setup: Setup, sluice: FakeSluice) -> None:
     together = threading.Barrier(3, timeout=10)
-    sluice.before_part = lambda number: together.wait() and None if number <= 3 else None
+
+    def meet(number: int) -> None:
+        if number <= 3:
+            together.wait()
+
+    sluice.before_part = meet
     send(setup, LARGE, parallel=3)
     assert sluice.only().content == LARGE
 
@@ -476,7 +481,12 @@ def test_a_file_that_shrinks_or_grows_is_not_stored(
     setup: Setup, sluice: FakeSluice, content: bytes, change: Callable[[bytes], bytes]
 ) -> None:
     path = setup.file(content)
-    sluice.before_part = lambda number: path.write_bytes(change(content)) and None if number <= 1 else None
+
+    def write(number: int) -> None:
+        if number <= 1:
+            path.write_bytes(change(content))
+
+    sluice.before_part = write
     with pytest.raises(FileChangedError):
         setup.sender(parallel=1).send(path, "video/quicktime")
     assert "complete" not in " ".join(sluice.log)
@@ -539,7 +549,7 @@ def test_an_upload_whose_time_is_over_has_ended_by_the_servers_clock(setup: Setu
     for date, state in (("Wed, 31 Dec 2025 23:59:59 GMT", "uploading"), ("Thu, 01 Jan 2026 00:00:00 GMT", "expired")):
         transport = httpx.MockTransport(
             lambda request, date=date: httpx.Response(200, json=said, headers={"Date": date})
-        )  # type: ignore[misc]
+        )
         api = Api("https://api.example.com", Token("t"), connect(parallel=1, transport=transport))
         assert api.status("x").state == state
 
@@ -677,7 +687,7 @@ def test_an_address_where_nobody_answers(run: Run, monkeypatch: pytest.MonkeyPat
 
 def test_an_answer_that_is_not_sluices() -> None:
     for response in (httpx.Response(200, text="<html>Log in"), httpx.Response(200, json=[1])):
-        transport = httpx.MockTransport(lambda request, response=response: response)  # type: ignore[misc]
+        transport = httpx.MockTransport(lambda request, response=response: response)
         api = Api("https://api.example.com", Token("t"), connect(parallel=1, transport=transport))
         with pytest.raises(SluiceError, match="Is SLUICE_URL right"):
             api.status("x")
