@@ -150,6 +150,8 @@ def _each(names: Sequence[str], screen: Screen, work: Callable[[str], None]) -> 
             work(name)
         except SluiceError as error:
             screen.note(f"sluice: {name}: {error}")
+            if isinstance(error, ProblemError) and error.status == 415:
+                screen.note(f"  --content-type names another type, such as {OCTETS}")
             code = FAILED
             if error.hopeless:
                 break
