@@ -103,7 +103,7 @@ class Sender:
         part_size = self._rules.part_size(file.size)
         remembered = self._recall(file, part_size) or self._hash(file, part_size)
         if remembered.content_type != content_type:
-            remembered = replace(remembered, content_type=content_type, key="", file_id="")
+            remembered = replace(remembered, content_type=content_type, file_id="")
         upload = self._begin(file, remembered)
         if upload.state == "uploading":
             upload = self._send_parts(file, remembered, upload) if part_size else self._post(file, remembered, upload)
@@ -173,23 +173,19 @@ class Sender:
             checksum=checksum_of(digests, remembered.part_size),
             part_checksums=part_checksums,
         )
-        key = remembered.key or _key_of(declaration)
         if remembered.file_id:
             upload = self._found(remembered.file_id)
             if upload is not None and not upload.ended:
                 return upload
-            key = _key_after(key, remembered.file_id) if upload else key
+        key = _key_of(declaration)
         for _ in range(_MAX_EARLIER):
-            # Before the call: if its answer is lost, the next run makes the same call.
-            self._remember(file, replace(remembered, key=key))
             upload = self._api.start(declaration, key=key)
             if not upload.ended:
                 break
             key = _key_after(key, upload.file_id)
         else:
-            key = secrets.token_hex(32)
-            upload = self._api.start(declaration, key=key)
-        self._remember(file, replace(remembered, key=key, file_id=upload.file_id))
+            upload = self._api.start(declaration, key=secrets.token_hex(32))
+        self._remember(file, replace(remembered, file_id=upload.file_id))
         return upload
 
     def _found(self, file_id: str) -> Upload | None:

@@ -19,8 +19,7 @@ class Remembered:
 
     Attributes:
         digests: SHA-256 of each part, in hexadecimal.
-        content_type, key: what it was begun with, and under which idempotency key; empty before.
-        file_id: what the API called it; empty before.
+        content_type, file_id: what it was begun with, and what the API called it; empty before.
     """
 
     size: int
@@ -28,7 +27,6 @@ class Remembered:
     part_size: int
     digests: tuple[str, ...]
     content_type: str = ""
-    key: str = ""
     file_id: str = ""
 
     def is_of(self, file: LocalFile, part_size: int) -> bool:
