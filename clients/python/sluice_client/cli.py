@@ -92,7 +92,7 @@ class Screen:
             if self._silent or message == self._noted:
                 return
             self._noted = message
-        self.console.print(message, markup=False)
+        self.console.print(message, markup=False, soft_wrap=True)
 
     def hide(self) -> None:
         """No bar while nothing is sent."""
@@ -109,17 +109,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         # A second ^C on the way out would end in a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        screen.console.print(f"\nStopped. {again}".rstrip(), markup=False)
+        screen.console.print(f"\nStopped. {again}".rstrip(), markup=False, soft_wrap=True)
         code = INTERRUPTED
     except SluiceError as error:
-        screen.console.print(f"sluice: {error}", markup=False)
+        screen.console.print(f"sluice: {error}", markup=False, soft_wrap=True)
         code = FAILED
     except BrokenPipeError:
         # Whoever read the results has enough; nothing may be written on the way out either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
     except OSError as error:
-        screen.console.print(f"sluice: {error.filename or 'this machine'}: {error.strerror or error}", markup=False)
+        screen.console.print(f"sluice: {error.filename or 'this machine'}: {error.strerror or error}", markup=False, soft_wrap=True)
         code = FAILED
     sys.exit(code)
 
