@@ -818,7 +818,11 @@ def program(setup: Setup, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_an_interrupted_program_says_how_to_go_on_and_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("how", "code", "said"),
+    [(signal.SIGINT, 130, "\nStopped. Run the same command again to go on.\n"), (signal.SIGKILL, -signal.SIGKILL, "")],
+)
+def test_an_interrupted_program_goes_on(tmp_path: Path, how: signal.Signals, code: int, said: str) -> None:
     content_bytes = 100_000_001
     with FakeSluice(post_bytes=100_000_000, part_size=8 * 2**20) as sluice:
         setup = Setup(sluice, tmp_path)
@@ -835,10 +839,9 @@ def test_an_interrupted_program_says_how_to_go_on_and_goes_on(tmp_path: Path) ->
         sluice.before_part = hold
         with program(setup, "upload", "--parallel", "2", "film.mov") as first:
             assert fourth.wait(20)
-            first.send_signal(signal.SIGINT)
+            first.send_signal(how)
             out, err = first.communicate(timeout=20)
-        assert first.returncode == 130
-        assert (out, err) == ("", "\nStopped. Run the same command again to go on.\n")
+        assert (first.returncode, out, err) == (code, "", said)
         go_on.set()
         before = dict(sluice.stored)
         starts = sluice.count("POST /uploads")
