@@ -119,6 +119,15 @@ def prepare(environment: Environment) -> bool:
     return True
 
 
+def show_client() -> None:
+    """Let the project's Python import the client from the clone (Python's `site`: path configuration files)."""
+    [packages] = PROJECT.path.glob("lib/python*/site-packages")
+    line = "{}\n".format(ROOT / "clients" / "python")
+    file = packages / "sluice-client.pth"
+    if not file.is_file() or file.read_text() != line:
+        file.write_text(line)
+
+
 def main() -> None:
     """Check the machine, then prepare what is missing."""
     from tools.console import Failure, run, say, step
@@ -131,6 +140,7 @@ def main() -> None:
         os.execv(outside, [str(outside), *sys.argv])  # noqa: S606 - it replaces this process
     for environment in (PROJECT, LAMBDA, EMBEDDED_AWS):
         prepare(environment)
+    show_client()
     with step("provider bindings and layers") as progress:
         for module, title in (("tools.bindings", "provider bindings"), ("tools.layers", "layers")):
             try:

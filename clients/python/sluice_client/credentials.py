@@ -1,0 +1,141 @@
+"""Who calls: a token, or an AWS signature."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import shlex
+import subprocess
+import threading
+from collections.abc import Callable, Generator, Mapping
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+import httpx
+
+from sluice_client.errors import SluiceError
+
+_TOKEN_COMMAND_SECONDS = 120
+_REGION_OF_HOST = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")
+
+
+class Token(httpx.Auth):
+    """Sends a bearer token. One that a command prints is renewed when it is refused: it expires in long uploads."""
+
+    def __init__(self, token: str = "", command: str = "") -> None:
+        self._token = token
+        self._command = command
+        self._lock = threading.Lock()
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the token; after 401, a new one."""
+        used = self._current()
+        request.headers["Authorization"] = f"Bearer {used}"
+        response = yield request
+        if response.status_code == 401 and self._command:
+            request.headers["Authorization"] = f"Bearer {self._current(refused=used)}"
+            yield request
+
+    def _current(self, refused: str = "") -> str:
+        # Several parts may find out at once; one of them asks.
+        with self._lock:
+            if not self._token or self._token == refused:
+                self._token = _printed_by(self._command)
+            return self._token
+
+
+def _printed_by(command: str) -> str:
+    try:
+        done = subprocess.run(
+            shlex.split(command), stdout=subprocess.PIPE, text=True, check=True, timeout=_TOKEN_COMMAND_SECONDS
+        )
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise SluiceError(f"SLUICE_TOKEN_COMMAND gave no token: {error}") from None
+    token = done.stdout.strip()
+    if not token or not token.isascii() or any(character.isspace() for character in token):
+        raise SluiceError("SLUICE_TOKEN_COMMAND has to print one token and nothing else")
+    return token
+
+
+class Signature(httpx.Auth):
+    """Signs for API Gateway with an AWS access key (IAM User Guide, "AWS Signature Version 4 for API requests")."""
+
+    requires_request_body = True
+
+    def __init__(
+        self,
+        access_key: str,
+        secret_key: str,
+        session_token: str = "",
+        *,
+        region: str,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._access_key = access_key
+        self._secret_key = secret_key
+        self._session_token = session_token
+        self._region = region
+        self._now = now
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the signature."""
+        moment = self._now().strftime("%Y%m%dT%H%M%SZ")
+        signed = {"host": request.headers["Host"], "x-amz-date": moment}
+        if self._session_token:
+            signed["x-amz-security-token"] = self._session_token
+        path, _, query = request.url.raw_path.decode().partition("?")
+        canonical = "\n".join(
+            [
+                request.method,
+                quote(path, safe="/~"),
+                "&".join(sorted(query.split("&"))),
+                *(f"{name}:{value}" for name, value in signed.items()),
+                "",
+                ";".join(signed),
+                hashlib.sha256(request.content).hexdigest(),
+            ]
+        )
+        scope = f"{moment[:8]}/{self._region}/execute-api/aws4_request"
+        hashed = hashlib.sha256(canonical.encode()).hexdigest()
+        key = f"AWS4{self._secret_key}".encode()
+        for step in scope.split("/"):
+            key = hmac.digest(key, step.encode(), "sha256")
+        signature = hmac.digest(key, f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashed}".encode(), "sha256").hex()
+        request.headers.update({name: value for name, value in signed.items() if name != "host"})
+        request.headers["Authorization"] = (
+            f"AWS4-HMAC-SHA256 Credential={self._access_key}/{scope}, "
+            f"SignedHeaders={';'.join(signed)}, Signature={signature}"
+        )
+        yield request
+
+
+def credentials(url: str, environ: Mapping[str, str] = os.environ) -> httpx.Auth:
+    """What the environment says about who calls: a token before a command that prints one before an AWS key.
+
+    Args:
+        url: of the API; its host may say the region to sign for.
+
+    Raises:
+        SluiceError: it says nothing.
+    """
+    if environ.get("SLUICE_TOKEN"):
+        return Token(environ["SLUICE_TOKEN"].strip())
+    if environ.get("SLUICE_TOKEN_COMMAND"):
+        return Token(command=environ["SLUICE_TOKEN_COMMAND"])
+    if environ.get("AWS_ACCESS_KEY_ID") and environ.get("AWS_SECRET_ACCESS_KEY"):
+        of_host = _REGION_OF_HOST.search(url)
+        region = of_host[1] if of_host else environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+        if not region:
+            raise SluiceError("AWS_REGION has to say which region the API is in")
+        return Signature(
+            environ["AWS_ACCESS_KEY_ID"],
+            environ["AWS_SECRET_ACCESS_KEY"],
+            environ.get("AWS_SESSION_TOKEN", ""),
+            region=region,
+        )
+    raise SluiceError(
+        "Who are you? Set SLUICE_TOKEN to a token, or SLUICE_TOKEN_COMMAND to a command that prints one; for an API "
+        'with signatures, set AWS_ACCESS_KEY_ID and so on: eval "$(aws configure export-credentials --format env)"'
+    )

@@ -1,0 +1,187 @@
+"""How a file is cut into parts, read and hashed, without ever holding more than a chunk of it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from sluice_client.errors import FileChangedError, SluiceError
+
+# Large enough for few calls, small enough for many parts at a time.
+CHUNK_BYTES = 256 * 1024
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Sluice's rules for sizes, in bytes: what is sent in one piece, and how large parts are.
+
+    S3 takes 10,000 parts of one file ("Amazon S3 multipart upload limits").
+    """
+
+    post_bytes: int = 100_000_000
+    smallest_part_bytes: int = 8 * 2**20
+    max_parts: int = 10_000
+
+    def part_size(self, size: int) -> int:
+        """Bytes of a part of a file; 0 for a file that is sent in one piece."""
+        if size <= self.post_bytes:
+            return 0
+        part_size = self.smallest_part_bytes
+        while part_size * self.max_parts < size:
+            part_size *= 2
+        return part_size
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a file: its number from 1, and where it begins and how long it is, in bytes."""
+
+    number: int
+    offset: int
+    size: int
+
+
+def cut(size: int, part_size: int) -> list[Part]:
+    """The parts of a file, all of `part_size` but the last; one if `part_size` is 0."""
+    step = part_size or size
+    return [
+        Part(number, offset, min(step, size - offset)) for number, offset in enumerate(range(0, size, step), start=1)
+    ]
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file on this machine as it was when it was looked at first."""
+
+    path: Path
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def look_at(cls, path: Path) -> LocalFile:
+        """Look at a file.
+
+        Raises:
+            SluiceError: it is no file that can be uploaded.
+        """
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise SluiceError(error.strerror or str(error)) from None
+        if not path.is_file():
+            raise SluiceError("is not a file")
+        if not found.st_size:
+            raise SluiceError("is empty; Sluice takes files of one byte or more")
+        return cls(path, found.st_size, found.st_mtime_ns)
+
+    def check(self) -> None:
+        """See that it is still as it was.
+
+        Raises:
+            FileChangedError: size or time of change are others.
+        """
+        try:
+            found = self.path.stat()
+        except OSError:
+            raise FileChangedError from None
+        if (found.st_size, found.st_mtime_ns) != (self.size, self.mtime_ns):
+            raise FileChangedError
+
+    def read(self, part: Part) -> Iterator[bytes]:
+        """The bytes of a part, in chunks.
+
+        Raises:
+            FileChangedError: the file is gone or ends before the part does.
+        """
+        try:
+            opened = self.path.open("rb", buffering=0)
+        except FileNotFoundError:
+            raise FileChangedError from None
+        with opened:
+            opened.seek(part.offset)
+            left = part.size
+            while left:
+                chunk = opened.read(min(CHUNK_BYTES, left))
+                if not chunk:
+                    raise FileChangedError
+                left -= len(chunk)
+                yield chunk
+
+    def digest(self, part: Part, read: Callable[[int], None] = lambda count: None) -> bytes:
+        """SHA-256 of a part.
+
+        Args:
+            read: told after each chunk how many bytes it had.
+
+        Raises:
+            FileChangedError: the file is gone or ends before the part does.
+        """
+        digest = hashlib.sha256()
+        for chunk in self.read(part):
+            digest.update(chunk)
+            read(len(chunk))
+        return digest.digest()
+
+
+def base64_of(digest: bytes) -> str:
+    """A digest as S3 writes it."""
+    return base64.b64encode(digest).decode()
+
+
+def checksum_of(digests: Sequence[bytes], part_size: int) -> str:
+    """The checksum of a file from its parts' digests, as S3 writes it.
+
+    Args:
+        part_size: 0 for a file in one piece, whose checksum is its own digest. Others have that of the digests one
+            after the other, and their number (S3, "Checking object integrity": composite checksums).
+    """
+    if not part_size:
+        return base64_of(digests[0])
+    return f"{base64_of(hashlib.sha256(b''.join(digests)).digest())}-{len(digests)}"
+
+
+def in_parallel(
+    work: Callable[[Item, threading.Event], Result], items: Sequence[Item], threads: int
+) -> Iterator[tuple[Item, Result]]:
+    """Do something with each item, some at a time, and give the results as they come.
+
+    The first failure, or the end of whoever takes the results, stops the rest: `work` should look at its event. The
+    threads are daemons, so that a person's ^C does not have to wait for a dead connection.
+    """
+    todo: queue.SimpleQueue[Item] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[Item, Result] | Exception] = queue.SimpleQueue()
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.is_set():
+            try:
+                item = todo.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                done.put((item, work(item, stop)))
+            except Exception as error:  # noqa: BLE001 - it is raised where the results are taken
+                done.put(error)
+                return
+
+    for item in items:
+        todo.put(item)
+    for _ in range(min(threads, len(items))):
+        threading.Thread(target=run, daemon=True).start()
+    try:
+        for _ in items:
+            result = done.get()
+            if isinstance(result, Exception):
+                raise result
+            yield result
+    finally:
+        stop.set()

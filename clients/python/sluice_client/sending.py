@@ -1,0 +1,412 @@
+"""Sends a file: in one piece, or in parts that go in parallel and are sent again where that is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import chain
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import httpx
+
+from sluice_client.api import Api, Declaration, Link, Upload
+from sluice_client.connection import PASSING, retry_after, said_of
+from sluice_client.errors import EndedError, FileChangedError, ProblemError, SluiceError, UnreachableError
+from sluice_client.parts import LocalFile, Part, Rules, base64_of, checksum_of, cut, in_parallel
+from sluice_client.state import Remembered, States
+
+# What the API takes at once.
+MAX_FIRST_LINKS = 10
+MAX_LINKS = 100
+# How many earlier uploads of the same file, all of them ended, are looked at before a key of chance is taken.
+_MAX_EARLIER = 10
+# How often parts are looked for that are missing although they were sent.
+_ROUNDS = 3
+_POLL_SECONDS = (0.3, 5.0)
+_S3_CODE = re.compile(r"<Code>(\w+)</Code>")
+_S3_MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
+# S3, "Error responses". The bytes are not those of the checksum; the bytes did not come in time, or not all.
+_WRONG_BYTES = frozenset({"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"})
+_WRONG_SIZE = frozenset({"EntityTooLarge", "EntityTooSmall"})
+_LOST_BYTES = frozenset({"RequestTimeout", "IncompleteBody"})
+
+
+class Watcher(Protocol):
+    """Told how far it is."""
+
+    def stage(self, what: str, total: int, done: int = 0) -> None:
+        """Something begins; sizes are bytes."""
+
+    def advance(self, count: int) -> None:
+        """So many bytes more; fewer than 0 when they have to be sent again. Called by several threads."""
+
+
+class Unwatched:
+    """Nobody looks."""
+
+    def stage(self, what: str, total: int, done: int = 0) -> None:
+        """Nobody looks."""
+
+    def advance(self, count: int) -> None:
+        """Nobody looks."""
+
+
+class _GoneError(SluiceError):
+    """S3 does not know the multipart upload: it was put together, or ended."""
+
+
+class _StoppedError(Exception):
+    """Another part failed, and so this one is not wanted any more."""
+
+
+class Sender:
+    """Sends files to one API."""
+
+    def __init__(
+        self,
+        api: Api,
+        states: States,
+        *,
+        parallel: int = 4,
+        rules: Rules = Rules(),  # noqa: B008 - it is frozen
+        watcher: Watcher | None = None,
+    ) -> None:
+        """
+        Args:
+            parallel: how many parts are read, hashed and sent at a time.
+        """
+        self._api = api
+        self._states = states
+        self._parallel = parallel
+        self._rules = rules
+        self._watcher = watcher or Unwatched()
+
+    def send(self, path: Path, content_type: str) -> Upload:
+        """Send a file, or what is missing of it, and have it put together. `wait` then tells what became of it.
+
+        The same file under the same name and type is the same upload, however often this is called; unless the earlier
+        one has ended, for then another one begins.
+
+        Raises:
+            SluiceError: it cannot be; the text says why, and what to do.
+        """
+        file = LocalFile.look_at(path)
+        part_size = self._rules.part_size(file.size)
+        remembered = self._recall(file, part_size) or self._hash(file, part_size)
+        if remembered.content_type != content_type:
+            remembered = replace(remembered, content_type=content_type, file_id="")
+        upload = self._begin(file, remembered)
+        if upload.state == "uploading":
+            upload = self._send_parts(file, remembered, upload) if part_size else self._post(file, remembered, upload)
+        self._states.forget(self._api.url, path)
+        return upload
+
+    def wait(self, upload: Upload, *, seconds: float) -> Upload:
+        """Wait until a sent file is available; return it as it is when the time is over.
+
+        Raises:
+            EndedError: it was rejected, for example; the text has the reason.
+        """
+        deadline = time.monotonic() + seconds
+        pause, longest = _POLL_SECONDS
+        while upload.state != "available":
+            if upload.ended:
+                raise EndedError(f"{upload.state}{': ' + upload.failure if upload.failure else ''} ({upload.file_id})")
+            if time.monotonic() >= deadline:
+                break
+            self._api.patience.sleep(pause)
+            pause = min(pause * 1.5, longest)
+            upload = self._api.status(upload.file_id)
+        return upload
+
+    def _recall(self, file: LocalFile, part_size: int) -> Remembered | None:
+        remembered = self._states.load(self._api.url, file.path)
+        if remembered is None or remembered.is_of(file, part_size):
+            return remembered
+        # What the earlier upload reserved is of no use: its bytes are no more.
+        if remembered.file_id:
+            with contextlib.suppress(SluiceError):
+                self._api.abort(remembered.file_id)
+        self._states.forget(self._api.url, file.path)
+        return None
+
+    def _hash(self, file: LocalFile, part_size: int) -> Remembered:
+        self._watcher.stage("hashing", file.size)
+
+        def digest(part: Part, stop: threading.Event) -> bytes:
+            def read(count: int) -> None:
+                if stop.is_set():
+                    raise _StoppedError
+                self._watcher.advance(count)
+
+            return file.digest(part, read)
+
+        parts = cut(file.size, part_size)
+        digests = {part.number: found.hex() for part, found in in_parallel(digest, parts, self._parallel)}
+        file.check()
+        remembered = Remembered(file.size, file.mtime_ns, part_size, tuple(digests[part.number] for part in parts))
+        self._remember(file, remembered)
+        return remembered
+
+    def _remember(self, file: LocalFile, remembered: Remembered) -> None:
+        # A small file is hashed and found again by its key in no time.
+        if remembered.part_size:
+            self._states.save(self._api.url, file.path, remembered)
+
+    def _begin(self, file: LocalFile, remembered: Remembered) -> Upload:
+        """The upload of a file that has not ended: the one remembered, else one begun earlier, else a new one."""
+        digests = [bytes.fromhex(digest) for digest in remembered.digests]
+        part_checksums = [base64_of(digest) for digest in digests[:MAX_FIRST_LINKS]] if remembered.part_size else []
+        declaration = Declaration(
+            file_name=file.path.name,
+            size=file.size,
+            content_type=remembered.content_type,
+            checksum=checksum_of(digests, remembered.part_size),
+            part_checksums=part_checksums,
+        )
+        if remembered.file_id:
+            upload = self._found(remembered.file_id)
+            if upload is not None and not upload.ended:
+                return upload
+        key = _key_of(declaration)
+        for _ in range(_MAX_EARLIER):
+            upload = self._api.start(declaration, key=key)
+            if not upload.ended:
+                break
+            key = _key_after(key, upload.file_id)
+        else:
+            upload = self._api.start(declaration, key=secrets.token_hex(32))
+        self._remember(file, replace(remembered, file_id=upload.file_id))
+        return upload
+
+    def _found(self, file_id: str) -> Upload | None:
+        try:
+            return self._api.status(file_id)
+        except ProblemError as error:
+            # Somebody else's token, or forgotten since.
+            if error.status == 404:
+                return None
+            raise
+
+    def _post(self, file: LocalFile, remembered: Remembered, upload: Upload) -> Upload:
+        self._watcher.stage("sending", file.size)
+        [part] = cut(file.size, 0)
+        failures = 0
+        while upload.form is not None:
+            boundary = secrets.token_hex(16)
+            before, after = _form(upload.form.fields, boundary)
+            headers = {
+                "Content-Type": f"multipart/form-data; boundary={boundary}",
+                "Content-Length": str(len(before) + file.size + len(after)),
+            }
+            counted = _Counted(self._watcher.advance)
+            failed: SluiceError
+            try:
+                response = self._api.http.post(
+                    upload.form.url,
+                    content=chain([before], counted.passing(file.read(part)), [after]),
+                    headers=headers,
+                )
+            except httpx.TransportError as error:
+                failed, at_least = UnreachableError(said_of(error, _host(upload.form.url))), 0.0
+            else:
+                if response.is_success:
+                    break
+                failed, at_least = self._refused(response, file, part, bytes.fromhex(remembered.digests[0]))
+            self._watcher.advance(-counted.count)
+            file.check()
+            failures += 1
+            self._again(failed, failures, at_least)
+            # The bytes may be there although the answer was lost; else it has a fresh form.
+            upload = self._api.status(upload.file_id)
+            if upload.ended:
+                return upload
+        file.check()
+        return self._complete(upload)
+
+    def _complete(self, upload: Upload) -> Upload:
+        try:
+            return self._api.complete(upload.file_id)
+        except ProblemError as error:
+            status = self._api.status(upload.file_id)
+            if error.status == 409 and status.ended:
+                return status
+            raise
+
+    def _send_parts(self, file: LocalFile, remembered: Remembered, upload: Upload) -> Upload:
+        parts = cut(file.size, remembered.part_size)
+        digests = [bytes.fromhex(digest) for digest in remembered.digests]
+        first = upload.links
+        for rounds_left in reversed(range(_ROUNDS)):
+            upload = self._api.status(upload.file_id)
+            if upload.state != "uploading":
+                return upload
+            if upload.part_size != remembered.part_size:
+                raise SluiceError("This API cuts files into other parts than this version of the client knows")
+            try:
+                if upload.parts is not None:
+                    there = {part.number: (part.size, part.checksum) for part in upload.parts}
+                    wanted = {part.number: (part.size, base64_of(digests[part.number - 1])) for part in parts}
+                    missing = [part for part in parts if there.get(part.number) != wanted[part.number]]
+                    links = _Links(self._api, upload.file_id, digests, missing, first)
+                    self._send_missing(file, missing, digests, links)
+                file.check()
+                return self._complete(upload)
+            except _GoneError:
+                if not rounds_left:
+                    raise
+            except ProblemError as error:
+                if error.status != 409 or not rounds_left:
+                    raise
+            first = ()
+        raise AssertionError("the last round returns or raises")
+
+    def _send_missing(self, file: LocalFile, missing: Sequence[Part], digests: Sequence[bytes], links: _Links) -> None:
+        self._watcher.stage("sending", file.size, file.size - sum(part.size for part in missing))
+
+        def send(part: Part, stop: threading.Event) -> None:
+            self._send_part(file, part, digests[part.number - 1], links, stop)
+
+        for _ in in_parallel(send, missing, self._parallel):
+            pass
+
+    def _send_part(self, file: LocalFile, part: Part, digest: bytes, links: _Links, stop: threading.Event) -> None:
+        link: Link | None = None
+        failures = 0
+        while not stop.is_set():
+            if link is None or not link.good:
+                link = links.take(part.number)
+            counted = _Counted(self._watcher.advance)
+            failed: SluiceError
+            try:
+                response = self._api.http.put(
+                    link.url, content=counted.passing(file.read(part), stop), headers=dict(link.headers)
+                )
+            except httpx.TransportError as error:
+                failed, at_least = UnreachableError(said_of(error, _host(link.url))), 0.0
+            else:
+                if response.is_success:
+                    return
+                failed, at_least = self._refused(response, file, part, digest)
+                if response.status_code not in PASSING:
+                    # It may be too old, or its signer may be: a new one costs little.
+                    link = None
+            self._watcher.advance(-counted.count)
+            failures += 1
+            self._again(failed, failures, at_least)
+
+    def _refused(
+        self, response: httpx.Response, file: LocalFile, part: Part, digest: bytes
+    ) -> tuple[SluiceError, float]:
+        """What S3's refusal says where another attempt may succeed, and how many seconds S3 asks to wait.
+
+        Raises:
+            SluiceError: another attempt is of no use.
+        """
+        code, message = (
+            found[1] if (found := pattern.search(response.text)) else "" for pattern in (_S3_CODE, _S3_MESSAGE)
+        )
+        said = SluiceError(f"S3 refused part {part.number}: {code or 'HTTP'} {response.status_code} {message}".rstrip())
+        if code == "NoSuchUpload":
+            raise _GoneError(str(said))
+        if code in _WRONG_BYTES | _WRONG_SIZE:
+            file.check()
+            if code in _WRONG_SIZE or file.digest(part) != digest:
+                raise FileChangedError
+        elif response.status_code not in PASSING | {403} and code not in _LOST_BYTES | {"ExpiredToken"}:
+            raise said
+        return said, retry_after(response)
+
+    def _again(self, failed: SluiceError, failures: int, at_least: float) -> None:
+        if failures >= self._api.patience.attempts:
+            raise failed
+        self._api.tell(f"{failed}; trying again")
+        self._api.patience.pause(failures, at_least=at_least)
+
+
+class _Links:
+    """Links for parts, a batch at a time.
+
+    Batches double, so that a large file takes few calls, and halve when links got too old before they were used.
+    """
+
+    def __init__(
+        self, api: Api, file_id: str, digests: Sequence[bytes], missing: Sequence[Part], first: Iterable[Link]
+    ) -> None:
+        self._api = api
+        self._file_id = file_id
+        self._checksums = [base64_of(digest) for digest in digests]
+        self._order = [part.number for part in missing]
+        self._links = {link.number: link for link in first}
+        self._batch = MAX_FIRST_LINKS
+        self._furthest = 0
+        self._lock = threading.Lock()
+
+    def take(self, number: int) -> Link:
+        """A link for a part that is good for a while; each is given once."""
+        with self._lock:
+            link = self._links.pop(number, None)
+            if link is None or not link.good:
+                self._batch = min(MAX_LINKS, self._batch * 2) if link is None else max(1, self._batch // 2)
+                link = self._fetch(number)
+            self._furthest = max(self._furthest, number)
+            return link
+
+    def _fetch(self, number: int) -> Link:
+        good = {other for other, link in self._links.items() if link.good}
+        # Those before the furthest are on their way, or there.
+        more = [other for other in self._order if other > max(self._furthest, number) and other not in good]
+        wanted = [number, *more[: self._batch - 1]]
+        fetched = self._api.links(self._file_id, [(part, self._checksums[part - 1]) for part in wanted])
+        self._links.update({link.number: link for link in fetched})
+        link = self._links.pop(number, None)
+        if link is None:
+            raise SluiceError(f"The API gave no link for part {number}")
+        return link
+
+
+class _Counted:
+    """Counts bytes on their way, so that they can be taken back."""
+
+    def __init__(self, tell: Callable[[int], None]) -> None:
+        self._tell = tell
+        self.count = 0
+
+    def passing(self, chunks: Iterator[bytes], stop: threading.Event | None = None) -> Iterator[bytes]:
+        for chunk in chunks:
+            if stop is not None and stop.is_set():
+                raise _StoppedError
+            yield chunk
+            self.count += len(chunk)
+            self._tell(len(chunk))
+
+
+def _form(fields: Mapping[str, str], boundary: str) -> tuple[bytes, bytes]:
+    """What comes before and after the bytes of a file in a form (RFC 7578; S3 wants the file last)."""
+    line = f'--{boundary}\r\nContent-Disposition: form-data; name="'
+    before = "".join(f'{line}{name}"\r\n\r\n{value}\r\n' for name, value in fields.items())
+    return f'{before}{line}file"; filename="file"\r\n\r\n'.encode(), f"\r\n--{boundary}--\r\n".encode()
+
+
+def _key_of(declaration: Declaration) -> str:
+    """The idempotency key of a file: whoever declares the same begins the same upload, also after a crash."""
+    declared = {**asdict(declaration), "part_checksums": None}
+    return hashlib.sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest()
+
+
+def _key_after(key: str, file_id: str) -> str:
+    """The key to go on with when an upload ended: again one that a second run finds by itself."""
+    return hashlib.sha256(f"{key} {file_id}".encode()).hexdigest()
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or url
