@@ -7,7 +7,7 @@ ENVIRONMENT ?= dev
 SHELL := /bin/sh
 VENV := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup up down env logs synth diff bootstrap deployer-policies redrive layer cdktf lint test test-all judges lock clean
+.PHONY: help setup up down env logs synth diff bootstrap deployer-policies cost redrive layer cdktf lint test test-all judges lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
@@ -44,6 +44,9 @@ cdktf: setup node_modules/.package-lock.json ## the cdktf command line, in node_
 node_modules/.package-lock.json: package-lock.json
 	@npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
+
+cost: setup ## what uploads cost in ENVIRONMENT, by line item
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.cost
 
 redrive: setup ## give the dead letters of ENVIRONMENT another chance
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.redrive
