@@ -125,3 +125,40 @@ def document() -> Document:
 def event_validator() -> Draft202012Validator:
     """A validator of the events on the topic `files`."""
     return Draft202012Validator(json.loads(EVENT_FILE.read_text()), format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+
+# bodies that are a little wrong
+
+WRONG: list[Any] = [None, True, 0, -1, 1.5, 10**14, "", "x", "x" * 400, "/", [], ["x"], [1] * 101, {}, {"x": 1}]
+
+
+def changes(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:  # noqa: ANN401
+    """Every place in a body, with every wrong value for it; `...` stands for: not there."""
+    if path:
+        yield path, ...
+    for wrong in WRONG:
+        yield path, wrong
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from changes(inner, (*path, name))
+    if isinstance(value, list) and value:
+        yield path, value * 101
+        yield from changes(value[0], (*path, 0))
+
+
+def changed(body: Any, path: tuple[str | int, ...], wrong: Any) -> Any:  # noqa: ANN401
+    """The body with a value at a place."""
+    if not path:
+        return copy.deepcopy(wrong)
+    body = copy.deepcopy(body)
+    place = body
+    try:
+        for name in path[:-1]:
+            place = place[name]
+        if wrong is ...:
+            del place[path[-1]]
+        else:
+            place[path[-1]] = wrong
+    except (LookupError, TypeError):
+        return body  # An earlier change took the place away.
+    return body

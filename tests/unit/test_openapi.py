@@ -6,15 +6,24 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from functions.upload.logic import MAX_CONTENT_BYTES, MAX_NAME_BYTES
-from tests.openapi import EVENT_FILE, Document, Operation, document, event_validator, values
+from functions.common.fields import MAX_NAME_BYTES
+from functions.common.http import PROBLEMS, Refused
+from functions.common.records import Quota
+from functions.files import listing
+from functions.upload.logic import MAX_CONTENT_BYTES, UploadRequest
+from functions.uploads import logic, parts
+from tests.openapi import EVENT_FILE, Document, Operation, changed, changes, document, event_validator, values
 
 DOCUMENT = document()
 OPERATIONS = DOCUMENT.operations()
@@ -158,6 +167,153 @@ def test_the_small_upload_has_the_limits_of_the_function() -> None:
     assert f"{MAX_CONTENT_BYTES:,} bytes" in small["file_content"]["description"]
     assert f"{MAX_CONTENT_BYTES:,} bytes" in OPERATIONS["uploadSmall"].item["summary"]
     assert DOCUMENT.component("FileName")["maxLength"] == MAX_NAME_BYTES
+
+
+def test_limits_of_uploads_are_those_of_the_code() -> None:
+    start, parts_ = DOCUMENT.component("StartUpload"), DOCUMENT.component("SignParts")["properties"]["parts"]
+    assert start["properties"]["size"]["maximum"] == parts.MAX_FILE_BYTES
+    assert start["properties"]["part_checksums"]["maxItems"] == logic.MAX_FIRST_PARTS
+    assert start["if"]["properties"]["size"]["maximum"] == parts.MAX_POST_BYTES
+    assert f"{parts.MAX_POST_BYTES:,} bytes" in OPERATIONS["startUpload"].item["description"]
+    assert f"{parts.MAX_POST_BYTES:,} bytes" in " ".join(DOCUMENT.json["info"]["description"].split())
+    assert parts_["maxItems"] == logic.MAX_PARTS_A_CALL
+    assert DOCUMENT.component("PartNumber")["maximum"] == parts.MAX_PARTS
+    assert DOCUMENT.component("PartSize")["minimum"] == parts.SMALLEST_PART_BYTES
+    limit, cursor, state, prefix = OPERATIONS["listFiles"].parameters
+    assert (limit["schema"]["default"], limit["schema"]["maximum"]) == (listing.DEFAULT_LIMIT, listing.MAX_LIMIT)
+    assert [each["name"] for each in (cursor, state, prefix)] == ["cursor", "state", "prefix"]
+    assert set(DOCUMENT.component("State")["enum"]) == listing.STATES
+    seconds = DOCUMENT.component("ContentLink")["properties"]["expires_in"]["const"]
+    assert f"{seconds} seconds" in OPERATIONS["getFileContent"].item["description"]
+
+
+def test_kinds_of_problems_are_those_of_the_code() -> None:
+    named = {
+        kind.removeprefix("urn:sluice:problem:") for kind in DOCUMENT.component("Problem")["properties"]["type"]["enum"]
+    }
+    # Of the gateway alone: a policy refuses; one answer for several statuses.
+    assert named == {*PROBLEMS.values(), "forbidden", "about:blank"}
+    for operation in OPERATIONS.values():
+        for status, response in operation.responses.items():
+            for example in values(DOCUMENT, response.get("content", {}).get(PROBLEM, {})).values():
+                kind = example["type"].removeprefix("urn:sluice:problem:")
+                assert kind == PROBLEMS[int(status)] or (kind, status) == ("forbidden", "403")
+
+
+# what the document takes, the functions take, and the other way round
+
+RULES = logic.Rules(
+    max_bytes=parts.MAX_FILE_BYTES,
+    allowed_content_types=("*",),
+    quota=Quota(1, 1),
+    link_seconds=900,
+    expiry=timedelta(hours=1),
+    key_arn="",
+)
+
+
+def start_is_taken(body: object) -> bool:
+    return taken(lambda: logic.Declaration.parse(json.dumps(body), rules=RULES))
+
+
+def small_is_taken(body: object) -> bool:
+    return taken(lambda: UploadRequest.parse(json.dumps(body), allowed=("*",)))
+
+
+def taken(parse: Callable[[], object]) -> bool:
+    try:
+        parse()
+    except Refused:
+        return False
+    return True
+
+
+def documented(name: str, body: object) -> bool:
+    schema = OPERATIONS[name].item["requestBody"]["content"]["application/json"]["schema"]
+    return DOCUMENT.validator(schema).is_valid(body)
+
+
+@pytest.mark.parametrize(
+    ("operation", "example", "is_taken"),
+    [
+        ("startUpload", "small", start_is_taken),
+        ("startUpload", "large", start_is_taken),
+        ("uploadSmall", "hello", small_is_taken),
+    ],
+)
+def test_the_function_takes_what_the_document_takes(
+    operation: str, example: str, is_taken: Callable[[object], bool]
+) -> None:
+    body = OPERATIONS[operation].examples()[example]
+    assert documented(operation, body)
+    assert is_taken(body)
+    refused = 0
+    for path, wrong in changes(body):
+        other = changed(body, path, wrong)
+        if path == ("size",) and other.get("size") == 10**14:
+            continue  # Beyond what S3 takes at all.
+        if path == ("content_type",) and not wrong and not isinstance(wrong, (list, dict, bool, int)):
+            continue  # Nothing said is taken in several ways, and documented in one.
+        if path == ("part_checksums",) and example == "large" and other.get("part_checksums", ...) is None:
+            continue
+        assert documented(operation, other) == is_taken(other), f"{path} = {wrong!r}"
+        refused += not is_taken(other)
+    assert refused > 20
+
+
+@given(name=st.text(max_size=300))
+@hypothesis.example(name=" .. ")
+@hypothesis.example(name="a/b")
+@hypothesis.example(name="\u202egpj.exe")
+@hypothesis.example(name="é" * 127)
+def test_the_function_takes_the_names_that_the_document_takes(name: str) -> None:
+    # Python's `$` looks past a last line feed, that of JSON Schema does not; a schema counts characters, S3 bytes.
+    assume(not name.endswith("\n") and len(name.encode()) <= MAX_NAME_BYTES)
+    body = OPERATIONS["startUpload"].examples()["small"] | {"file_name": name}
+    assert documented("startUpload", body) == start_is_taken(body)
+
+
+@given(digest=st.binary(min_size=31, max_size=33), bits=st.integers(0, 3))
+def test_the_function_takes_the_checksums_that_the_document_takes(digest: bytes, bits: int) -> None:
+    """A checksum has one spelling: the spare bits of its last character are zero."""
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    text = encoded(digest)
+    last = len(text.rstrip("=")) - 1
+    spelled = text[:last] + letters[letters.index(text[last]) ^ bits] + text[last + 1 :]
+    body = OPERATIONS["startUpload"].examples()["small"] | {"checksum": spelled}
+    assert documented("startUpload", body) == start_is_taken(body) == (len(digest) == 32 and bits == 0)
+
+
+@pytest.mark.parametrize(
+    ("query", "fits"),
+    [
+        ({}, True),
+        ({"limit": "1"}, True),
+        ({"limit": "100"}, True),
+        ({"limit": "0"}, False),
+        ({"limit": "101"}, False),
+        ({"limit": "x"}, False),
+        ({"state": "available"}, True),
+        ({"state": "ending"}, False),
+        ({"state": "gone"}, False),
+        ({"prefix": "a"}, True),
+        ({"sort": "name"}, False),
+    ],
+)
+def test_the_function_takes_the_parameters_that_the_document_takes(query: dict[str, str], fits: bool) -> None:
+    known = {parameter["name"]: parameter["schema"] for parameter in OPERATIONS["listFiles"].parameters}
+    read = {name: int(value) if name == "limit" and value.isdecimal() else value for name, value in query.items()}
+    fitting = all(name in known and DOCUMENT.validator(known[name]).is_valid(value) for name, value in read.items())
+    assert fitting == fits
+    assert taken(lambda: listing.Page.parse(query)) == fits
+
+
+@pytest.mark.parametrize("key", ["12345678", "a" * 128, "A-b_c.d:e", "1234567", "a" * 129, "with space", "ümlaut12"])
+def test_the_function_takes_the_keys_that_the_document_takes(key: str) -> None:
+    (parameter,) = (each for each in OPERATIONS["startUpload"].parameters if each["in"] == "header")
+    fits = DOCUMENT.validator(parameter["schema"]).is_valid(key)
+    assert fits == taken(lambda: logic.file_id_of("user:1", key))
+    assert fits == (8 <= len(key) <= 128 and key.isascii() and " " not in key)
 
 
 # the event
