@@ -262,7 +262,8 @@ def a_list_of_several_pages(client: Client) -> None:
 def wrong_requests(client: Client) -> None:
     """What the gateway refuses, and what the functions do."""
     start, small = OPERATIONS["startUpload"].examples()["small"], OPERATIONS["uploadSmall"].examples()["hello"]
-    for body in (b"{", [], start | {"size": "15"}, start | {"size": 0}, start | {"checksum": "x"}):
+    wrong: list[Any] = [b"{", [], start | {"size": "15"}, start | {"size": 0}, start | {"checksum": "x"}]
+    for body in wrong:
         client.call("startUpload", 400, body)
     client.call("startUpload", 400, start, key="short")
     client.call("startUpload", 413, OPERATIONS["startUpload"].examples()["large"] | {"size": 2**42})
@@ -289,11 +290,12 @@ def no_token_or_nothing_there(client: Client) -> None:
     for name, operation in OPERATIONS.items():
         body = next(iter(operation.examples().values()), None)
         names_a_file = "{file_id}" in operation.path
-        if not operation.is_open:
-            client.call(name, 401, body, signed=False, **({"file_id": NOBODYS} if names_a_file else {}))
         if names_a_file:
+            client.call(name, 401, body, signed=False, file_id=NOBODYS)
             client.call(name, 404, body, file_id=NOBODYS)
             client.call(name, 404, body, file_id=theirs.json["file_id"])
+        elif not operation.is_open:
+            client.call(name, 401, body, signed=False)
     client.other("owner").call("abortUpload", 204, file_id=theirs.json["file_id"])
 
 
