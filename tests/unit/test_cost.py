@@ -13,10 +13,11 @@ from modules.settings import Settings
 from tools import cost
 from tools.cost import Assumptions, Line, Platform, Price, Workload, lines, path, prices, table
 
-# Round numbers, so that a person can follow: 1 GB of memory, 100 ms, no cold starts, 1,000 bytes of logs.
+# Round numbers, so that a person can follow: 1 GB of memory, 100 ms, no cold starts, 1,000 bytes of logs, two looks.
 ASSUMED = Assumptions(
     milliseconds=dict.fromkeys(("uploads", "files", "inspect", "discard", "sweep", "webhooks"), 100),
     cold_share=0,
+    looks=2,
     function_log_bytes=1000,
     access_log_bytes=1000,
     state_log_bytes=1000,
