@@ -105,7 +105,7 @@ class UploadsStack(BaseStack):
         storage.grant_discard(discard.role)
         metadata.grant_read(discard.role)
         metadata.grant_finish(discard.role)
-        discarding = {"DISCARD_FUNCTION": discard.name}
+        discarding = {"DISCARD_FUNCTION_NAME": discard.name}
 
         upload = Function(
             self,

@@ -22,7 +22,7 @@ LINK_SECONDS = 60
 class OwnFilesEnvironment(FilesEnvironment):
     """Where files are, and who removes them."""
 
-    discard_function: FunctionName
+    discard_function_name: FunctionName
 
 
 environment = OwnFilesEnvironment.load()
@@ -30,7 +30,7 @@ logger = Logger(service="files")
 app = rest_api(logger, failure="The file could not be handled")
 records = Records(boto3.client("dynamodb"), environment.table_name)
 files = objects.Objects(objects.client(), environment.bucket_name)
-discard = Discarding(environment.discard_function)
+discard = Discarding(environment.discard_function_name)
 
 
 @app.get("/files")

@@ -22,7 +22,7 @@ class SweepEnvironment(FilesEnvironment):
     """Where files are, what to start, and who removes."""
 
     quotas_table_name: TableName
-    discard_function: FunctionName
+    discard_function_name: FunctionName
     state_machine_arn: str = Field(pattern=r"^arn:aws[a-z-]*:states:[a-z0-9-]+:\d{12}:stateMachine:[\w-]+$")
 
 
@@ -58,7 +58,7 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
         records=records,
         objects=objects,
         start=start,
-        discard=Discarding(environment.discard_function),
+        discard=Discarding(environment.discard_function_name),
         has_time=lambda: context.get_remaining_time_in_millis() > RESERVE_MILLISECONDS,
     )
     swept = asdict(sweeper.sweep(datetime.now(UTC)))

@@ -23,8 +23,8 @@ class UploadsEnvironment(StartEnvironment):
 
     max_upload_bytes: int = Field(ge=1)
     link_seconds: int = Field(ge=1)
-    storage_key_arn: str = Field(pattern=r"^arn:aws[a-z-]*:kms:")
-    discard_function: FunctionName
+    storage_key_arn: str = Field(pattern=r"^arn:aws[a-z-]*:")
+    discard_function_name: FunctionName
 
 
 environment = UploadsEnvironment.load()
@@ -43,7 +43,7 @@ uploads = Uploads(
     records=records,
     objects=objects.Objects(objects.client(), environment.bucket_name),
     rules=rules,
-    discard=Discarding(environment.discard_function),
+    discard=Discarding(environment.discard_function_name),
 )
 
 

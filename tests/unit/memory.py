@@ -33,7 +33,7 @@ VARIABLES = {
     "MAX_UPLOAD_BYTES": "900000000",
     "LINK_SECONDS": "900",
     "STORAGE_KEY_ARN": "arn:aws:kms:us-east-1:000000000000:key/files",
-    "DISCARD_FUNCTION": "discard",
+    "DISCARD_FUNCTION_NAME": "discard",
     "RECORD_RETENTION_DAYS": "90",
     "EXPIRATION_DAYS": "90",
     "QUARANTINE_RETENTION_DAYS": "30",
