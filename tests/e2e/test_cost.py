@@ -10,7 +10,8 @@ import pytest
 
 from modules.settings import Settings
 from tests.e2e.conftest import Deployed, wait_for
-from tests.e2e.test_openapi_examples import Client, send_form, send_part
+from tests.e2e.test_openapi_examples import Client
+from tests.e2e.test_uploads import post, put
 from tests.openapi import document
 from tools import cost
 from tools.caller import Bearer
@@ -62,12 +63,12 @@ def test_a_file_takes_the_calls_that_are_billed(deployed: Deployed, example: str
     started = client.call("startUpload", 201, declared)
     calls = 1
     if example == "small":
-        assert send_form(client, started.json["post"], b"Hello, Sluice!\n") == 204
+        assert post(deployed, started.json["post"], b"Hello, Sluice!\n") == 204
     else:
         wanted = document().operations()["signParts"].examples()["next"]
         signed = client.follow("startUpload", 200, "parts", started, body=wanted)
         for link in [*started.json["parts"], *signed.json["parts"]]:
-            assert send_part(client, link, bytes(8 * 2**20)) == 200
+            assert put(deployed, link, bytes(8 * 2**20)) == 200
         client.follow("startUpload", 200, "complete", started)
         calls += 2
     wait_until_announced(deployed, started.json["file_id"])

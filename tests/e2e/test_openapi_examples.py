@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +19,7 @@ import pytest
 
 from tests.e2e.conftest import Deployed, wait_for
 from tests.e2e.test_api_authorization import Answer, ask
+from tests.e2e.test_uploads import post, put
 from tests.openapi import Operation, document, event_validator
 from tools.caller import Bearer, caller
 
@@ -123,25 +123,6 @@ def client(deployed: Deployed) -> Client:
     return Client(deployed, deployed.api.caller)
 
 
-def send_form(client: Client, form: Mapping[str, Any], content: bytes) -> int:
-    """What a browser sends for a form with a file."""
-    boundary = secrets.token_hex(16)
-    fields = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
-        for name, value in form["fields"].items()
-    ]
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="file"\r\n\r\n'
-    body = "".join([*fields, head]).encode() + content + f"\r\n--{boundary}--\r\n".encode()
-    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-    return client.deployed.api.fetch(urllib.request.Request(form["url"], body, headers, method="POST"))[0]
-
-
-def send_part(client: Client, link: Mapping[str, Any], content: bytes) -> int:
-    """What a client sends for a part."""
-    request = urllib.request.Request(link["url"], content, dict(link["headers"]), method=link["method"])
-    return client.deployed.api.fetch(request)[0]
-
-
 # stories
 
 
@@ -162,8 +143,8 @@ def a_small_file(client: Client) -> None:
         file_id = started.json["file_id"]
         client.call("getFileContent", 409, file_id=file_id)
         client.call("deleteFile", 409, file_id=file_id)
-        assert send_form(client, state.json["post"], b"Hello, Sluice?\n") in {400, 403}
-        assert send_form(client, state.json["post"], b"Hello, Sluice!\n") == 204
+        assert post(client.deployed, state.json["post"], b"Hello, Sluice?\n") in {400, 403}
+        assert post(client.deployed, state.json["post"], b"Hello, Sluice!\n") == 204
         client.wait_until_available(file_id)
         event = next_event(client.deployed, queue)
     assert (event["event"], event["file_id"]) == ("file_uploaded", file_id)
@@ -204,16 +185,16 @@ def a_large_file(client: Client) -> None:
     links = started.json["parts"]
     assert [link["part_number"] for link in links] == list(range(1, 11))
     for link in links:
-        assert send_part(client, link, part) == 200
+        assert put(client.deployed, link, part) == 200
     signed = client.follow("startUpload", 200, "parts", started, body=OPERATIONS["signParts"].examples()["next"])
     flipped = b"\1" + part[1:]
-    assert send_part(client, signed.json["parts"][0], flipped) in {400, 403}
-    assert send_part(client, signed.json["parts"][0], part) == 200
+    assert put(client.deployed, signed.json["parts"][0], flipped) in {400, 403}
+    assert put(client.deployed, signed.json["parts"][0], part) == 200
     state = client.follow("startUpload", 200, "status", started)
     assert [each["part_number"] for each in state.json["parts"]] == list(range(1, 12))
     incomplete = client.follow("startUpload", 409, "complete", started, body={})
     assert [each["field"] for each in incomplete.json["errors"]] == ["parts/12"]
-    assert send_part(client, signed.json["parts"][1], part) == 200
+    assert put(client.deployed, signed.json["parts"][1], part) == 200
     completed = client.follow("startUpload", 200, "complete", started, body={})
     client.follow("startUpload", 200, "complete", started)
     client.wait_until_available(completed.json["file_id"])
