@@ -7,7 +7,7 @@ ENVIRONMENT ?= dev
 SHELL := /bin/sh
 VENV := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup up down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies release rollback redrive webhook-secret layer cdktf lint test test-all judges lock clean
+.PHONY: help setup up down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret layer cdktf lint test test-all judges lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
@@ -81,6 +81,9 @@ release: setup ## where RELEASE_STRATEGY is canary: shift traffic to new version
 
 rollback: setup ## functions of the last release back to the version before; FUNCTION=... VERSION=... for one
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.releases rollback $(if $(FUNCTION),--function $(FUNCTION)) $(if $(VERSION),--version $(VERSION))
+
+cost: setup ## what uploads cost in ENVIRONMENT, by line item
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.cost
 
 redrive: setup ## give the dead letters of ENVIRONMENT another chance
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.redrive

@@ -1,0 +1,86 @@
+"""The calls that tools/cost.py bills for a file are those that the system makes, counted in IAM's decisions."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from modules.settings import Settings
+from tests.e2e.conftest import Deployed, wait_for
+from tests.e2e.test_openapi_examples import Client
+from tests.e2e.test_uploads import post, put
+from tests.openapi import document
+from tools import cost
+from tools.caller import Bearer
+from tools.cost import Assumptions, Workload
+from tools.local import local_settings
+
+START = document().operations()["startUpload"].examples()
+
+
+def bill(deployed: Deployed, size: int) -> dict[tuple[str, str], float]:
+    """Quantities that the model has for one file, by service and item."""
+    stack = json.loads((deployed.terraform.folder / "cdk.tf.json").read_text())
+    settings: Settings = local_settings(deployed.aws)
+    lines = cost.lines(Workload("one", 1, size), settings, cost.platform(stack), Assumptions())
+    return {(line.service, line.item): line.quantity for line in lines}
+
+
+class Counted:
+    """Decisions since it was made about what one file takes, by action."""
+
+    def __init__(self, deployed: Deployed) -> None:
+        self._deployed = deployed
+        self._before = len(deployed.decisions())
+
+    def _mine(self) -> Iterator[str]:
+        for decision in self._deployed.decisions()[self._before :]:
+            # The platform's own; neither the test's operator nor the sweeper, which may come along.
+            who = str(decision["principal"])
+            if ":assumed-role/sluice-local-" in who and "sweep" not in who:
+                yield str(decision["action"])
+
+    def by_action(self) -> Counter[str]:
+        return Counter(self._mine())
+
+
+def wait_until_announced(deployed: Deployed, file_id: str) -> None:
+    """Until the workflow is over, without a call of the API."""
+    table, key = deployed.outputs["table_name"], {"file_id": {"S": file_id}}
+    wait_for(lambda: "announced_time" in deployed.dynamodb().get_item(TableName=table, Key=key)["Item"])
+
+
+@pytest.mark.parametrize("example", ["small", "large"])
+def test_a_file_takes_the_calls_that_are_billed(deployed: Deployed, example: str) -> None:
+    assert isinstance(deployed.api.caller, Bearer)
+    client = Client(deployed, deployed.api.caller)
+    declared = START[example]
+    billed = bill(deployed, declared["size"])
+    counted = Counted(deployed)
+    started = client.call("startUpload", 201, declared)
+    calls = 1
+    if example == "small":
+        assert post(deployed, started.json["post"], b"Hello, Sluice!\n") == 204
+    else:
+        wanted = document().operations()["signParts"].examples()["next"]
+        signed = client.follow("startUpload", 200, "parts", started, body=wanted)
+        for link in [*started.json["parts"], *signed.json["parts"]]:
+            assert put(deployed, link, bytes(8 * 2**20)) == 200
+        client.follow("startUpload", 200, "complete", started)
+        calls += 2
+    wait_until_announced(deployed, started.json["file_id"])
+    client.call("getFile", 200, file_id=started.json["file_id"])
+    calls += 1
+
+    made = counted.by_action()
+    assert billed["API Gateway", "requests"] == calls
+    assert billed["S3", "PUT, POST, LIST"] == made["s3:PutObject"] + made["s3:ListMultipartUploadParts"]
+    assert billed["S3", "GET, HEAD"] == made["s3:GetObject"]
+    assert billed["DynamoDB", "reads"] == made["dynamodb:GetItem"]
+    writes = (cost.START if example == "small" else cost.START_IN_PARTS) + cost.OPEN
+    assert len(writes) == made["dynamodb:PutItem"] + made["dynamodb:UpdateItem"]
+    assert billed["SNS", "publish"] == made["sns:Publish"]
+    client.call("deleteFile", 204, file_id=started.json["file_id"])

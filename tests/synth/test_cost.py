@@ -1,0 +1,45 @@
+"""docs/cost.md is what tools/cost.py makes of the Terraform JSON of prod."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from tests.synth.conftest import Synthesized, settings_of
+from tools import cost
+from tools.cost import Assumptions, path, platform
+
+
+def test_the_page_has_the_tables_as_they_are_now(prod: Synthesized) -> None:
+    tables = cost.tables(settings_of("prod"), platform(prod.json), Assumptions())
+    page = cost.PAGE.read_text()
+    assert set(re.findall(r"<!-- table: ([\w ]+) -->", page)) == set(tables)
+    assert page == cost.filled(page, tables), "make cost ENVIRONMENT=prod, or python -m tools.cost --write"
+
+
+def test_the_path_that_is_paid_for_opens_and_announces(stack: Synthesized) -> None:
+    (machine,) = stack.resources("aws_sfn_state_machine").values()
+    entered = path(json.loads(machine["definition"]), cost.OPENS)
+    assert {"Inspect", "MakeAvailable", "Announce", "Done"} <= set(entered)
+    assert platform(stack.json).states == len(entered)
+
+
+def test_writes_are_of_tables_and_indexes_that_are_there(stack: Synthesized) -> None:
+    indexes = platform(stack.json).indexes
+    for write in (*cost.START_IN_PARTS, *cost.OPEN, *cost.END):
+        assert set(write.indexes) <= indexes[write.table], write.what
+
+
+def test_every_function_that_is_paid_for_is_there(stack: Synthesized) -> None:
+    memory = platform(stack.json).memory
+    assert {"uploads", "files", "inspect", "discard", "sweep"} <= set(memory)
+    assert set(memory.values()) == {settings_of("prod").lambda_memory_size}
+
+
+def test_a_schedule_of_another_form_is_no_guess() -> None:
+    assert cost.runs_a_month("rate(15 minutes)") == 2920
+    assert cost.runs_a_month("rate(1 hour)") == 730
+    with pytest.raises(ValueError, match="another form"):
+        cost.runs_a_month("cron(0 * * * ? *)")

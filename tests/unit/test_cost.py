@@ -1,0 +1,332 @@
+"""The arithmetic of tools/cost.py, against figures worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from functions.uploads import logic, parts
+from modules.settings import Settings
+from tools import cost
+from tools.cost import Assumptions, Line, Platform, Price, Workload, lines, path, prices, table
+
+# Round numbers, so that a person can follow: 1 GB of memory, 100 ms, no cold starts, 1,000 bytes of logs, two looks.
+ASSUMED = Assumptions(
+    milliseconds=dict.fromkeys(("uploads", "files", "inspect", "discard", "sweep", "webhooks"), 100),
+    cold_share=0,
+    looks=2,
+    function_log_bytes=1000,
+    access_log_bytes=1000,
+    state_log_bytes=1000,
+)
+FOUND = Platform(
+    states=7,
+    waiting_states=4,
+    indexes={"metadata_files": frozenset({"by-due", "by-owner"}), "metadata_quotas": frozenset({"by-due"})},
+    memory=dict.fromkeys(("uploads", "files", "inspect", "discard", "sweep"), 1024),
+    scanning=False,
+    webhooks=0,
+    bucket_keys=True,
+    express=False,
+    standing={"kms_key": 6, "alarm_metric": 70, "scheduler_invocation": 2920, "waf_acl": 0},
+)
+SETTINGS = Settings(
+    environment="dev", account_id="111111111111", enable_xray_tracing=False, enable_waf=False, lambda_memory_size=1024
+)
+MILLION = Workload("small", 1_000_000, 1_000_000)
+THOUSAND = Workload("large", 1_000, 10_000_000_000)
+
+
+def billed(found: list[Line], service: str, item: str) -> Line:
+    (line,) = [line for line in found if (line.service, line.item) == (service, item)]
+    return line
+
+
+# prices
+
+
+def test_a_price_is_for_so_many_units() -> None:
+    assert Price("page", "section", 0.005, 1000, "requests").of(1_195_000) == pytest.approx(5.975)
+
+
+def test_beyond_the_first_tier_nothing_is_guessed() -> None:
+    price = Price("page", "section", 0.09, 1, "GB", up_to=10_240)
+    assert price.of(10_240) == pytest.approx(921.6)
+    with pytest.raises(ValueError, match="beyond the first tier"):
+        price.of(10_241)
+
+
+def test_every_price_names_its_page_and_is_used_somewhere() -> None:
+    for name, price in prices().items():
+        assert "ricing" in price.page, name
+        assert price.section, name
+        assert price.per >= 1, name
+    everything = replace(
+        FOUND,
+        scanning=True,
+        webhooks=1,
+        standing=dict.fromkeys(
+            ["kms_key", "alarm_metric", "dashboard", "metric", "scheduler_invocation", "waf_acl", "waf_rule", "secret"],
+            1,
+        ),
+    )
+    settings = SETTINGS.model_copy(update={"enable_xray_tracing": True, "enable_waf": True})
+    x86 = settings.model_copy(update={"lambda_architecture": "x86_64"})
+    used = {
+        line.price
+        for each in (
+            lines(MILLION, settings, everything, ASSUMED),
+            lines(MILLION, x86, replace(everything, express=True), ASSUMED),
+            cost.standing(settings, everything, ASSUMED),
+            cost.life(MILLION, settings, FOUND, ASSUMED),
+            cost.downloads(MILLION, settings, FOUND, ASSUMED),
+            cost.downloads(MILLION, settings, FOUND, ASSUMED, infrequent=True),
+        )
+        for line in each
+    }
+    assert used == set(prices())
+
+
+# a million of 1 MB
+
+
+@pytest.mark.parametrize(
+    ("service", "item", "quantity", "dollars"),
+    [
+        # POST /uploads and GET /files/{id}: 2 * 3.50
+        ("API Gateway", "requests", 2_000_000, 7.00),
+        # two calls and the inspection: 3 * 0.20
+        ("Lambda", "requests", 3_000_000, 0.60),
+        # 3,000,000 * 0.1 s * 1 GB * 0.0000133334
+        ("Lambda", "duration", 300_000, 4.00002),
+        # record 2 + 1 + 1, quota 2, available 1 + 1, announced 1 + 2: 11 * 0.625
+        ("DynamoDB", "writes", 11_000_000, 6.875),
+        ("DynamoDB", "reads", 2_000_000, 0.25),
+        ("S3", "PUT, POST, LIST", 1_000_000, 5.00),
+        ("S3", "GET, HEAD", 2_000_000, 0.80),
+        # one of a hundred of 3,000,000 reaches KMS: 30,000 * 0.03 / 10,000
+        ("KMS", "requests of S3", 30_000, 0.09),
+        ("EventBridge", "events of S3", 1_000_000, 1.00),
+        # 7 * 25.00
+        ("Step Functions", "transitions", 7_000_000, 175.00),
+        ("SNS", "publish", 1_000_000, 0.50),
+        ("SQS", "inbox", 3_000_000, 1.20),
+        # 3 * 10^9 bytes are 2.794 GB
+        ("CloudWatch", "logs of functions", 3e9 / 2**30, 1.39698),
+        ("CloudWatch", "access log", 2e9 / 2**30, 0.93132),
+        ("CloudWatch", "log of the workflow", 7e9 / 2**30, 3.25963),
+        # 12 * 10^9 bytes, 15 % of them, 7 days of 30.417, 0.03 a GB and month
+        ("CloudWatch", "logs kept", 12e9 / 2**30 * 0.15 * 7 / (730 / 24), 0.011574),
+        ("Data transfer", "in", 1e12 / 2**30, 0.00),
+    ],
+)
+def test_a_line_of_a_million_small_files(service: str, item: str, quantity: float, dollars: float) -> None:
+    line = billed(lines(MILLION, SETTINGS, FOUND, ASSUMED), service, item)
+    assert line.quantity == pytest.approx(quantity)
+    assert line.dollars == pytest.approx(dollars, rel=1e-4)
+
+
+def test_the_sum_of_a_million_small_files() -> None:
+    by_hand = 7 + 0.60 + 4.00002 + 6.875 + 0.25 + 5 + 0.80 + 0.09 + 1 + 175 + 0.50 + 1.20
+    logs = 1.39698 + 0.93132 + 3.25963 + 0.011574
+    assert cost.total(lines(MILLION, SETTINGS, FOUND, ASSUMED)) == pytest.approx(by_hand + logs, rel=1e-5)
+
+
+# a thousand of 10 GB
+
+
+@pytest.mark.parametrize(
+    ("service", "item", "quantity", "dollars"),
+    [
+        # 10^10 bytes are 1,193 parts of 8 MiB; 10 links come with the start, 12 calls give the other 1,183
+        ("API Gateway", "requests", 15_000, 0.0525),
+        # parts, create, two lists of 1,000 parts, complete: 1,197 a file
+        ("S3", "PUT, POST, LIST", 1_197_000, 5.985),
+        # the small one's 11, and the id of the multipart upload
+        ("DynamoDB", "writes", 12_000, 0.0075),
+        # 1,193 parts, create, complete, two looks: 1,197 a file, one of a hundred
+        ("KMS", "requests of S3", 11_970, 0.03591),
+        ("Data transfer", "in", 1e13 / 2**30, 0.00),
+    ],
+)
+def test_a_line_of_a_thousand_large_files(service: str, item: str, quantity: float, dollars: float) -> None:
+    line = billed(lines(THOUSAND, SETTINGS, FOUND, ASSUMED), service, item)
+    assert line.quantity == pytest.approx(quantity)
+    assert line.dollars == pytest.approx(dollars)
+
+
+@pytest.mark.parametrize(
+    "size", [1, 100_000_000, 100_000_001, 10**10, 8 * 2**20 * 10_000, 8 * 2**20 * 10_000 + 1, 50 * 2**30, 5 * 2**40]
+)
+def test_files_are_cut_as_the_function_cuts_them(size: int) -> None:
+    load = Workload("one", 1, size)
+    assert load.is_small == (size <= parts.MAX_POST_BYTES)
+    assert load.parts == (1 if load.is_small else parts.Cut.of(size).count)
+
+
+def test_limits_are_those_of_the_function() -> None:
+    assert (cost.FIRST_PARTS, cost.PARTS_A_CALL) == (logic.MAX_FIRST_PARTS, logic.MAX_PARTS_A_CALL)
+
+
+# what settings do
+
+
+def extra(load: Workload = MILLION, found: Platform = FOUND, **settings: object) -> float:
+    """Dollars more than the plain bill."""
+    changed = lines(load, SETTINGS.model_copy(update=settings), found, ASSUMED)
+    return cost.total(changed) - cost.total(lines(load, SETTINGS, FOUND, ASSUMED))
+
+
+def test_scanning_costs_objects_data_and_a_second_run() -> None:
+    guardduty = 1000 * 0.215 + 1e12 / 2**30 * 0.09
+    # The first run enters 4 states and inspects; the log of the workflow and that of the function grow by as much.
+    run = 100 + 0.20 + 1.33334 + 0.125 + 0.80 + 0.06 + (4e9 + 1e9) / 2**30 * 0.5
+    kept = 5e9 / 2**30 * 0.15 * 7 / (730 / 24) * 0.03
+    assert extra(found=replace(FOUND, scanning=True)) == pytest.approx(guardduty + run + kept, rel=1e-6)
+
+
+def test_a_million_traces_in_a_month_are_all_the_first_of_their_second() -> None:
+    # 2,000,000 requests and 1,000,000 runs, each fewer than the 2,628,000 seconds of a month: 3 * 5.00
+    assert extra(enable_xray_tracing=True) == pytest.approx(15.00)
+    assert cost.traced(3_628_000, ASSUMED) == 2_628_000 + 50_000
+
+
+def test_the_firewall_costs_its_requests() -> None:
+    assert extra(enable_waf=True) == pytest.approx(1.20)
+
+
+def test_without_bucket_keys_every_request_reaches_kms() -> None:
+    # 3,000,000 instead of 30,000
+    assert extra(found=replace(FOUND, bucket_keys=False)) == pytest.approx(9.00 - 0.09)
+
+
+def test_an_express_workflow_is_paid_by_the_run() -> None:
+    # 1.00 for a million runs, 1.5 s * 0.0625 GB * 0.00001667 for each, instead of 175.00
+    assert extra(found=replace(FOUND, express=True)) == pytest.approx(1.00 + 1.5628125 - 175.00)
+
+
+def test_a_webhook_is_a_message_and_an_invocation() -> None:
+    # three requests of SQS, one of Lambda, 0.1 s of 1 GB
+    assert extra(found=replace(FOUND, webhooks=1)) == pytest.approx(1.20 + 0.20 + 1.33334)
+
+
+def test_logs_that_are_kept_longer_cost_storage_alone() -> None:
+    assert extra(log_retention_days=14) == pytest.approx(0.011574, rel=1e-3)
+
+
+def test_an_index_that_is_gone_is_not_written() -> None:
+    gone = replace(FOUND, indexes={"metadata_files": frozenset({"by-due"}), "metadata_quotas": frozenset()})
+    # by-owner: the record's start, and available
+    assert billed(lines(MILLION, SETTINGS, gone, ASSUMED), "DynamoDB", "writes").quantity == 9_000_000
+
+
+def test_a_record_beyond_a_kilobyte_takes_twice_the_units() -> None:
+    large = replace(ASSUMED, record_bytes=1025)
+    assert billed(lines(MILLION, SETTINGS, FOUND, large), "DynamoDB", "writes").quantity == 22_000_000
+
+
+def test_larger_parts_are_fewer_requests() -> None:
+    # 10^10 bytes in parts of 64 MiB: 150 parts, create, one list, complete
+    few = lines(replace(THOUSAND, part_bytes=64 * 2**20), SETTINGS, FOUND, ASSUMED)
+    assert billed(few, "S3", "PUT, POST, LIST").quantity == 153_000
+
+
+# storage, downloads, what stands
+
+
+def test_a_life_is_standard_then_infrequent_then_removed() -> None:
+    month, gigabytes = 730 / 24, 1e13 / 2**30
+    found = cost.life(THOUSAND, SETTINGS, FOUND, ASSUMED)
+    assert billed(found, "S3", "STANDARD").dollars == pytest.approx(gigabytes * 30 / month * 0.023)
+    assert billed(found, "S3", "STANDARD_IA").dollars == pytest.approx(gigabytes * 61 / month * 0.0125)
+    assert billed(found, "S3", "transition").dollars == pytest.approx(0.01)
+    # claimed 1 + 2 + 1, ended 2 + 1 + 1, quota 2
+    assert billed(found, "DynamoDB", "writes").quantity == 10_000
+    # 800 bytes, and as much for two indexes, for 91 and 90 days
+    assert billed(found, "DynamoDB", "records").quantity == pytest.approx(1000 * 1600 / 2**30 * 181 / month)
+    for_ever = SETTINGS.model_copy(update={"s3_lifecycle_expiration_days": 0})
+    with pytest.raises(ValueError, match="for ever"):
+        cost.life(THOUSAND, for_ever, FOUND, ASSUMED)
+
+
+def test_the_transition_is_paid_for_by_large_files_alone() -> None:
+    def saved(size: int) -> float:
+        return cost.kept(size, 1, 91, transition=None) - cost.kept(size, 1, 91, transition=30)
+
+    # The transition of a file is 0.00001; 61 days save 0.0105 * 61 / 30.4167 for each GB.
+    worth = 0.00001 / (0.0105 * 61 / (730 / 24)) * 2**30
+    assert worth == pytest.approx(509_916, rel=1e-4)
+    assert saved(math.floor(worth)) < 0 < saved(math.ceil(worth) + 1)
+    # S3 moves none that is smaller.
+    assert saved(128 * 2**10 - 1) == 0
+
+
+def test_downloads_are_data_out() -> None:
+    found = cost.downloads(THOUSAND, SETTINGS, FOUND, ASSUMED)
+    assert billed(found, "Data transfer", "out").dollars == pytest.approx(1e13 / 2**30 * 0.09)
+    infrequent = cost.downloads(THOUSAND, SETTINGS, FOUND, ASSUMED, infrequent=True)
+    # a retrieval for each GB; GET is 0.001 instead of 0.0004 for a thousand
+    assert cost.total(infrequent) - cost.total(found) == pytest.approx(1e13 / 2**30 * 0.01 + 0.0006)
+
+
+def test_what_stands_is_counted_in_units() -> None:
+    found = cost.standing(SETTINGS, FOUND, ASSUMED)
+    assert billed(found, "KMS", "customer keys").dollars == 6.00
+    assert billed(found, "CloudWatch", "alarms").dollars == pytest.approx(7.00)
+    # 12 an hour, 730 hours, three services
+    assert billed(found, "KMS", "data keys").quantity == 26_280
+    assert not [line for line in found if line.item == "web ACL"], "what is not there is no line"
+
+
+# reading the stack
+
+ASL: dict[str, Any] = {
+    "StartAt": "Name",
+    "States": {
+        "Name": {"Type": "Pass", "Next": "Choose"},
+        "Choose": {
+            "Type": "Choice",
+            "Choices": [
+                {"Variable": "$.left", "StringEquals": "open", "Next": "Open"},
+                {"Variable": "$.left", "StringEquals": "break", "Next": "Broken"},
+                {"Variable": "$.left", "StringEquals": "again", "Next": "Name"},
+            ],
+            "Default": "Done",
+        },
+        "Open": {"Type": "Task", "Catch": [{"Next": "Broken"}], "End": True},
+        "Done": {"Type": "Succeed"},
+        "Broken": {"Type": "Fail"},
+    },
+}
+
+
+def test_a_path_follows_the_answers_of_choices() -> None:
+    assert path(ASL, ["open"]) == ["Name", "Choose", "Open"]
+    assert path(ASL, ["nothing"]) == ["Name", "Choose", "Done"]
+
+
+@pytest.mark.parametrize(("answer", "message"), [("break", "fails in Broken"), ("again", "comes back to Name")])
+def test_a_path_that_does_not_end_well_is_refused(answer: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        path(ASL, [answer])
+
+
+# tables
+
+
+def test_numbers_are_to_the_right() -> None:
+    assert table(["what", "dollars"], [["a", "1,000.00"], ["b", "-0.50"]]) == (
+        "| what | dollars |\n| --- | ---: |\n| a | 1,000.00 |\n| b | -0.50 |"
+    )
+
+
+def test_a_page_is_filled_between_its_marks() -> None:
+    page = "a\n<!-- table: one -->\nold\n<!-- end -->\nb\n<!-- table: two words -->\n<!-- end -->\n"
+    assert cost.filled(page, {"one": "new", "two words": "| x |"}) == (
+        "a\n<!-- table: one -->\nnew\n<!-- end -->\nb\n<!-- table: two words -->\n| x |\n<!-- end -->\n"
+    )
+    with pytest.raises(KeyError):
+        cost.filled(page, {"one": "new"})
