@@ -39,6 +39,43 @@ HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https://[A-Za-z0-9.-]+(:\
 Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[A-Za-z0-9.-]+(:\d+)?)$")]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
 Label = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,15}$")]
+# RFC 6838, "Naming requirements", without parameters; either part may be a star, the second behind a beginning too.
+MediaTypePattern = Annotated[
+    str,
+    StringConstraints(pattern=r"^(\*/\*|[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/(\*|[a-z0-9][a-z0-9!#$&^_.+-]{0,126}\*?))$"),
+]
+
+# What people exchange. Patterns never cover what runs: HTML, SVG, scripts and programs have to be named in full
+# (functions/common/media_types.py), and so are not in here.
+CONTENT_TYPES = (
+    "application/octet-stream",
+    "application/gzip",
+    "application/json",
+    "application/msword",
+    "application/ogg",
+    "application/pdf",
+    "application/rtf",
+    "application/vnd.ms-excel",
+    "application/vnd.ms-outlook",
+    "application/vnd.ms-powerpoint",
+    "application/vnd.oasis.opendocument.*",
+    "application/vnd.openxmlformats-officedocument.*",
+    "application/vnd.rar",
+    "application/x-7z-compressed",
+    "application/x-bzip2",
+    "application/x-tar",
+    "application/x-xz",
+    "application/xml",
+    "application/yaml",
+    "application/zip",
+    "application/zstd",
+    "application/epub+zip",
+    "audio/*",
+    "font/*",
+    "image/*",
+    "text/*",
+    "video/*",
+)
 
 
 class SettingsError(Exception):
@@ -85,6 +122,19 @@ class Settings(BaseSettings):
         ge=0,
         le=36500,
         description="DELETES every uploaded file this many days after its upload. 0 keeps files for ever.",
+    )
+
+    allowed_content_types: tuple[MediaTypePattern, ...] = Field(
+        default=CONTENT_TYPES,
+        min_length=1,
+        description="Types of files that are taken, such as `image/*`; what runs has to be named in full.",
+    )
+    malware_scanning: bool = Field(
+        default=False, description="GuardDuty scans every file; only a clean one can be downloaded."
+    )
+    legal_hold: bool = Field(
+        default=False,
+        description="Every file is held (S3 Object Lock) until an operator releases it. Fixed when the bucket is made.",
     )
 
     lambda_runtime: LambdaRuntime = Field(default="python3.13", description="Runtime of the functions.")

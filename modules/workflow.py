@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from cdktf_cdktf_provider_aws.cloudwatch_event_rule import CloudwatchEventRule
 from cdktf_cdktf_provider_aws.cloudwatch_event_target import (
     CloudwatchEventTarget,
     CloudwatchEventTargetDeadLetterConfig,
+    CloudwatchEventTargetInputTransformer,
     CloudwatchEventTargetRetryPolicy,
 )
 from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
@@ -125,55 +127,78 @@ class Workflow(Construct):
             depends_on=role.grants,
         )
         self.state_machine_arn = machine.arn
-        self._rule(settings, storage, queues_key)
-
-    def _rule(self, settings: Settings, storage: Storage, queues_key: CustomerKey) -> None:
-        """Start the workflow for every object below the files' prefix, and for nothing else."""
-        rule = CloudwatchEventRule(
+        # For every object below the files' prefix, and for nothing else.
+        self.rule_name, self.dead_letters = self.start_on(
             self,
             "stored",
-            name=f"{settings.prefix}-stored",
+            settings=settings,
+            name="workflow",
             description="An object is stored: start the workflow of its file",
-            event_pattern=json.dumps(
-                {
-                    "source": ["aws.s3"],
-                    "detail-type": ["Object Created"],
-                    "detail": {
-                        "bucket": {"name": [storage.bucket_name]},
-                        "object": {"key": [{"prefix": FILES}]},
-                    },
-                }
-            ),
+            pattern={
+                "source": ["aws.s3"],
+                "detail-type": ["Object Created"],
+                "detail": {"bucket": {"name": [storage.bucket_name]}, "object": {"key": [{"prefix": FILES}]}},
+            },
+            queues_key=queues_key,
         )
-        self.rule_name = rule.name
-        self.dead_letters = Queue(
-            self,
+
+    def start_on(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        name: str,
+        description: str,
+        pattern: Mapping[str, object],
+        queues_key: CustomerKey,
+        reshape: CloudwatchEventTargetInputTransformer | None = None,
+    ) -> tuple[str, Queue]:
+        """Start the workflow for every event of a pattern; return the rule's name and where its dead letters go.
+
+        Args:
+            scope: construct of whoever tells of these events.
+            construct_id: what happened, such as `stored`; the rule is named after it.
+            name: first part of the names of queue and role.
+            reshape: how an event becomes the workflow's input; None for events that have its form.
+        """
+        rule = CloudwatchEventRule(
+            scope,
+            construct_id,
+            name=f"{settings.prefix}-{construct_id}",
+            description=description,
+            event_pattern=json.dumps(pattern),
+        )
+        dead_letters = Queue(
+            scope,
             "dead_letters",
             settings=settings,
-            name="workflow-dead-letters",
+            name=f"{name}-dead-letters",
             key=queues_key,
             senders=[Sender("events.amazonaws.com", rule.arn)],
         )
         starter = Role(
-            self,
+            scope,
             "starter",
-            name=f"{settings.prefix}-workflow-starter",
+            name=f"{settings.prefix}-{name}-starter",
             service="events.amazonaws.com",
             description="Starts the workflow of a file",
         )
         self.grant_start(starter, "start")
         CloudwatchEventTarget(
-            self,
-            "stored_target",
+            scope,
+            f"{construct_id}_target",
             rule=rule.name,
             target_id="workflow",
             arn=self.state_machine_arn,
             role_arn=starter.arn,
-            dead_letter_config=CloudwatchEventTargetDeadLetterConfig(arn=self.dead_letters.arn),
+            input_transformer=reshape,
+            dead_letter_config=CloudwatchEventTargetDeadLetterConfig(arn=dead_letters.arn),
             retry_policy=CloudwatchEventTargetRetryPolicy(
                 maximum_event_age_in_seconds=EVENT_AGE_SECONDS, maximum_retry_attempts=EVENT_RETRIES
             ),
         )
+        return rule.name, dead_letters
 
     def grant_start(self, role: Role, concern: str) -> None:
         """Let a role start the workflow."""
