@@ -7,7 +7,7 @@ ENVIRONMENT ?= dev
 SHELL := /bin/sh
 VENV := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup up down env logs synth diff bootstrap deployer-policies redrive layer cdktf lint test test-all judges lock clean
+.PHONY: help setup up down env logs synth diff bootstrap deployer-policies redrive release-hold layer cdktf lint test test-all judges lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
@@ -47,6 +47,9 @@ node_modules/.package-lock.json: package-lock.json
 
 redrive: setup ## give the dead letters of ENVIRONMENT another chance
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.redrive
+
+release-hold: setup ## lift the legal hold of FILE_ID in ENVIRONMENT, so that its owner can delete it
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.legal_hold $(FILE_ID)
 
 lint: setup ## ruff, mypy --strict and the direction of imports
 	@$(VENV) -m ruff check .

@@ -178,6 +178,10 @@ class Settings(BaseSettings):
                 f"s3_lifecycle_expiration_days = {self.s3_lifecycle_expiration_days} must be 0 (never) or more than "
                 f"s3_lifecycle_transition_days = {self.s3_lifecycle_transition_days}"
             )
+        if self.legal_hold and self.s3_lifecycle_expiration_days:
+            raise ValueError(
+                "legal_hold = true needs s3_lifecycle_expiration_days = 0: expiry would hide a file that is held"
+            )
         if self.api_authorization == "jwt" and not (self.jwt_issuer and self.jwt_audience):
             raise ValueError("api_authorization = 'jwt' needs jwt_issuer and jwt_audience")
         if "*" in self.cors_allowed_origins and self.protect_data:
@@ -220,6 +224,11 @@ class Settings(BaseSettings):
     def state_bucket_name(self) -> str:
         """Name of the bucket that holds the Terraform state."""
         return self.state_bucket or f"{self.prefix}-state-{self.account_id}-{self.primary_region}"
+
+    @property
+    def files_bucket_name(self) -> str:
+        """Name of the bucket that holds the files."""
+        return f"{self.prefix}-uploads-{self.account_id}-{self.primary_region}"
 
     @property
     def state_kms_key_arn(self) -> str | None:

@@ -204,7 +204,7 @@ class Storage(Construct):
             self,
             "uploads",
             settings=settings,
-            name=f"{settings.prefix}-uploads-{settings.account_id}-{settings.primary_region}",
+            name=settings.files_bucket_name,
             key=key,
             object_lock=settings.legal_hold,
         )

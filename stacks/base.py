@@ -26,6 +26,7 @@ SERVICES = (
     "cognitoidp",
     "dynamodb",
     "eventbridge",
+    "guardduty",
     "iam",
     "kms",
     "lambda",

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 
@@ -66,6 +66,8 @@ def redrive(settings: Settings, session: boto3.Session) -> Redriven:
 
     special = {
         f"{prefix}-workflow{SUFFIX}": start,
+        # The workflow reads what was found from the file's tag.
+        f"{prefix}-scan{SUFFIX}": lambda body: start(json.dumps(_as_stored(json.loads(body)))),
         f"{prefix}-inbox{SUFFIX}": deliver,
         f"{prefix}-sweep-schedule{SUFFIX}": invoke(f"{prefix}-sweep"),
     }
@@ -79,6 +81,13 @@ def redrive(settings: Settings, session: boto3.Session) -> Redriven:
     failures = sqs.get_queue_url(QueueName=f"{prefix}-failures")["QueueUrl"]
     _empty(sqs, failures, None, done)
     return Redriven(moved)
+
+
+def _as_stored(event: Mapping[str, Any]) -> dict[str, object]:
+    """An event about a scan in the form of S3's about the object, which the workflow starts with."""
+    detail = event["detail"]
+    key = detail["object"]["key"] if "object" in detail else detail["s3ObjectDetails"]["objectKey"]
+    return {"detail": {"object": {"key": key}}}
 
 
 def _empty(sqs: SQSClient, url: str, send: Callable[[str], object] | None, done: set[str]) -> int:

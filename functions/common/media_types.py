@@ -1,8 +1,8 @@
 """Media types as callers declare them and as the setting ALLOWED_CONTENT_TYPES lists them.
 
 `text/Plain; charset=utf-8` is `text/plain`; old and vendors' names of a type are the registered one's (IANA, "Media
-Types"). A pattern such as `image/*` covers a whole kind, but never a type that runs in a browser or on a computer: those
-have to be named in full.
+Types"). A pattern such as `image/*` covers a whole kind, but never a type that runs in a browser or on a computer:
+those have to be named in full.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a file is by its first bytes, and whether that is what its owner declared.
 
 puremagic knows the signatures of binary formats. Text has none: text is told as browsers tell it (MIME Sniffing
-Standard, "Identifying a resource with an unknown MIME type"), and so is HTML, which must not pass as something harmless.
+Standard, "Identifying a resource with an unknown MIME type"), and so is HTML, which must not pass as harmless.
 A program never passes as something else: its few signatures are looked for first, whatever else matches.
 """
 

@@ -1,7 +1,7 @@
-"""What GuardDuty found in a file: the word in its event, or on the object's tag (GuardDuty, "Malware Protection for S3").
+"""What GuardDuty found in a file: the word in its event, or on the object's tag ("Malware Protection for S3").
 
-The tag is what counts for a clean file: the bucket's policy opens an object by it and by nothing else, and it belongs to
-the version that is there. The event wakes the workflow; that it says something bad is enough.
+The tag is what counts for a clean file: the bucket's policy opens an object by it and by nothing else, and it belongs
+to the version that is there. The event wakes the workflow; that it says something bad is enough.
 """
 
 from __future__ import annotations
@@ -48,5 +48,5 @@ def _status(event: Mapping[str, object]) -> str:
 
 
 def _word(status: str) -> Verdict:
-    """A status as AWS documents it; UNSUPPORTED, ACCESS_DENIED, FAILED and words of the future leave a file unscanned."""
+    """A status as AWS documents it; UNSUPPORTED, ACCESS_DENIED, FAILED and unknown words leave a file unscanned."""
     return _WORDS.get(status, "unscannable") if status else "waiting"

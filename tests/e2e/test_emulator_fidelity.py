@@ -1133,6 +1133,7 @@ def scan_result(cloud: Cloud, protected: Protected, key: str, content: bytes) ->
         (eicar()[:-1] + b"?", "NO_THREATS_FOUND"),
         (zip_under_a_password(), "UNSUPPORTED"),
     ],
+    ids=["harmless", "test file", "test file within", "not quite the test file", "zip under a password"],
 )
 def test_an_object_is_scanned_tagged_and_told(cloud: Cloud, protected: Protected, content: bytes, status: str) -> None:
     event, tags = scan_result(cloud, protected, "uploads/a b", content)

@@ -35,6 +35,7 @@ SERVICE_OF = {
     "aws_cloudwatch_metric": "cloudwatch",
     "aws_cognito": "cognitoidp",
     "aws_dynamodb": "dynamodb",
+    "aws_guardduty": "guardduty",
     "aws_iam": "iam",
     "aws_kms": "kms",
     "aws_lambda": "lambda",

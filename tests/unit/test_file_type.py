@@ -117,11 +117,17 @@ def test_what_is_what_was_declared_passes_where_it_is_allowed_in_full(kind: str)
     assert mismatch(kind, SAMPLES[kind], [kind]) is None
 
 
-@pytest.mark.parametrize("kind", SAMPLES)
-@pytest.mark.parametrize("declared", ["image/png", "application/pdf", "video/mp4", WORD, "text/plain", "audio/wav"])
+@pytest.mark.parametrize(
+    ("kind", "declared"),
+    [
+        (kind, declared)
+        for declared in ("image/png", "application/pdf", "video/mp4", WORD, "text/plain", "audio/wav")
+        for kind in SAMPLES
+        # XML may be read as text.
+        if kind not in {declared, "application/xml"}
+    ],
+)
 def test_one_kind_does_not_pass_as_another(kind: str, declared: str) -> None:
-    if declared == kind or (declared == "text/plain" and kind == "application/xml"):
-        pytest.skip("it is that")
     assert mismatch(declared, SAMPLES[kind], EVERYTHING)
 
 
