@@ -42,7 +42,9 @@ Label = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,15}$")]
 # RFC 6838, "Naming requirements", without parameters; either part may be a star, the second behind a beginning too.
 MediaTypePattern = Annotated[
     str,
-    StringConstraints(pattern=r"^(\*/\*|[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/(\*|[a-z0-9][a-z0-9!#$&^_.+-]{0,126}\*?))$"),
+    StringConstraints(
+        to_lower=True, pattern=r"^(\*/\*|[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/(\*|[a-z0-9][a-z0-9!#$&^_.+-]{0,126}\*?))$"
+    ),
 ]
 
 # What people exchange. Patterns never cover what runs: HTML, SVG, scripts and programs have to be named in full
@@ -124,10 +126,27 @@ class Settings(BaseSettings):
         description="DELETES every uploaded file this many days after its upload. 0 keeps files for ever.",
     )
 
+    max_upload_bytes: int = Field(
+        default=50 * 2**30, ge=1, le=5 * 2**40, description="Bytes of the largest file that is taken (S3: 5 TiB)."
+    )
     allowed_content_types: tuple[MediaTypePattern, ...] = Field(
         default=CONTENT_TYPES,
         min_length=1,
         description="Types of files that are taken, such as `image/*`; what runs has to be named in full.",
+    )
+    upload_expiry_hours: int = Field(
+        default=24, ge=1, le=168, description="Hours after which an unfinished upload is given up."
+    )
+    link_seconds: int = Field(
+        default=900, ge=60, le=43200, description="Seconds for which a link is good that sends a file or a part."
+    )
+    quota_bytes: int = Field(default=100 * 2**30, ge=1, description="Bytes that one owner may have.")
+    quota_files: int = Field(default=100_000, ge=1, description="Files that one owner may have.")
+    quarantine_retention_days: int = Field(
+        default=30, ge=1, le=365, description="Days until the bytes of a file in quarantine are deleted."
+    )
+    record_retention_days: int = Field(
+        default=90, ge=1, le=3650, description="Days that the record of a file is kept after the file has ended."
     )
     malware_scanning: bool = Field(
         default=False, description="GuardDuty scans every file; only a clean one can be downloaded."
@@ -173,6 +192,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if self.record_retention_days <= self.quarantine_retention_days:
+            raise ValueError(
+                f"record_retention_days = {self.record_retention_days} must be more than quarantine_retention_days = "
+                f"{self.quarantine_retention_days}, or bytes in quarantine outlive their record"
+            )
         if 0 < self.s3_lifecycle_expiration_days <= self.s3_lifecycle_transition_days:
             raise ValueError(
                 f"s3_lifecycle_expiration_days = {self.s3_lifecycle_expiration_days} must be 0 (never) or more than "
