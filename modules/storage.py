@@ -350,6 +350,18 @@ class Storage(Construct):
             ),
         )
 
+    def grant_find(self, role: Role) -> None:
+        """Let a role see whether a file is there, and nothing that is in it."""
+        role.grant(
+            "files_find",
+            Statement(
+                sid="ListFiles",
+                actions=["s3:ListBucket"],
+                resources=[self.bucket_arn],
+                conditions={"StringLike": {"s3:prefix": f"{FILES}*"}},
+            ),
+        )
+
     def grant_inspect(self, role: Role) -> None:
         """Let a role look at what is stored, and tell a file that is not there from one it may not see."""
         role.grant(

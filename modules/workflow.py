@@ -95,6 +95,8 @@ class Workflow(Construct):
         inspect.grant_invoke(role, "inspect")
         discard.grant_invoke(role, "discard")
         metadata.grant_carry_on(role)
+        if settings.legal_hold:
+            storage.grant_hold(role)
         notifications.files.grant_publish(role, "announce")
         notifications.alerts.grant_publish(role, "alert")
         role.grant(
@@ -119,6 +121,7 @@ class Workflow(Construct):
                     settings,
                     inspect_arn=inspect.arn,
                     discard_arn=discard.arn,
+                    bucket_name=storage.bucket_name,
                     table_name=metadata.files.name,
                     files_topic_arn=notifications.files.arn,
                     alerts_topic_arn=notifications.alerts.arn,
@@ -224,6 +227,7 @@ def definition(
     *,
     inspect_arn: str,
     discard_arn: str,
+    bucket_name: str,
     table_name: str,
     files_topic_arn: str,
     alerts_topic_arn: str,
@@ -296,6 +300,25 @@ def definition(
             Next=after,
         )
 
+    held = settings.legal_hold
+    # The record says that the file is held before S3 does: nobody can delete it in between.
+    hold = task(
+        "aws-sdk:s3:putObjectLegalHold",
+        {"Bucket": bucket_name, "Key.$": "$.detail.object.key", "LegalHold": {"Status": "ON"}},
+        Retry=retries[1:],
+        Catch=failed,
+        ResultPath=None,
+        Next="Announce",
+    )
+    hold_first = [
+        {
+            "And": [
+                {"Variable": "$.inspection.found.left", "StringEquals": "announce"},
+                {"Variable": "$.inspection.found.event", "StringEquals": "file_uploaded"},
+            ],
+            "Next": "Hold",
+        }
+    ] * held
     already = {"ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"], "ResultPath": None, "Next": "Done"}
     return {
         "Comment": "From stored bytes to an available file, or to one that is refused and removed; announced once",
@@ -306,7 +329,7 @@ def definition(
                 "Type": "Pass",
                 "Parameters": {
                     "file_id.$": "States.ArrayGetItem(States.StringSplit($.detail.object.key, '/'), 1)",
-                    "object.$": "$.detail.object",
+                    "detail.$": "$.detail",
                 },
                 "Next": "Inspect",
             },
@@ -315,34 +338,59 @@ def definition(
                 {"FunctionName": inspect_arn, "Payload.$": "$"},
                 ResultSelector={"found.$": "$.Payload"},
                 ResultPath="$.inspection",
-                Retry=[{"ErrorEquals": ["Rejected"], "MaxAttempts": 0}, {"ErrorEquals": ["States.ALL"], **retry}],
-                Catch=[{"ErrorEquals": ["Rejected"], "ResultPath": "$.failure", "Next": "Reject"}, *failed],
+                Retry=[
+                    {"ErrorEquals": ["Rejected", "Quarantined"], "MaxAttempts": 0},
+                    {"ErrorEquals": ["States.ALL"], **retry},
+                ],
+                Catch=[
+                    {"ErrorEquals": ["Rejected"], "ResultPath": "$.failure", "Next": "Reject"},
+                    {"ErrorEquals": ["Quarantined"], "ResultPath": "$.failure", "Next": "Quarantine"},
+                    *failed,
+                ],
                 Next="WhatIsLeft",
             ),
             "WhatIsLeft": {
                 "Type": "Choice",
                 "Choices": [
-                    {"Variable": "$.inspection.found.left", "StringEquals": left, "Next": state}
-                    for left, state in {
-                        "open": "MakeAvailable",
-                        "announce": "Announce",
-                        "alert and announce": "AlertPeople",
-                        "discard": "RemoveRest",
-                    }.items()
+                    *hold_first,
+                    *(
+                        {"Variable": "$.inspection.found.left", "StringEquals": left, "Next": state}
+                        for left, state in {
+                            "open": "MakeAvailable",
+                            "wait for scan": "WaitForScan",
+                            "announce": "Announce",
+                            "alert and announce": "AlertPeople",
+                            "discard": "RemoveRest",
+                        }.items()
+                    ),
                 ],
                 "Default": "Done",
             },
             "MakeAvailable": update(
-                "SET #state = :available, available_time = :now",
+                f"SET #state = :available, available_time = :now, detected_type = :type{', legal_hold = :held' * held}",
                 "#state IN (:uploading, :scanning)",
                 {
                     ":available": {"S": "available"},
                     ":uploading": {"S": "uploading"},
                     ":scanning": {"S": "scanning"},
                     ":now": {"S.$": "$$.State.EnteredTime"},
+                    ":type": {"S.$": "$.inspection.found.detected_type"},
+                    **({":held": {"BOOL": True}} if held else {}),
                 },
                 Catch=[already, *failed],
-                Next="Announce",
+                Next="Hold" if held else "Announce",
+            ),
+            **({"Hold": hold} if held else {}),
+            "WaitForScan": update(
+                "SET #state = :scanning, due_time = :due",
+                "#state = :uploading",
+                {
+                    ":scanning": {"S": "scanning"},
+                    ":uploading": {"S": "uploading"},
+                    ":due": {"S.$": "$.inspection.found.due_time"},
+                },
+                Catch=[already, *failed],
+                Next="Done",
             ),
             "AlertPeople": task(
                 "sns:publish",
@@ -378,6 +426,7 @@ def definition(
             ),
             "Done": {"Type": "Succeed"},
             "Reject": end_as("rejected"),
+            "Quarantine": end_as("quarantined"),
             "EndFile": discard("Inspect"),
             "RemoveRest": discard("Done"),
             "RecordFailure": update(
