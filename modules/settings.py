@@ -47,6 +47,9 @@ MediaTypePattern = Annotated[
     ),
 ]
 
+# GuardDuty, "Malware Protection for S3 quotas": the largest object that it scans.
+SCANNED_BYTES = 100 * 10**9
+
 # What people exchange. Patterns never cover what runs: HTML, SVG, scripts and programs have to be named in full
 # (functions/common/media_types.py), and so are not in here.
 CONTENT_TYPES = (
@@ -201,6 +204,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"s3_lifecycle_expiration_days = {self.s3_lifecycle_expiration_days} must be 0 (never) or more than "
                 f"s3_lifecycle_transition_days = {self.s3_lifecycle_transition_days}"
+            )
+        if self.malware_scanning and self.max_upload_bytes > SCANNED_BYTES:
+            raise ValueError(
+                f"max_upload_bytes = {self.max_upload_bytes} is more than the {SCANNED_BYTES} bytes that "
+                "malware_scanning can look through; what is larger would all end in quarantine"
             )
         if self.legal_hold and self.s3_lifecycle_expiration_days:
             raise ValueError(
