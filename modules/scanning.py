@@ -84,7 +84,7 @@ class Scanning(Construct):
             # GuardDuty tries its permissions when the plan is made.
             depends_on=scanner.grants,
         )
-        _, self.dead_letters = workflow.start_on(
+        self.dead_letters = workflow.start_on(
             self,
             "scanned",
             settings=settings,

@@ -55,7 +55,7 @@ class Workflow(Construct):
 
     Attributes:
         state_machine_arn: ARN of the state machine.
-        rule_name: name of the rule.
+        rule_names: names of the rules that start it.
         dead_letters: queue of the events that could not start it.
     """
 
@@ -135,7 +135,8 @@ class Workflow(Construct):
         )
         self.state_machine_arn = machine.arn
         # For every object below the files' prefix, and for nothing else.
-        self.rule_name, self.dead_letters = self.start_on(
+        self.rule_names: list[str] = []
+        self.dead_letters = self.start_on(
             self,
             "stored",
             settings=settings,
@@ -160,8 +161,8 @@ class Workflow(Construct):
         pattern: Mapping[str, object],
         queues_key: CustomerKey,
         reshape: CloudwatchEventTargetInputTransformer | None = None,
-    ) -> tuple[str, Queue]:
-        """Start the workflow for every event of a pattern; return the rule's name and where its dead letters go.
+    ) -> Queue:
+        """Start the workflow for every event of a pattern, and return where events go that could not.
 
         Args:
             scope: construct of whoever tells of these events.
@@ -205,7 +206,8 @@ class Workflow(Construct):
                 maximum_event_age_in_seconds=EVENT_AGE_SECONDS, maximum_retry_attempts=EVENT_RETRIES
             ),
         )
-        return rule.name, dead_letters
+        self.rule_names.append(rule.name)
+        return dead_letters
 
     def grant_start(self, role: Role, concern: str) -> None:
         """Let a role start the workflow."""
