@@ -42,9 +42,8 @@ Label = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,15}$")]
 # RFC 6838, "Naming requirements", without parameters; either part may be a star, the second behind a beginning too.
 MediaTypePattern = Annotated[
     str,
-    StringConstraints(
-        to_lower=True, pattern=r"^(\*/\*|[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/(\*|[a-z0-9][a-z0-9!#$&^_.+-]{0,126}\*?))$"
-    ),
+    BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
+    StringConstraints(pattern=r"^(\*/\*|[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/(\*|[a-z0-9][a-z0-9!#$&^_.+-]{0,126}\*?))$"),
 ]
 
 # GuardDuty, "Malware Protection for S3 quotas": the largest object that it scans.
