@@ -94,7 +94,7 @@ class WatchedWorkflow(Protocol):
     def state_machine_arn(self) -> str: ...  # noqa: D102
 
     @property
-    def rule_names(self) -> Sequence[str]: ...  # noqa: D102
+    def rules(self) -> Mapping[str, str]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -336,11 +336,11 @@ class Monitoring(Construct):
             "workflow_not_started",
             [
                 _of_rule(rule, name)
-                for rule in workflow.rule_names
+                for rule in workflow.rules.values()
                 for name in ("FailedInvocations", "InvocationsFailedToBeSentToDlq")
             ],
             Advice(
-                f"A rule could not start the workflow for a file: {', '.join(workflow.rule_names)}.",
+                f"A rule could not start the workflow for a file: {', '.join(workflow.rules.values())}.",
                 "see that the rule's role may start the state machine, then redrive the rule's dead letters",
                 "workflow-not-started",
             ),
@@ -692,8 +692,8 @@ def _workflow_row(workflow: WatchedWorkflow) -> _Row:
         _Graph(
             "Workflow: starts by events",
             [
-                _of_rule(rule, name, f"{rule}: {label}")
-                for rule in workflow.rule_names
+                _of_rule(rule, name, f"{what} {label}")
+                for what, rule in workflow.rules.items()
                 for name, label in starts.items()
             ],
             "events",

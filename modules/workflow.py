@@ -55,7 +55,7 @@ class Workflow(Construct):
 
     Attributes:
         state_machine_arn: ARN of the state machine.
-        rule_names: names of the rules that start it.
+        rules: names of the rules that start it, by what happened.
         dead_letters: queue of the events that could not start it.
     """
 
@@ -135,7 +135,7 @@ class Workflow(Construct):
         )
         self.state_machine_arn = machine.arn
         # For every object below the files' prefix, and for nothing else.
-        self.rule_names: list[str] = []
+        self.rules: dict[str, str] = {}
         self.dead_letters = self.start_on(
             self,
             "stored",
@@ -206,7 +206,7 @@ class Workflow(Construct):
                 maximum_event_age_in_seconds=EVENT_AGE_SECONDS, maximum_retry_attempts=EVENT_RETRIES
             ),
         )
-        self.rule_names.append(rule.name)
+        self.rules[construct_id] = rule.name
         return dead_letters
 
     def grant_start(self, role: Role, concern: str) -> None:

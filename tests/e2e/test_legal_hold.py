@@ -21,7 +21,7 @@ from tools.terraform import Changes
 # It deploys and destroys everything once more.
 pytestmark = pytest.mark.slow
 
-# What docs/operations.md says that a release takes.
+# What docs/security.md says that a release takes.
 RELEASES = {
     "s3:ListBucketVersions s3:PutObjectLegalHold": ["arn:aws:s3:::sluice-local-*"],
     "dynamodb:GetItem dynamodb:UpdateItem": ["arn:aws:dynamodb:us-east-1:000000000000:table/sluice-local-files"],
