@@ -7,7 +7,7 @@ ENVIRONMENT ?= dev
 SHELL := /bin/sh
 VENV := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup up down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret layer cdktf lint test test-all judges lock clean
+.PHONY: help setup up down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret release-hold layer cdktf lint test test-all judges lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
@@ -90,6 +90,9 @@ redrive: setup ## give the dead letters of ENVIRONMENT another chance
 
 webhook-secret: setup ## secrets for the receivers of ENVIRONMENT's webhooks that have none; URL=... for a new one
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.webhook_secret $(if $(URL),--url '$(URL)')
+
+release-hold: setup ## lift the legal hold of FILE_ID in ENVIRONMENT, so that its owner can delete it
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.legal_hold $(FILE_ID)
 
 lint: setup ## ruff, mypy --strict and the direction of imports
 	@$(VENV) -m ruff check .

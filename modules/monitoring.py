@@ -91,13 +91,13 @@ class WatchedStorage(Protocol):
 
 
 class WatchedWorkflow(Protocol):
-    """A state machine, and the rule on the default event bus that starts it."""
+    """A state machine, and the rules on the default event bus that start it."""
 
     @property
     def state_machine_arn(self) -> str: ...  # noqa: D102
 
     @property
-    def rule_name(self) -> str: ...  # noqa: D102
+    def rules(self) -> Mapping[str, str]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -349,9 +349,13 @@ class Monitoring(Construct):
         )
         self._any(
             "workflow_not_started",
-            [_of_rule(workflow, name) for name in ("FailedInvocations", "InvocationsFailedToBeSentToDlq")],
+            [
+                _of_rule(rule, name)
+                for rule in workflow.rules.values()
+                for name in ("FailedInvocations", "InvocationsFailedToBeSentToDlq")
+            ],
             Advice(
-                f"The rule {workflow.rule_name} could not start the workflow for a file.",
+                f"A rule could not start the workflow for a file: {', '.join(workflow.rules.values())}.",
                 "see that the rule's role may start the state machine, then redrive the rule's dead letters",
                 "workflow-not-started",
             ),
@@ -606,8 +610,8 @@ def _of_workflow(workflow: WatchedWorkflow, name: str, statistic: str = "Sum", l
     return Metric("AWS/States", name, {"StateMachineArn": workflow.state_machine_arn}, statistic, label)
 
 
-def _of_rule(workflow: WatchedWorkflow, name: str, label: str = "") -> Metric:
-    return Metric("AWS/Events", name, {"RuleName": workflow.rule_name}, label=label)
+def _of_rule(rule: str, name: str, label: str = "") -> Metric:
+    return Metric("AWS/Events", name, {"RuleName": rule}, label=label)
 
 
 def _of_queue(queue: Watched, name: str) -> Metric:
@@ -746,7 +750,11 @@ def _workflow_row(workflow: WatchedWorkflow) -> _Row:
         ),
         _Graph(
             "Workflow: starts by events",
-            [_of_rule(workflow, name, label) for name, label in starts.items()],
+            [
+                _of_rule(rule, name, f"{what} {label}")
+                for what, rule in workflow.rules.items()
+                for name, label in starts.items()
+            ],
             "events",
         ),
     ]

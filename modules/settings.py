@@ -47,29 +47,46 @@ WebhookUrl = Annotated[
 ]
 Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[A-Za-z0-9.-]+(:\d+)?)$")]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
-ContentTypePattern = Annotated[
-    str, StringConstraints(to_lower=True, pattern=r"^[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9!#$&^_.+-]*\*?$")
-]
 Label = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,15}$")]
+# RFC 6838, "Naming requirements", without parameters; either part may be a star, the second behind a beginning too.
+MediaTypePattern = Annotated[
+    str,
+    BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
+    StringConstraints(pattern=r"^(\*/\*|[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/(\*|[a-z0-9][a-z0-9!#$&^_.+-]{0,126}\*?))$"),
+]
 
-# What people send each other; nothing that a browser or a machine runs. What says nothing of itself
-# (`application/octet-stream`, which POST /upload assumes) is told by its first bytes.
-DEFAULT_CONTENT_TYPES = (
+# GuardDuty, "Malware Protection for S3 quotas": the largest object that it scans.
+SCANNED_BYTES = 100 * 10**9
+
+# What people exchange. Patterns never cover what runs: HTML, SVG, scripts and programs have to be named in full
+# (functions/common/media_types.py), and so are not in here.
+CONTENT_TYPES = (
+    "application/octet-stream",
     "application/gzip",
     "application/json",
-    "application/octet-stream",
+    "application/msword",
+    "application/ogg",
     "application/pdf",
     "application/rtf",
+    "application/vnd.ms-excel",
+    "application/vnd.ms-outlook",
+    "application/vnd.ms-powerpoint",
     "application/vnd.oasis.opendocument.*",
     "application/vnd.openxmlformats-officedocument.*",
+    "application/vnd.rar",
+    "application/x-7z-compressed",
+    "application/x-bzip2",
+    "application/x-tar",
+    "application/x-xz",
     "application/xml",
+    "application/yaml",
     "application/zip",
+    "application/zstd",
+    "application/epub+zip",
     "audio/*",
     "font/*",
     "image/*",
-    "text/csv",
-    "text/markdown",
-    "text/plain",
+    "text/*",
     "video/*",
 )
 
@@ -123,8 +140,10 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(
         default=50 * 2**30, ge=1, le=5 * 2**40, description="Bytes of the largest file that is taken (S3: 5 TiB)."
     )
-    allowed_content_types: tuple[ContentTypePattern, ...] = Field(
-        default=DEFAULT_CONTENT_TYPES, min_length=1, description="Types of files that are taken, such as `image/*`."
+    allowed_content_types: tuple[MediaTypePattern, ...] = Field(
+        default=CONTENT_TYPES,
+        min_length=1,
+        description="Types of files that are taken, such as `image/*`; what runs has to be named in full.",
     )
     upload_expiry_hours: int = Field(
         default=24, ge=1, le=168, description="Hours after which an unfinished upload is given up."
@@ -139,6 +158,13 @@ class Settings(BaseSettings):
     )
     record_retention_days: int = Field(
         default=90, ge=1, le=3650, description="Days that the record of a file is kept after the file has ended."
+    )
+    malware_scanning: bool = Field(
+        default=False, description="GuardDuty scans every file; only a clean one can be downloaded."
+    )
+    legal_hold: bool = Field(
+        default=False,
+        description="Every file is held (S3 Object Lock) until an operator releases it. Fixed when the bucket is made.",
     )
 
     lambda_runtime: LambdaRuntime = Field(default="python3.13", description="Runtime of the functions.")
@@ -208,6 +234,15 @@ class Settings(BaseSettings):
                 f"s3_lifecycle_expiration_days = {self.s3_lifecycle_expiration_days} must be 0 (never) or more than "
                 f"s3_lifecycle_transition_days = {self.s3_lifecycle_transition_days}"
             )
+        if self.malware_scanning and self.max_upload_bytes > SCANNED_BYTES:
+            raise ValueError(
+                f"max_upload_bytes = {self.max_upload_bytes} is more than the {SCANNED_BYTES} bytes that "
+                "malware_scanning can look through; what is larger would all end in quarantine"
+            )
+        if self.legal_hold and self.s3_lifecycle_expiration_days:
+            raise ValueError(
+                "legal_hold = true needs s3_lifecycle_expiration_days = 0: expiry would hide a file that is held"
+            )
         if self.api_authorization == "jwt" and not (self.jwt_issuer and self.jwt_audience):
             raise ValueError("api_authorization = 'jwt' needs jwt_issuer and jwt_audience")
         if "*" in self.cors_allowed_origins and self.protect_data:
@@ -257,6 +292,11 @@ class Settings(BaseSettings):
     def state_bucket_name(self) -> str:
         """Name of the bucket that holds the Terraform state."""
         return self.state_bucket or f"{self.prefix}-state-{self.account_id}-{self.primary_region}"
+
+    @property
+    def files_bucket_name(self) -> str:
+        """Name of the bucket that holds the files."""
+        return f"{self.prefix}-uploads-{self.account_id}-{self.primary_region}"
 
     @property
     def state_kms_key_arn(self) -> str | None:

@@ -46,6 +46,9 @@ from modules.settings import Settings
 # Where files are. Everything below it is under the lifecycle; everything a role may touch is below it.
 FILES = "uploads/"
 PREFLIGHT_SECONDS = 600
+# GuardDuty, "S3 object potential scan result value".
+SCAN_TAG = "GuardDutyMalwareScanStatus"
+CLEAN = "NO_THREATS_FOUND"
 _ABORT_LEFTOVERS = S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(days_after_initiation=7)
 _EXPIRE_OLD_VERSIONS = S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=30)
 
@@ -70,15 +73,23 @@ class PrivateBucket(Construct):
         name: str,
         key: CustomerKey | None,
         admit: Sequence[Statement] = (),
+        object_lock: bool = False,
     ) -> None:
         """
         Args:
             name: name of the bucket, unique in all of AWS.
             key: what encrypts the objects; None for a bucket of access logs.
             admit: statements for AWS services that write here, with `{bucket}` for the bucket's ARN.
+            object_lock: whether versions can be held. It is fixed when the bucket is made.
         """
         super().__init__(scope, construct_id)
-        bucket = S3Bucket(self, "Default", bucket=name, force_destroy=not settings.protect_data)
+        bucket = S3Bucket(
+            self,
+            "Default",
+            bucket=name,
+            force_destroy=not settings.protect_data,
+            object_lock_enabled=object_lock or None,
+        )
         self.arn = bucket.arn
         self.name = bucket.bucket
         self.id = bucket.id
@@ -118,14 +129,20 @@ class PrivateBucket(Construct):
                 )
             ],
         )
-        S3BucketPolicy(
+        self._statements = [*self._denials(settings, key), *(_about(each, bucket.arn) for each in admit)]
+        self._policy = S3BucketPolicy(
             self,
             "policy",
             bucket=bucket.id,
-            policy=document(*self._denials(settings, key), *(_about(each, bucket.arn) for each in admit)),
+            policy=document(*self._statements),
             # S3 refuses a policy while the public access block of the same bucket changes.
             depends_on=[public_access],
         )
+
+    def add_to_policy(self, *statements: Statement) -> None:
+        """Add to the bucket's policy what names resources that were made after the bucket."""
+        self._statements.extend(statements)
+        self._policy.policy = document(*self._statements)
 
     def _denials(self, settings: Settings, key: CustomerKey | None) -> list[Statement]:
         """What nobody may do to the bucket, whatever an IAM policy allows."""
@@ -192,8 +209,9 @@ class Storage(Construct):
             self,
             "uploads",
             settings=settings,
-            name=f"{settings.prefix}-uploads-{settings.account_id}-{settings.primary_region}",
+            name=settings.files_bucket_name,
             key=key,
+            object_lock=settings.legal_hold,
         )
         self._key = key
         self.bucket_name = self._bucket.name
@@ -332,6 +350,18 @@ class Storage(Construct):
             ),
         )
 
+    def grant_find(self, role: Role) -> None:
+        """Let a role see whether a file is there, and nothing that is in it."""
+        role.grant(
+            "files_find",
+            Statement(
+                sid="ListFiles",
+                actions=["s3:ListBucket"],
+                resources=[self.bucket_arn],
+                conditions={"StringLike": {"s3:prefix": f"{FILES}*"}},
+            ),
+        )
+
     def grant_inspect(self, role: Role) -> None:
         """Let a role look at what is stored, and tell a file that is not there from one it may not see."""
         role.grant(
@@ -345,6 +375,95 @@ class Storage(Construct):
             ),
             # Checksums of encrypted objects are shown to those alone who may decrypt (S3, "HeadObject: Permissions").
             self._key.statement("DecryptChecksums", "kms:Decrypt"),
+        )
+
+    def open_clean_files_alone(self, *, scanner: Role, inspect: Role) -> None:
+        """Give no file to anybody before the scanner has tagged it as clean, whatever link or policy they have.
+
+        GuardDuty, "Using tag-based access control (TBAC) with Malware Protection for S3". A negated condition holds
+        where its key is absent (IAM, "Condition operators"), so that a file without the tag is closed. The principal of
+        a presigned link is the role that signed it.
+
+        Args:
+            scanner: who reads files before they have the tag, and puts it; nobody else may tag.
+            inspect: who looks at them meanwhile.
+        """
+        files = [f"{self.bucket_arn}/{FILES}*"]
+        self._bucket.add_to_policy(
+            Statement(
+                sid="DenyFilesThatAreNotClean",
+                effect="Deny",
+                actions=["s3:GetObject", "s3:GetObjectVersion"],
+                resources=files,
+                principals="*",
+                conditions={
+                    "StringNotEquals": {f"s3:ExistingObjectTag/{SCAN_TAG}": CLEAN},
+                    "ArnNotEquals": {"aws:PrincipalArn": [scanner.arn, inspect.arn]},
+                },
+            ),
+            Statement(
+                sid="DenyTagsOfOthers",
+                effect="Deny",
+                actions=[
+                    "s3:DeleteObjectTagging",
+                    "s3:DeleteObjectVersionTagging",
+                    "s3:PutObjectTagging",
+                    "s3:PutObjectVersionTagging",
+                ],
+                resources=files,
+                principals="*",
+                conditions={"ArnNotEquals": {"aws:PrincipalArn": scanner.arn}},
+            ),
+        )
+
+    def grant_scan(self, role: Role) -> None:
+        """Let GuardDuty's role read files and tag them, hear of new ones, and try whether it can.
+
+        GuardDuty, "Create or update IAM role policy"; the statements have the ids of that page.
+        """
+        role.grant(
+            "files_scan",
+            Statement(
+                sid="AllowMalwareScan",
+                actions=["s3:GetObject", "s3:GetObjectVersion"],
+                resources=[f"{self.bucket_arn}/{FILES}*"],
+            ),
+            Statement(
+                sid="AllowPostScanTag",
+                actions=[
+                    "s3:GetObjectTagging",
+                    "s3:GetObjectVersionTagging",
+                    "s3:PutObjectTagging",
+                    "s3:PutObjectVersionTagging",
+                ],
+                resources=[f"{self.bucket_arn}/{FILES}*"],
+            ),
+            Statement(
+                sid="AllowEnableS3EventBridgeEvents",
+                actions=["s3:GetBucketNotification", "s3:PutBucketNotification"],
+                resources=[self.bucket_arn],
+            ),
+            Statement(sid="AllowCheckBucketOwnership", actions=["s3:ListBucket"], resources=[self.bucket_arn]),
+            Statement(
+                sid="AllowPutValidationObject",
+                actions=["s3:PutObject"],
+                resources=[f"{self.bucket_arn}/malware-protection-resource-validation-object"],
+            ),
+            self._key.statement("AllowDecryptForMalwareScan", "kms:Decrypt", "kms:GenerateDataKey"),
+        )
+
+    def grant_scan_result(self, role: Role) -> None:
+        """Let a role see what was found in a file."""
+        role.grant(
+            "files_scan_result",
+            Statement(sid="ReadScanResult", actions=["s3:GetObjectTagging"], resources=[f"{self.bucket_arn}/{FILES}*"]),
+        )
+
+    def grant_hold(self, role: Role) -> None:
+        """Let a role put files under a legal hold."""
+        role.grant(
+            "files_hold",
+            Statement(sid="HoldFiles", actions=["s3:PutObjectLegalHold"], resources=[f"{self.bucket_arn}/{FILES}*"]),
         )
 
     def grant_read(self, role: Role) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from cdktf_cdktf_provider_aws.cloudwatch_event_rule import CloudwatchEventRule
 from cdktf_cdktf_provider_aws.cloudwatch_event_target import (
     CloudwatchEventTarget,
     CloudwatchEventTargetDeadLetterConfig,
+    CloudwatchEventTargetInputTransformer,
     CloudwatchEventTargetRetryPolicy,
 )
 from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
@@ -53,7 +55,7 @@ class Workflow(Construct):
 
     Attributes:
         state_machine_arn: ARN of the state machine.
-        rule_name: name of the rule.
+        rules: names of the rules that start it, by what happened.
         dead_letters: queue of the events that could not start it.
         log_group: name of the log group of its runs.
     """
@@ -94,6 +96,8 @@ class Workflow(Construct):
         inspect.grant_invoke(role, "inspect")
         discard.grant_invoke(role, "discard")
         metadata.grant_carry_on(role)
+        if settings.legal_hold:
+            storage.grant_hold(role)
         notifications.files.grant_publish(role, "announce")
         notifications.alerts.grant_publish(role, "alert")
         role.grant(
@@ -118,6 +122,7 @@ class Workflow(Construct):
                     settings,
                     inspect_arn=inspect.arn,
                     discard_arn=discard.arn,
+                    bucket_name=storage.bucket_name,
                     table_name=metadata.files.name,
                     files_topic_arn=notifications.files.arn,
                     alerts_topic_arn=notifications.alerts.arn,
@@ -131,55 +136,80 @@ class Workflow(Construct):
         )
         self.state_machine_arn = machine.arn
         self.log_group = logs.name
-        self._rule(settings, storage, queues_key)
-
-    def _rule(self, settings: Settings, storage: Storage, queues_key: CustomerKey) -> None:
-        """Start the workflow for every object below the files' prefix, and for nothing else."""
-        rule = CloudwatchEventRule(
+        # For every object below the files' prefix, and for nothing else.
+        self.rules: dict[str, str] = {}
+        self.dead_letters = self.start_on(
             self,
             "stored",
-            name=f"{settings.prefix}-stored",
+            settings=settings,
+            name="workflow",
             description="An object is stored: start the workflow of its file",
-            event_pattern=json.dumps(
-                {
-                    "source": ["aws.s3"],
-                    "detail-type": ["Object Created"],
-                    "detail": {
-                        "bucket": {"name": [storage.bucket_name]},
-                        "object": {"key": [{"prefix": FILES}]},
-                    },
-                }
-            ),
+            pattern={
+                "source": ["aws.s3"],
+                "detail-type": ["Object Created"],
+                "detail": {"bucket": {"name": [storage.bucket_name]}, "object": {"key": [{"prefix": FILES}]}},
+            },
+            queues_key=queues_key,
         )
-        self.rule_name = rule.name
-        self.dead_letters = Queue(
-            self,
+
+    def start_on(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        name: str,
+        description: str,
+        pattern: Mapping[str, object],
+        queues_key: CustomerKey,
+        reshape: CloudwatchEventTargetInputTransformer | None = None,
+    ) -> Queue:
+        """Start the workflow for every event of a pattern, and return where events go that could not.
+
+        Args:
+            scope: construct of whoever tells of these events.
+            construct_id: what happened, such as `stored`; the rule is named after it.
+            name: first part of the names of queue and role.
+            reshape: how an event becomes the workflow's input; None for events that have its form.
+        """
+        rule = CloudwatchEventRule(
+            scope,
+            construct_id,
+            name=f"{settings.prefix}-{construct_id}",
+            description=description,
+            event_pattern=json.dumps(pattern),
+        )
+        dead_letters = Queue(
+            scope,
             "dead_letters",
             settings=settings,
-            name="workflow-dead-letters",
+            name=f"{name}-dead-letters",
             key=queues_key,
             senders=[Sender("events.amazonaws.com", rule.arn)],
         )
         starter = Role(
-            self,
+            scope,
             "starter",
-            name=f"{settings.prefix}-workflow-starter",
+            name=f"{settings.prefix}-{name}-starter",
             service="events.amazonaws.com",
             description="Starts the workflow of a file",
         )
         self.grant_start(starter, "start")
         CloudwatchEventTarget(
-            self,
-            "stored_target",
+            scope,
+            f"{construct_id}_target",
             rule=rule.name,
             target_id="workflow",
             arn=self.state_machine_arn,
             role_arn=starter.arn,
-            dead_letter_config=CloudwatchEventTargetDeadLetterConfig(arn=self.dead_letters.arn),
+            input_transformer=reshape,
+            dead_letter_config=CloudwatchEventTargetDeadLetterConfig(arn=dead_letters.arn),
             retry_policy=CloudwatchEventTargetRetryPolicy(
                 maximum_event_age_in_seconds=EVENT_AGE_SECONDS, maximum_retry_attempts=EVENT_RETRIES
             ),
         )
+        self.rules[construct_id] = rule.name
+        return dead_letters
 
     def grant_start(self, role: Role, concern: str) -> None:
         """Let a role start the workflow."""
@@ -201,6 +231,7 @@ def definition(
     *,
     inspect_arn: str,
     discard_arn: str,
+    bucket_name: str,
     table_name: str,
     files_topic_arn: str,
     alerts_topic_arn: str,
@@ -274,6 +305,25 @@ def definition(
             Next=after,
         )
 
+    held = settings.legal_hold
+    # The record says that the file is held before S3 does: nobody can delete it in between.
+    hold = task(
+        "aws-sdk:s3:putObjectLegalHold",
+        {"Bucket": bucket_name, "Key.$": "$.detail.object.key", "LegalHold": {"Status": "ON"}},
+        Retry=retries[1:],
+        Catch=failed,
+        ResultPath=None,
+        Next="Announce",
+    )
+    hold_first = [
+        {
+            "And": [
+                {"Variable": "$.inspection.found.left", "StringEquals": "announce"},
+                {"Variable": "$.inspection.found.event", "StringEquals": "file_uploaded"},
+            ],
+            "Next": "Hold",
+        }
+    ] * held
     already = {"ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"], "ResultPath": None, "Next": "Done"}
     return {
         "Comment": "From stored bytes to an available file, or to one that is refused and removed; announced once",
@@ -284,7 +334,7 @@ def definition(
                 "Type": "Pass",
                 "Parameters": {
                     "file_id.$": "States.ArrayGetItem(States.StringSplit($.detail.object.key, '/'), 1)",
-                    "object.$": "$.detail.object",
+                    "detail.$": "$.detail",
                 },
                 "Next": "Inspect",
             },
@@ -293,34 +343,59 @@ def definition(
                 {"FunctionName": inspect_arn, "Payload.$": "$"},
                 ResultSelector={"found.$": "$.Payload"},
                 ResultPath="$.inspection",
-                Retry=[{"ErrorEquals": ["Rejected"], "MaxAttempts": 0}, {"ErrorEquals": ["States.ALL"], **retry}],
-                Catch=[{"ErrorEquals": ["Rejected"], "ResultPath": "$.failure", "Next": "Reject"}, *failed],
+                Retry=[
+                    {"ErrorEquals": ["Rejected", "Quarantined"], "MaxAttempts": 0},
+                    {"ErrorEquals": ["States.ALL"], **retry},
+                ],
+                Catch=[
+                    {"ErrorEquals": ["Rejected"], "ResultPath": "$.failure", "Next": "Reject"},
+                    {"ErrorEquals": ["Quarantined"], "ResultPath": "$.failure", "Next": "Quarantine"},
+                    *failed,
+                ],
                 Next="WhatIsLeft",
             ),
             "WhatIsLeft": {
                 "Type": "Choice",
                 "Choices": [
-                    {"Variable": "$.inspection.found.left", "StringEquals": left, "Next": state}
-                    for left, state in {
-                        "open": "MakeAvailable",
-                        "announce": "Announce",
-                        "alert and announce": "AlertPeople",
-                        "discard": "RemoveRest",
-                    }.items()
+                    *hold_first,
+                    *(
+                        {"Variable": "$.inspection.found.left", "StringEquals": left, "Next": state}
+                        for left, state in {
+                            "open": "MakeAvailable",
+                            "wait for scan": "WaitForScan",
+                            "announce": "Announce",
+                            "alert and announce": "AlertPeople",
+                            "discard": "RemoveRest",
+                        }.items()
+                    ),
                 ],
                 "Default": "Done",
             },
             "MakeAvailable": update(
-                "SET #state = :available, available_time = :now",
+                f"SET #state = :available, available_time = :now, detected_type = :type{', legal_hold = :held' * held}",
                 "#state IN (:uploading, :scanning)",
                 {
                     ":available": {"S": "available"},
                     ":uploading": {"S": "uploading"},
                     ":scanning": {"S": "scanning"},
                     ":now": {"S.$": "$$.State.EnteredTime"},
+                    ":type": {"S.$": "$.inspection.found.detected_type"},
+                    **({":held": {"BOOL": True}} if held else {}),
                 },
                 Catch=[already, *failed],
-                Next="Announce",
+                Next="Hold" if held else "Announce",
+            ),
+            **({"Hold": hold} if held else {}),
+            "WaitForScan": update(
+                "SET #state = :scanning, due_time = :due",
+                "#state = :uploading",
+                {
+                    ":scanning": {"S": "scanning"},
+                    ":uploading": {"S": "uploading"},
+                    ":due": {"S.$": "$.inspection.found.due_time"},
+                },
+                Catch=[already, *failed],
+                Next="Done",
             ),
             "AlertPeople": task(
                 "sns:publish",
@@ -356,6 +431,7 @@ def definition(
             ),
             "Done": {"Type": "Succeed"},
             "Reject": end_as("rejected"),
+            "Quarantine": end_as("quarantined"),
             "EndFile": discard("Inspect"),
             "RemoveRest": discard("Done"),
             "RecordFailure": update(

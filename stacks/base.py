@@ -34,6 +34,7 @@ SERVICES = (
     "cognitoidp",
     "dynamodb",
     "eventbridge",
+    "guardduty",
     "iam",
     "kms",
     "lambda",

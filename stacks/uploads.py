@@ -17,6 +17,7 @@ from modules.notifications import Notifications
 from modules.queries import Queries
 from modules.queues import Queue
 from modules.releases import Releases
+from modules.scanning import Scanning
 from modules.schedule import Schedule
 from modules.settings import Settings
 from modules.sharing import SharedValues
@@ -138,7 +139,7 @@ class UploadsStack(BaseStack):
             | cors,
         )
         storage.grant_upload(uploads.role)
-        storage.grant_inspect(uploads.role)
+        storage.grant_find(uploads.role)
         metadata.grant_start(uploads.role)
         metadata.grant_read(uploads.role)
         metadata.grant_carry_on(uploads.role)
@@ -164,6 +165,8 @@ class UploadsStack(BaseStack):
             description="First step of the workflow: is what is stored what was recorded?",
             environment=bucket_and_table
             | {
+                "ALLOWED_CONTENT_TYPES": ",".join(settings.allowed_content_types),
+                "MALWARE_SCANNING": str(settings.malware_scanning).lower(),
                 "EXPIRATION_DAYS": str(settings.s3_lifecycle_expiration_days),
                 "QUARANTINE_RETENTION_DAYS": str(settings.quarantine_retention_days),
             },
@@ -184,6 +187,20 @@ class UploadsStack(BaseStack):
             queues_key=queues_key,
         )
 
+        scanning = (
+            Scanning(
+                self,
+                "scanning",
+                settings=settings,
+                storage=storage,
+                workflow=workflow,
+                inspect=inspect,
+                queues_key=queues_key,
+            )
+            if settings.malware_scanning
+            else None
+        )
+
         sweep = Function(
             self,
             "sweep",
@@ -191,7 +208,7 @@ class UploadsStack(BaseStack):
             description="Brings on files that got stuck, ends what is over, counts quotas",
             environment=bucket_and_table | quotas | discarding | {"STATE_MACHINE_ARN": workflow.state_machine_arn},
         )
-        storage.grant_inspect(sweep.role)
+        storage.grant_find(sweep.role)
         metadata.grant_read(sweep.role)
         metadata.grant_find_due(sweep.role)
         metadata.grant_carry_on(sweep.role)
@@ -266,6 +283,7 @@ class UploadsStack(BaseStack):
                 *(function.dead_letters for function in functions),
                 shared.failures,
                 workflow.dead_letters,
+                *([scanning.dead_letters] if scanning else []),
                 schedule.dead_letters,
                 *notifications.queues,
                 *(webhooks.dead_letters if webhooks else []),

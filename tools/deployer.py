@@ -320,6 +320,16 @@ _FIREWALL = (
     "wafv2:UpdateWebACL",
 )
 
+# Service Authorization Reference, "Amazon GuardDuty".
+_SCANNING = (
+    "guardduty:DeleteMalwareProtectionPlan",
+    "guardduty:GetMalwareProtectionPlan",
+    "guardduty:ListTagsForResource",
+    "guardduty:TagResource",
+    "guardduty:UntagResource",
+    "guardduty:UpdateMalwareProtectionPlan",
+)
+
 _API = ("apigateway:DELETE", "apigateway:GET", "apigateway:PATCH", "apigateway:POST", "apigateway:PUT")
 
 
@@ -336,11 +346,7 @@ def deployer_policies(settings: Settings) -> list[str]:
         allow("KeepState", _STATE, f"{state}/*"),
         allow("KeepBuckets", _BUCKETS, state, f"arn:aws:s3:::{named}"),
         # Only where the settings do not protect the data does Terraform empty a bucket before it deletes it.
-        *(
-            [allow("EmptyBuckets", ("s3:DeleteObject", "s3:DeleteObjectVersion"), f"arn:aws:s3:::{named}/*")]
-            if not settings.protect_data
-            else []
-        ),
+        *([allow("EmptyBuckets", _empty(settings), f"arn:aws:s3:::{named}/*")] if not settings.protect_data else []),
         allow("KeepTables", _TABLES, f"arn:aws:dynamodb:{here}:table/{named}"),
         # A key's id is not known before it is made.
         allow("KeepKeys", _KEYS, f"arn:aws:kms:{here}:key/*", f"arn:aws:kms:{here}:alias/{named}"),
@@ -411,6 +417,12 @@ def deployer_policies(settings: Settings) -> list[str]:
     return [storage, compute, messages, _access(settings)]
 
 
+def _empty(settings: Settings) -> tuple[str, ...]:
+    """What empties a bucket; the provider first lifts the legal hold of a version that S3 does not let go."""
+    lift = ("s3:GetObject", "s3:PutObjectLegalHold") if settings.legal_hold else ()
+    return ("s3:DeleteObject", "s3:DeleteObjectVersion", *lift)
+
+
 def _access(settings: Settings) -> str:
     """What decides who may call the API, and which version of a function answers."""
     here = f"{settings.primary_region}:{settings.account_id}"
@@ -459,6 +471,7 @@ def _access(settings: Settings) -> str:
         *_webhooks(settings),
         *(firewall if settings.enable_waf else []),
         *(releases if settings.release_strategy == "canary" else []),
+        *(_scanning(settings) if settings.malware_scanning else []),
     )
 
 
@@ -481,6 +494,30 @@ def _webhooks(settings: Settings) -> list[Statement]:
             conditions={
                 "ArnLike": {"lambda:FunctionArn": f"arn:aws:lambda:{here}:function:{settings.prefix}-*"},
             },
+        ),
+    ]
+
+
+def _scanning(settings: Settings) -> list[Statement]:
+    """What keeps the plan by which GuardDuty scans files, and hands its role to it."""
+    return [
+        # A plan's id is not known before it is made.
+        Statement(
+            sid="KeepScanning",
+            actions=_SCANNING,
+            resources=[f"arn:aws:guardduty:{settings.primary_region}:{settings.account_id}:malware-protection-plan/*"],
+        ),
+        Statement(
+            sid="BeginScanning",
+            actions=["guardduty:CreateMalwareProtectionPlan"],
+            resources=["*"],
+            any_resource="no plan is named by this action",
+        ),
+        Statement(
+            sid="HandRoleToGuardDuty",
+            actions=["iam:PassRole"],
+            resources=[f"arn:aws:iam::{settings.account_id}:role/{settings.prefix}-scanner"],
+            conditions={"StringEquals": {"iam:PassedToService": ["malware-protection-plan.guardduty.amazonaws.com"]}},
         ),
     ]
 

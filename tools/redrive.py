@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 
@@ -67,6 +67,8 @@ def redrive(settings: Settings, session: boto3.Session) -> Redriven:
     urls = sqs.list_queues(QueueNamePrefix=f"{prefix}-").get("QueueUrls", [])
     special = {
         f"{prefix}-workflow{SUFFIX}": start,
+        # The workflow reads what was found from the file's tag.
+        f"{prefix}-scan{SUFFIX}": lambda body: start(json.dumps(_as_stored(json.loads(body)))),
         f"{prefix}-sweep-schedule{SUFFIX}": invoke(f"{prefix}-sweep"),
         **{name: deliver(source) for name, source in _sources(sqs, urls).items()},
     }
@@ -94,6 +96,13 @@ def _sources(sqs: SQSClient, urls: Sequence[str]) -> dict[str, str]:
             target = json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"]
             found[str(target).rpartition(":")[2]] = url
     return found
+
+
+def _as_stored(event: Mapping[str, Any]) -> dict[str, object]:
+    """An event about a scan in the form of S3's about the object, which the workflow starts with."""
+    detail = event["detail"]
+    key = detail["object"]["key"] if "object" in detail else detail["s3ObjectDetails"]["objectKey"]
+    return {"detail": {"object": {"key": key}}}
 
 
 def _empty(sqs: SQSClient, url: str, send: Callable[[str], object] | None, done: set[str]) -> int:

@@ -7,9 +7,9 @@ import binascii
 import json
 import re
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 from functions.common.http import Refused
+from functions.common.media_types import canonical, permitted
 
 MAX_NAME_BYTES = 255
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
@@ -90,7 +90,7 @@ def content_type(value: object, *, allowed: Sequence[str]) -> str:
     """A media type of the allow list, `application/octet-stream` where none is said.
 
     Args:
-        allowed: media types, of which the second part may be `*`.
+        allowed: media types and patterns, as the setting ALLOWED_CONTENT_TYPES has them.
 
     Raises:
         Refused: it is no media type, or one that is not taken here (415).
@@ -99,9 +99,8 @@ def content_type(value: object, *, allowed: Sequence[str]) -> str:
         value = DEFAULT_CONTENT_TYPE
     if not isinstance(value, str) or not _CONTENT_TYPE.fullmatch(value):
         raise Refused("Invalid content_type: a media type such as image/png is needed")
-    essence = value.partition(";")[0].strip().lower()
-    if not any(fnmatchcase(essence, pattern) for pattern in allowed):
-        raise Refused(f"Files of the type {essence} are not taken", 415)
+    if not permitted(value, allowed):
+        raise Refused(f"Files of the type {canonical(value)} are not taken", 415)
     return value
 
 

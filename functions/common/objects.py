@@ -31,10 +31,11 @@ class KeptError(Exception):
 
 @dataclass(frozen=True)
 class Stored:
-    """What S3 has: size in bytes, SHA-256 in base64, and the version."""
+    """What S3 has: size in bytes, SHA-256 in base64, since when, and the version."""
 
     size: int
     checksum: str
+    since: datetime
     version_id: str = ""
 
 
@@ -97,7 +98,27 @@ class Objects:
             if error.response["Error"]["Code"] == "404":
                 return None
             raise
-        return Stored(found["ContentLength"], found.get("ChecksumSHA256", ""), found.get("VersionId", ""))
+        return Stored(
+            found["ContentLength"], found.get("ChecksumSHA256", ""), found["LastModified"], found.get("VersionId", "")
+        )
+
+    def is_there(self, key: str) -> bool:
+        """Whether there is an object under a key; it takes no permission to read it.
+
+        Raises:
+            ClientError: S3 refused.
+        """
+        found = self._client.list_objects_v2(Bucket=self._bucket_name, Prefix=key, MaxKeys=1)
+        return [each["Key"] for each in found.get("Contents", [])] == [key]
+
+    def tags(self, key: str) -> dict[str, str]:
+        """The tags of an object that is there.
+
+        Raises:
+            ClientError: S3 refused.
+        """
+        found = self._client.get_object_tagging(Bucket=self._bucket_name, Key=key)
+        return {tag["Key"]: tag["Value"] for tag in found["TagSet"]}
 
     def first_bytes(self, key: str, count: int) -> bytes:
         """The beginning of an object that is there and not empty.

@@ -10,14 +10,17 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import Field
 
-from functions.common.environment import FilesEnvironment
+from functions.common.environment import FilesEnvironment, Listed
 from functions.common.objects import Objects
 from functions.common.records import Records
-from functions.inspect.logic import Keeping, inspect
+from functions.inspect.logic import Gate, Keeping, inspect
 
 
 class InspectEnvironment(FilesEnvironment):
-    """Where files are, and how long they are kept."""
+    """Where files are, what they have to pass, and how long they are kept."""
+
+    allowed_content_types: Listed
+    malware_scanning: bool
 
     expiration_days: int = Field(ge=0)
     quarantine_retention_days: int = Field(ge=1)
@@ -27,6 +30,7 @@ environment = InspectEnvironment.load()
 logger = Logger(service="inspect")
 records = Records(boto3.client("dynamodb"), environment.table_name)
 objects = Objects(boto3.client("s3"), environment.bucket_name)
+gate = Gate(environment.allowed_content_types, scanning=environment.malware_scanning)
 keeping = Keeping(
     files=timedelta(days=environment.expiration_days), quarantine=timedelta(days=environment.quarantine_retention_days)
 )
@@ -35,7 +39,6 @@ keeping = Keeping(
 @logger.inject_lambda_context
 def handler(event: dict[str, object], context: LambdaContext) -> dict[str, object]:
     """Entry point that the workflow invokes; what it raises, the workflow catches by its name."""
-    file_id = str(event["file_id"])
-    inspection = inspect(file_id, records=records, objects=objects, keeping=keeping, now=datetime.now(UTC))
-    logger.info("file inspected", file_id=file_id, left=inspection.left)
+    inspection = inspect(event, records=records, objects=objects, gate=gate, keeping=keeping, now=datetime.now(UTC))
+    logger.info("file inspected", file_id=event["file_id"], left=inspection.left)
     return asdict(inspection)

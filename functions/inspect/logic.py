@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from functions.common.objects import Objects
-from functions.common.records import LATE_BYTES, FileRecord, Records, timestamp
+from functions.common.objects import Objects, Stored
+from functions.common.records import LATE_BYTES, LOOK_AFTER, FileRecord, Records, timestamp
+from functions.inspect.file_type import HEAD_BYTES, detect, mismatch
+from functions.inspect.scan import scan_verdict
 
 # SNS, "Publish": a subject is ASCII without line breaks, shorter than 100 characters.
 MAX_SUBJECT = 99
@@ -18,11 +21,18 @@ FOR_EVER = timedelta(days=3650)
 # S3's lifecycle comes first: it costs nothing.
 AFTER_LIFECYCLE = timedelta(days=1)
 
-Left = Literal["open", "announce", "alert and announce", "discard", "nothing"]
+# GuardDuty scans within minutes, and longer where a file is large. Who waits longer than this waits for nothing.
+SCANNED_WITHIN = timedelta(hours=24)
+
+Left = Literal["open", "wait for scan", "announce", "alert and announce", "discard", "nothing"]
 
 
 class Rejected(Exception):  # noqa: N818 - the workflow knows it by this name
     """The file is not what was announced, and trying again will not change that; the text says why."""
+
+
+class Quarantined(Exception):  # noqa: N818 - the workflow knows it by this name
+    """The file may be malware: its bytes stay where they are, and nobody gets them; the text says why."""
 
 
 class Unknown(Exception):  # noqa: N818 - the workflow's history shows this name
@@ -38,12 +48,21 @@ class Keeping:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """What a file has to pass: the types that are allowed, and whether it is scanned for malware."""
+
+    allowed_content_types: Sequence[str]
+    scanning: bool
+
+
+@dataclass(frozen=True)
 class Inspection:
     """What is left to do for a file, and what is to be said about it.
 
     Attributes:
         event: what the message tells, for subscribers that choose.
-        due_time: when the sweeper looks at the file again, once it is announced.
+        due_time: when the sweeper looks at the file again, once it is announced or waits for its scan.
+        detected_type: what the bytes are, for a file that is to be opened.
     """
 
     left: Left
@@ -51,26 +70,43 @@ class Inspection:
     subject: str
     message: str
     due_time: str
+    detected_type: str = ""
 
 
-def inspect(file_id: str, *, records: Records, objects: Objects, keeping: Keeping, now: datetime) -> Inspection:
-    """Compare size and checksum of a file that is still uploading; for others, see whether they were announced.
+def inspect(
+    event: Mapping[str, object], *, records: Records, objects: Objects, gate: Gate, keeping: Keeping, now: datetime
+) -> Inspection:
+    """Judge a file that is not open yet; for others, see whether they were announced.
+
+    Args:
+        event: input of the step: `file_id`, and `detail` of the event that began the workflow.
 
     Raises:
         Rejected: the bytes are not those that the caller declared.
+        Quarantined: they are malware, or were not scanned.
         Unknown: there is no record of this file.
         ClientError: AWS refused.
     """
+    file_id = str(event["file_id"])
     record = records.get(file_id)
     if record is None:
         raise Unknown(f"there is no record of {file_id}")
-    return _inspection(_left(record, objects), record, keeping, now)
+    if record.state not in {"uploading", "scanning"}:
+        return _inspection(_left(record), record, keeping, now)
+    stored = objects.head(record.object_key)
+    if stored is None:
+        return _inspection("nothing", record, keeping, now)
+    _compare(stored, record)
+    head = objects.first_bytes(record.object_key, HEAD_BYTES)
+    if why := mismatch(record.content_type, head, gate.allowed_content_types):
+        raise Rejected(why)
+    if gate.scanning and not _is_clean(event, objects.tags(record.object_key), stored, now):
+        return _inspection("wait for scan" if record.state == "uploading" else "nothing", record, keeping, now)
+    return replace(_inspection("open", record, keeping, now), detected_type=detect(head))
 
 
-def _left(record: FileRecord, objects: Objects) -> Left:
+def _left(record: FileRecord) -> Left:
     match record.state:
-        case "uploading" | "scanning":
-            return "open" if _has_arrived(record, objects) else "nothing"
         case "available":
             return "nothing" if record.announced_time else "announce"
         case "rejected" if not record.announced_time:
@@ -82,14 +118,24 @@ def _left(record: FileRecord, objects: Objects) -> Left:
             return "discard"
 
 
-def _has_arrived(record: FileRecord, objects: Objects) -> bool:
-    stored = objects.head(record.object_key)
-    if stored is None:
-        return False
+def _compare(stored: Stored, record: FileRecord) -> None:
     if stored.size != record.size:
         raise Rejected(f"{stored.size} bytes are stored, {record.size} were declared")
     if stored.checksum != record.checksum:
         raise Rejected("the checksum of what is stored is not the declared one")
+
+
+def _is_clean(event: Mapping[str, object], tags: Mapping[str, str], stored: Stored, now: datetime) -> bool:
+    """Whether a file was scanned and found clean; False while nothing is known."""
+    match scan_verdict(event, tags):
+        case "infected":
+            raise Quarantined("malware was found in the file")
+        case "unscannable":
+            raise Quarantined("the file could not be scanned for malware")
+        case "waiting":
+            if now - stored.since > SCANNED_WITHIN:
+                raise Quarantined("nobody scanned the file for malware in time")
+            return False
     return True
 
 
@@ -114,7 +160,7 @@ def _inspection(left: Left, record: FileRecord, keeping: Keeping, now: datetime)
         event=f"file_{outcome}",
         subject=subject_of(outcome, record.file_name),
         message=json.dumps(message),
-        due_time=timestamp(_due(record, keeping, now)),
+        due_time=timestamp(now + LOOK_AFTER if left == "wait for scan" else _due(record, keeping, now)),
     )
 
 

@@ -90,7 +90,7 @@ class Sweeper:
 
     def _carry_on(self, record: FileRecord, now: datetime, swept: Swept) -> None:
         """Whose bytes are there lost their event; whose are not may still come until their time is over."""
-        if self._objects.head(record.object_key):
+        if self._objects.is_there(record.object_key):
             self._start_again(record, now, swept)
         elif not record.expires_time or record.expired(now):
             self._expire(record, ("uploading",), now, swept)

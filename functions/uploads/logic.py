@@ -246,7 +246,7 @@ class Uploads:
         if record.state != "uploading" or record.expired(now):
             return known
         if not record.part_size:
-            return known if self._objects.head(record.object_key) else {**known, "post": self._form(record, now)}
+            return known if self._objects.is_there(record.object_key) else {**known, "post": self._form(record, now)}
         if not record.upload_id:
             return {**known, "parts": []}
         try:
@@ -269,7 +269,7 @@ class Uploads:
             self._still_uploading(record, now)
             if record.part_size:
                 self._put_together(record)
-            elif self._objects.head(record.object_key) is None:
+            elif not self._objects.is_there(record.object_key):
                 raise Refused("No bytes have arrived yet", 409)
         elif record.state not in {"scanning", "available"}:
             self._still_uploading(record, now)
@@ -304,7 +304,7 @@ class Uploads:
             self._objects.complete(record.object_key, record.upload_id, parts, size=record.size)
         except NoUploadError:
             # Somebody completed it: the same call before, whose answer was lost, or one at the same time.
-            if self._objects.head(record.object_key) is None:
+            if not self._objects.is_there(record.object_key):
                 raise Refused("The upload was aborted", 409) from None
 
     def _begin_parts(self, record: FileRecord) -> str:

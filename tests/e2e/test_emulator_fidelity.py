@@ -4,6 +4,7 @@ To see that for one fix: SLUICE_WITHOUT_FIX=s3.refuse_small_parts pytest tests/e
 """
 
 # ruff: noqa: ANN401 - what boto3 and JSON return has no type here
+import contextlib
 import io
 import json
 import os
@@ -27,6 +28,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as SigningCredentials
 from botocore.exceptions import ClientError
 
+from tests.samples import eicar, zip_under_a_password
 from tools.embedded_aws import control
 from tools.embedded_aws.control import Credentials, EmbeddedAws
 
@@ -1187,3 +1189,216 @@ def test_a_bucket_notifies_a_function_that_lets_it_in(cloud: Cloud, function: st
     assert wait_for("decision", lambda: decided(cloud, "s3.amazonaws.com", open_function)) == [True]
     assert wait_for("decision", lambda: decided(cloud, "s3.amazonaws.com", function)) == [False]
     assert wait_for("invocation", lambda: log_lines(cloud, f"/aws/lambda/{open_function.rsplit(':', 1)[1]}"))
+
+
+# guardduty
+
+
+@dataclass(frozen=True)
+class Protected:
+    """A bucket that a plan protects below `uploads/`, and a queue that hears what was found."""
+
+    bucket: str
+    role: str
+    plan: str
+    queue: str
+
+
+SCANNER = "malware-protection-plan.guardduty.amazonaws.com"
+TAGGING = ("GetObjectTagging", "GetObjectVersionTagging", "PutObjectTagging", "PutObjectVersionTagging")
+
+
+def scanner_statements(bucket: str, *without: str) -> list[dict[str, Any]]:
+    """What the guide lists for the role of a plan, but for some actions."""
+    rule = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/DO-NOT-DELETE-AmazonGuardDutyMalwareProtectionS3*"
+    managed = [f"events:{name}" for name in ("PutRule", "DeleteRule", "PutTargets", "RemoveTargets")]
+    on_objects = ["GetObject", "GetObjectVersion", "PutObject", *TAGGING]
+    on_bucket = ["ListBucket", "GetBucketNotification", "PutBucketNotification"]
+    return [
+        {"Action": managed, "Resource": rule, "Condition": {"StringLike": {"events:ManagedBy": SCANNER}}},
+        {"Action": ["events:DescribeRule", "events:ListTargetsByRule"], "Resource": rule},
+        {
+            "Action": [f"s3:{name}" for name in on_objects if name not in without],
+            "Resource": f"arn:aws:s3:::{bucket}/*",
+        },
+        {"Action": [f"s3:{name}" for name in on_bucket if name not in without], "Resource": f"arn:aws:s3:::{bucket}"},
+    ]
+
+
+def protect(cloud: Cloud, bucket: str, role: str) -> str:
+    """Create a plan; return its id."""
+    return str(
+        cloud.client("guardduty").create_malware_protection_plan(
+            Role=role,
+            ProtectedResource={"S3Bucket": {"BucketName": bucket, "ObjectPrefixes": ["uploads/"]}},
+            Actions={"Tagging": {"Status": "ENABLED"}},
+            Tags={"a": "b"},
+        )["MalwareProtectionPlanId"]
+    )
+
+
+@pytest.fixture
+def protected(cloud: Cloud, bucket: str) -> Iterator[Protected]:
+    cloud.client("s3").put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
+    )
+    role = cloud.role(SCANNER, *scanner_statements(bucket))
+    plan = protect(cloud, bucket, role)
+    sqs, events, name = cloud.client("sqs"), cloud.client("events"), cloud.name("scanned")
+    queue = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    pattern = {"source": ["aws.guardduty"], "detail": {"s3ObjectDetails": {"bucketName": [bucket]}}}
+    rule = events.put_rule(Name=name, EventPattern=json.dumps(pattern))["RuleArn"]
+    admit = {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": rule}},
+    }
+    policy = {"Version": "2012-10-17", "Statement": [admit]}
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(policy)})
+    events.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": arn}])
+    yield Protected(bucket, role, plan, queue)
+    guardduty = cloud.client("guardduty")
+    with contextlib.suppress(guardduty.exceptions.ResourceNotFoundException):
+        guardduty.delete_malware_protection_plan(MalwareProtectionPlanId=plan)
+
+
+def scan_result(cloud: Cloud, protected: Protected, key: str, content: bytes) -> tuple[Any, dict[str, str]]:
+    """Put an object, wait for the event about it, and return that and the object's tags."""
+    s3 = cloud.client("s3")
+    s3.put_object(Bucket=protected.bucket, Key=key, Body=content)
+    event = json.loads(wait_for("scan result", lambda: receive(cloud, protected.queue))["Body"])
+    tags = s3.get_object_tagging(Bucket=protected.bucket, Key=key)["TagSet"]
+    return event, {tag["Key"]: tag["Value"] for tag in tags}
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b"harmless", "NO_THREATS_FOUND"),
+        (eicar(), "THREATS_FOUND"),
+        (b"before " * 9 + eicar() + b" behind", "THREATS_FOUND"),
+        (eicar()[:-1] + b"?", "NO_THREATS_FOUND"),
+        (zip_under_a_password(), "UNSUPPORTED"),
+    ],
+    ids=["harmless", "test file", "test file within", "not quite the test file", "zip under a password"],
+)
+def test_an_object_is_scanned_tagged_and_told(cloud: Cloud, protected: Protected, content: bytes, status: str) -> None:
+    event, tags = scan_result(cloud, protected, "uploads/a b", content)
+    assert tags == {"GuardDutyMalwareScanStatus": status}
+    assert event["source"] == "aws.guardduty"
+    assert event["detail-type"] == "GuardDuty Malware Protection Object Scan Result"
+    assert event["detail"]["s3ObjectDetails"]["objectKey"] == "uploads/a b"
+    assert event["detail"]["scanResultDetails"]["scanResultStatus"] == status
+    assert bool(event["detail"]["scanResultDetails"]["threats"]) is (status == "THREATS_FOUND")
+
+
+def test_what_the_scanner_may_not_read_or_tag_is_told_so(cloud: Cloud, protected: Protected) -> None:
+    cloud.allow(protected.role, *scanner_statements(protected.bucket, "GetObject"))
+    event, tags = scan_result(cloud, protected, "uploads/a", b"x")
+    assert event["detail"]["scanResultDetails"]["scanResultStatus"] == "ACCESS_DENIED"
+    assert tags == {"GuardDutyMalwareScanStatus": "ACCESS_DENIED"}
+    cloud.allow(protected.role, *scanner_statements(protected.bucket, "PutObjectTagging"))
+    event, tags = scan_result(cloud, protected, "uploads/b", b"x")
+    assert event["detail"]["scanResultDetails"]["scanResultStatus"] == "NO_THREATS_FOUND"
+    assert tags == {}
+
+
+def test_outside_of_the_prefix_and_without_a_plan_nothing_is_scanned(cloud: Cloud, protected: Protected) -> None:
+    s3, guardduty = cloud.client("s3"), cloud.client("guardduty")
+    s3.put_object(Bucket=protected.bucket, Key="other", Body=eicar())
+    scan_result(cloud, protected, "uploads/first", b"x")
+    assert s3.get_object_tagging(Bucket=protected.bucket, Key="other")["TagSet"] == []
+    assert [
+        plan["MalwareProtectionPlanId"] for plan in guardduty.list_malware_protection_plans()["MalwareProtectionPlans"]
+    ]
+    guardduty.delete_malware_protection_plan(MalwareProtectionPlanId=protected.plan)
+    with pytest.raises(guardduty.exceptions.ResourceNotFoundException):
+        guardduty.get_malware_protection_plan(MalwareProtectionPlanId=protected.plan)
+    s3.put_object(Bucket=protected.bucket, Key="uploads/second", Body=eicar())
+    again = protect(cloud, protected.bucket, protected.role)
+    scan_result(cloud, protected, "uploads/third", b"x")
+    guardduty.delete_malware_protection_plan(MalwareProtectionPlanId=again)
+    assert s3.get_object_tagging(Bucket=protected.bucket, Key="uploads/second")["TagSet"] == []
+
+
+def test_a_plan_comes_back_as_it_was_put(cloud: Cloud, protected: Protected) -> None:
+    guardduty = cloud.client("guardduty")
+    where = {"MalwareProtectionPlanId": protected.plan}
+    plan = guardduty.get_malware_protection_plan(**where)
+    assert plan["Role"] == protected.role
+    assert plan["ProtectedResource"]["S3Bucket"] == {"BucketName": protected.bucket, "ObjectPrefixes": ["uploads/"]}
+    assert plan["Actions"] == {"Tagging": {"Status": "ENABLED"}}
+    assert (plan["Status"], plan["Tags"]) == ("ACTIVE", {"a": "b"})
+    guardduty.update_malware_protection_plan(
+        **where, ProtectedResource={"S3Bucket": {"ObjectPrefixes": ["x/"]}}, Actions={"Tagging": {"Status": "DISABLED"}}
+    )
+    guardduty.tag_resource(ResourceArn=plan["Arn"], Tags={"c": "d"})
+    guardduty.untag_resource(ResourceArn=plan["Arn"], TagKeys=["a"])
+    plan = guardduty.get_malware_protection_plan(**where)
+    assert plan["ProtectedResource"]["S3Bucket"]["ObjectPrefixes"] == ["x/"]
+    assert plan["Actions"] == {"Tagging": {"Status": "DISABLED"}}
+    assert guardduty.list_tags_for_resource(ResourceArn=plan["Arn"])["Tags"] == {"c": "d"}
+
+
+@pytest.mark.parametrize("missing", ["PutObject", "GetObject", "PutObjectTagging", "ListBucket"])
+def test_a_plan_needs_a_role_that_suffices(cloud: Cloud, bucket: str, missing: str) -> None:
+    role = cloud.role(SCANNER, *scanner_statements(bucket, missing))
+    with pytest.raises(ClientError, match="BadRequestException"):
+        protect(cloud, bucket, role)
+    cloud.allow(role, *scanner_statements(bucket))
+    assert protect(cloud, bucket, role)
+    foreign = cloud.role("lambda.amazonaws.com", *scanner_statements(bucket))
+    with pytest.raises(ClientError, match="BadRequestException"):
+        protect(cloud, bucket, foreign)
+
+
+def test_a_plan_takes_permissions_on_itself_and_to_pass_its_role(cloud: Cloud, protected: Protected) -> None:
+    plan = f"arn:aws:guardduty:{REGION}:{ACCOUNT}:malware-protection-plan/{protected.plan}"
+    create = {"Effect": "Allow", "Action": "guardduty:CreateMalwareProtectionPlan", "Resource": "*"}
+    read = {"Effect": "Allow", "Action": "guardduty:GetMalwareProtectionPlan", "Resource": plan}
+    user = control.create_deployer(cloud.aws, {"Version": "2012-10-17", "Statement": [create, read]}, name="planner")
+    limited = Cloud(cloud.aws, user, cloud.iam_log)
+    assert limited.client("guardduty").get_malware_protection_plan(MalwareProtectionPlanId=protected.plan)
+    with pytest.raises(ClientError, match="iam:PassRole"):
+        protect(limited, protected.bucket, protected.role)
+
+
+def test_a_policy_may_except_a_role_by_its_arn(cloud: Cloud, bucket: str) -> None:
+    """What aws:PrincipalArn is for the session of a role: the bucket denies everyone else."""
+    reads = {"Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    admitted = cloud.role("states.amazonaws.com", reads)
+    other = cloud.role("states.amazonaws.com", reads)
+    deny = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:GetObject",
+        "Resource": f"arn:aws:s3:::{bucket}/*",
+        "Condition": {"ArnNotEquals": {"aws:PrincipalArn": [admitted]}},
+    }
+    s3 = cloud.client("s3")
+    s3.put_object(Bucket=bucket, Key="a", Body=b"x")
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [deny]}))
+    head = {"Bucket": bucket, "Key": "a"}
+    assert run(cloud, admitted, "arn:aws:states:::aws-sdk:s3:headObject", head)["status"] == "SUCCEEDED"
+    assert run(cloud, other, "arn:aws:states:::aws-sdk:s3:headObject", head)["status"] == "FAILED"
+    with pytest.raises(ClientError, match="403"):
+        s3.head_object(**head)
+
+
+def test_a_task_may_put_a_legal_hold(cloud: Cloud) -> None:
+    s3, bucket = cloud.client("s3"), cloud.name("held")
+    s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    version = s3.put_object(Bucket=bucket, Key="a", Body=b"x")["VersionId"]
+    hold = {"Bucket": bucket, "Key": "a", "LegalHold": {"Status": "ON"}}
+    task = "arn:aws:states:::aws-sdk:s3:putObjectLegalHold"
+    everything = f"arn:aws:s3:::{bucket}/*"
+    reader = cloud.role("states.amazonaws.com", {"Action": "s3:GetObject", "Resource": everything})
+    assert run(cloud, reader, task, hold)["status"] == "FAILED"
+    holder = cloud.role("states.amazonaws.com", {"Action": "s3:PutObjectLegalHold", "Resource": everything})
+    assert run(cloud, holder, task, hold)["status"] == "SUCCEEDED"
+    assert s3.get_object_legal_hold(Bucket=bucket, Key="a")["LegalHold"] == {"Status": "ON"}
+    with pytest.raises(ClientError, match="AccessDenied"):
+        s3.delete_object(Bucket=bucket, Key="a", VersionId=version)

@@ -123,9 +123,9 @@ def large(api: Api, numbers: range | list[int] = range(1, 3), **changed: object)
     return start(
         api,
         {
-            "file_name": "large.txt",
+            "file_name": "large.bin",
             "size": LARGE,
-            "content_type": "text/plain",
+            "content_type": "application/octet-stream",
             "checksum": WHOLE,
             "part_checksums": checksums,
             **changed,

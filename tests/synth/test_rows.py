@@ -392,7 +392,7 @@ def holds(operator: str, key: str, wanted: list[str], context: Mapping[str, str]
         return key not in context or holds(operator.removesuffix("IfExists"), key, wanted, context)
     if operator == "Bool":
         return context.get(key) in wanted
-    if operator == "StringNotEquals":
+    if operator in {"StringNotEquals", "ArnNotEquals"}:
         return context.get(key) not in wanted
     raise AssertionError(f"this test does not know {operator}")
 
@@ -444,6 +444,7 @@ def test_row_06_public_read_acls_are_nowhere(any_stack: Synthesized) -> None:
 def test_row_06_public_requests_are_denied_by_the_bucket(any_stack: Synthesized, environment: str) -> None:
     account = settings_of(environment).account_id
     ours = {"aws:SecureTransport": "true", "aws:PrincipalAccount": account, "aws:PrincipalIsAWSService": "false"}
+    ours["s3:ExistingObjectTag/GuardDutyMalwareScanStatus"] = "NO_THREATS_FOUND"
     plain = {**ours, "aws:SecureTransport": "false"}
     foreign = {**ours, "aws:PrincipalAccount": "999999999999"}
     nobody = {"aws:SecureTransport": "true"}
@@ -468,7 +469,7 @@ def test_row_06_public_requests_are_denied_by_the_bucket(any_stack: Synthesized,
 
 
 def test_row_07_path_from_s3_to_the_workflow(stack: Synthesized) -> None:
-    machine, rule = only(stack, "aws_sfn_state_machine"), only(stack, "aws_cloudwatch_event_rule")
+    machine, rule = only(stack, "aws_sfn_state_machine"), "aws_cloudwatch_event_rule.workflow_stored"
     body_of_rule = stack.resources()[rule]
     pattern = json.loads(body_of_rule["event_pattern"])
     assert (pattern["source"], pattern["detail-type"]) == (["aws.s3"], ["Object Created"])
@@ -476,11 +477,13 @@ def test_row_07_path_from_s3_to_the_workflow(stack: Synthesized) -> None:
     (name,) = pattern["detail"]["bucket"]["name"]
     bucket = referred(name, "bucket")
     assert of_bucket(stack, "aws_s3_bucket_notification", bucket)["eventbridge"] is True
-    (target,) = stack.resources("aws_cloudwatch_event_target").values()
-    assert (referred(target["rule"], "name"), referred(target["arn"], "arn")) == (rule, machine)
-    role = referred(target["role_arn"], "arn")
-    assert trusted(stack, role) == "events.amazonaws.com"
-    assert list(granted(stack, role)) == [("states:StartExecution", f"${{{machine}.arn}}")]
+    targets = list(stack.resources("aws_cloudwatch_event_target").values())
+    assert rule in {referred(target["rule"], "name") for target in targets}
+    for target in targets:
+        assert referred(target["arn"], "arn") == machine
+        role = referred(target["role_arn"], "arn")
+        assert trusted(stack, role) == "events.amazonaws.com"
+        assert list(granted(stack, role)) == [("states:StartExecution", f"${{{machine}.arn}}")]
     # What the API stores is what the rule waits for.
     (key,) = pattern["detail"]["object"]["key"]
     writer = stack.resources()[called(stack)["POST", "/upload"]]
@@ -498,9 +501,11 @@ def test_row_07_path_takes_a_doubled_event_once(stack: Synthesized) -> None:
     ]
     assert steps
     for step in steps:
-        assert step["Parameters"]["ConditionExpression"] == "#state IN (:uploading, :scanning)"
         values = step["Parameters"]["ExpressionAttributeValues"]
         assert (values[":uploading"], values[":scanning"]) == ({"S": "uploading"}, {"S": "scanning"})
+        waits = step["Parameters"]["UpdateExpression"].startswith("SET #state = :scanning")
+        wanted = "#state = :uploading" if waits else "#state IN (:uploading, :scanning)"
+        assert step["Parameters"]["ConditionExpression"] == wanted
         first = step["Catch"][0]
         assert first["ErrorEquals"] == ["DynamoDB.ConditionalCheckFailedException"]
         assert states[first["Next"]]["Type"] == "Succeed"
@@ -1101,6 +1106,11 @@ def test_row_16_wildcards_are_where_aws_has_no_resource_level(any_stack: Synthes
             elif address.startswith("aws_s3_bucket_policy."):
                 assert re.fullmatch(r"\$\{aws_s3_bucket\.\w+\.arn\}/\*", arn), where
                 assert set(each["Principal"]) == {"Service"}, where
+            elif "DO-NOT-DELETE-AmazonGuardDutyMalwareProtectionS3" in arn:
+                # GuardDuty names its rule itself, and takes the role on alone.
+                role = referred(roles[address]["role"])
+                assert trusted(any_stack, role) == "malware-protection-plan.guardduty.amazonaws.com", where
+                assert re.fullmatch(r"arn:aws:events:[a-z0-9-]+:\d{12}:rule/DO-NOT-DELETE-\w+\*", arn), where
             elif not OPEN_ENDED.fullmatch(arn):
                 # The account's one role for the logs of all its APIs.
                 assert trusted(any_stack, referred(roles[address]["role"])) == "apigateway.amazonaws.com", where

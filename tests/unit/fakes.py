@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,8 @@ class FakeS3:
         self.uploads: dict[str, tuple[str, dict[int, bytes]]] = {}
         self.failing = False
         self.kept: set[str] = set()
+        self.tags: dict[str, dict[str, str]] = {}
+        self.modified = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
         self._ids = itertools.count(1)
 
     @property
@@ -77,7 +80,22 @@ class FakeS3:
         if not self.versions.get(Key):
             raise refusal("404", "HeadObject")
         version, content, checksum = self.versions[Key][-1]
-        return {"ContentLength": len(content), "ChecksumSHA256": checksum, "VersionId": version}
+        return {
+            "ContentLength": len(content),
+            "ChecksumSHA256": checksum,
+            "VersionId": version,
+            "LastModified": self.modified,
+        }
+
+    def list_objects_v2(self, *, Bucket: str, Prefix: str, MaxKeys: int) -> dict[str, Any]:
+        self._may_fail("ListObjectsV2")
+        found = sorted(key for key in self.objects if key.startswith(Prefix))[:MaxKeys]
+        return {"Contents": [{"Key": key} for key in found]} if found else {}
+
+    def get_object_tagging(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        self._may_fail("GetObjectTagging")
+        assert Key in self.objects
+        return {"TagSet": [{"Key": name, "Value": value} for name, value in self.tags.get(Key, {}).items()]}
 
     def get_object(self, *, Bucket: str, Key: str, Range: str) -> dict[str, Any]:
         last = int(Range.rpartition("-")[2])

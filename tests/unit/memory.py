@@ -35,6 +35,7 @@ VARIABLES = {
     "STORAGE_KEY_ARN": "arn:aws:kms:us-east-1:000000000000:key/files",
     "DISCARD_FUNCTION": "discard:live",
     "RECORD_RETENTION_DAYS": "90",
+    "MALWARE_SCANNING": "false",
     "EXPIRATION_DAYS": "90",
     "QUARANTINE_RETENTION_DAYS": "30",
     "STATE_MACHINE_ARN": "arn:aws:states:us-east-1:000000000000:stateMachine:file",

@@ -13,8 +13,19 @@ from hypothesis import strategies as st
 
 from functions.common.records import FileRecord, Quota, timestamp
 from functions.discard.logic import NotClaimedError, discard
-from functions.inspect.logic import Inspection, Keeping, Rejected, Unknown, inspect, subject_of
+from functions.inspect.logic import (
+    Gate,
+    Inspection,
+    Keeping,
+    Quarantined,
+    Rejected,
+    Unknown,
+    inspect,
+    subject_of,
+)
+from functions.inspect.scan import SCAN_TAG, NotTagged
 from functions.sweep.logic import Sweeper, Swept
+from tests.unit.fakes import sha256
 from tests.unit.memory import Aws
 
 CHECKSUM = "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="  # of b"hello"
@@ -52,8 +63,10 @@ def add(
         aws.s3.store(f"uploads/{file_id}", content)
 
 
-def look(aws: Aws) -> Inspection:
-    return inspect("f", records=aws.records, objects=aws.objects, keeping=KEEPING, now=NOW)
+def look(aws: Aws, *, scanning: bool = False, said: str = "", now: datetime = NOW) -> Inspection:
+    gate = Gate(["text/*", "application/octet-stream"], scanning=scanning)
+    event = {"file_id": "f", "detail": {"scan": {"status": said}} if said else {}}
+    return inspect(event, records=aws.records, objects=aws.objects, gate=gate, keeping=KEEPING, now=now)
 
 
 def test_a_file_that_is_what_was_declared_is_opened_and_announced(aws: Aws) -> None:
@@ -95,6 +108,75 @@ def test_a_file_that_is_something_else_is_rejected(aws: Aws, content: bytes, why
 def test_a_file_without_bytes_is_waited_for(aws: Aws) -> None:
     add(aws, content=None)
     assert look(aws).left == "nothing"
+
+
+def test_a_file_of_another_type_is_rejected(aws: Aws) -> None:
+    add(aws, content=b"<br>o", checksum=sha256(b"<br>o"))
+    with pytest.raises(Rejected, match="the file is text/html, and was declared as text/plain"):
+        look(aws)
+
+
+def test_a_type_that_is_not_allowed_any_more_is_rejected(aws: Aws) -> None:
+    add(aws, content_type="image/png")
+    with pytest.raises(Rejected, match="the type image/png is not allowed"):
+        look(aws)
+
+
+def test_what_the_bytes_are_is_told(aws: Aws) -> None:
+    add(aws, content_type="application/octet-stream")
+    assert look(aws).detected_type == "text/plain"
+
+
+def test_a_file_waits_for_its_scan_and_is_looked_at_again(aws: Aws) -> None:
+    add(aws)
+    found = look(aws, scanning=True)
+    assert (found.left, found.due_time) == ("wait for scan", "2026-01-02T12:15:00.000+00:00")
+    aws.change("f", state="scanning")
+    assert look(aws, scanning=True).left == "nothing"
+
+
+@pytest.mark.parametrize("state", ["uploading", "scanning"])
+@pytest.mark.parametrize("said", ["", "NO_THREATS_FOUND"])
+def test_the_tag_opens_a_file_whether_or_not_its_event_came(aws: Aws, state: str, said: str) -> None:
+    add(aws, state=state)
+    aws.s3.tags["uploads/f"] = {SCAN_TAG: "NO_THREATS_FOUND"}
+    assert look(aws, scanning=True, said=said).left == "open"
+
+
+@pytest.mark.parametrize(
+    ("tag", "said", "why"),
+    [
+        ("THREATS_FOUND", "", "malware was found"),
+        ("", "THREATS_FOUND", "malware was found"),
+        ("UNSUPPORTED", "UNSUPPORTED", "could not be scanned"),
+        ("", "FAILED", "could not be scanned"),
+        ("ACCESS_DENIED", "", "could not be scanned"),
+    ],
+)
+def test_what_is_not_clean_is_quarantined(aws: Aws, tag: str, said: str, why: str) -> None:
+    add(aws)
+    aws.s3.tags["uploads/f"] = {SCAN_TAG: tag} if tag else {}
+    with pytest.raises(Quarantined, match=why):
+        look(aws, scanning=True, said=said)
+
+
+def test_a_clean_file_without_its_tag_is_tried_again(aws: Aws) -> None:
+    add(aws)
+    with pytest.raises(NotTagged):
+        look(aws, scanning=True, said="NO_THREATS_FOUND")
+
+
+def test_nobody_waits_for_a_scan_for_ever(aws: Aws) -> None:
+    add(aws, state="scanning")
+    assert look(aws, scanning=True, now=NOW + timedelta(hours=24)).left == "nothing"
+    with pytest.raises(Quarantined, match="nobody scanned"):
+        look(aws, scanning=True, now=NOW + timedelta(hours=24, seconds=1))
+
+
+def test_an_open_file_stays_open_whatever_its_tag_says(aws: Aws) -> None:
+    add(aws, state="available", announced_time="2026-01-02T12:00:01Z")
+    aws.s3.tags["uploads/f"] = {SCAN_TAG: "THREATS_FOUND"}
+    assert look(aws, scanning=True, said="THREATS_FOUND").left == "nothing"
 
 
 def test_trouble_with_s3_is_not_taken_for_a_missing_file(aws: Aws) -> None:

@@ -119,7 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
     except OSError as error:
-        screen.console.print(f"sluice: {error.filename or 'this machine'}: {error.strerror or error}", markup=False, soft_wrap=True)
+        screen.console.print(
+            f"sluice: {error.filename or 'this machine'}: {error.strerror or error}", markup=False, soft_wrap=True
+        )
         code = FAILED
     sys.exit(code)
 

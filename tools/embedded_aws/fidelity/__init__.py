@@ -10,6 +10,7 @@ from tools.embedded_aws.fidelity import (
     cloudwatch,
     cognito,
     eventbridge,
+    guardduty,
     iam,
     kms,
     lambda_runtime,
@@ -29,6 +30,7 @@ FIXES: tuple[Callable[[Settings], None], ...] = (
     iam.prepare,
     iam.ask_whether_a_role_may_be_passed,
     iam.refuse_roles_that_do_not_trust_the_service,
+    iam.name_the_role_of_a_session,
     kms.ask_the_key,
     resources.name_what_requests_touch,
     resources.name_event_source_mappings,
@@ -38,6 +40,7 @@ FIXES: tuple[Callable[[Settings], None], ...] = (
     lambda_runtime.ask_the_role_of_a_mapping,
     stepfunctions.bind_the_role,
     stepfunctions.keep_tracing_configuration,
+    stepfunctions.know_legal_holds,
     apigateway.ask_the_function_for_permission,
     apigateway.keep_mock_integrations_without_method,
     apigateway.leave_out_absent_access_log_settings,
@@ -56,6 +59,7 @@ FIXES: tuple[Callable[[Settings], None], ...] = (
     logs.keep_query_definitions,
     s3.refuse_small_parts,
     s3.ask_functions_for_permission,
+    guardduty.stand_in,
     iam.log_decisions,
 )
 

@@ -143,6 +143,8 @@ _PASSING = {
     "states:UpdateStateMachine": ("roleArn", "states.amazonaws.com"),
     "events:PutTargets": ("RoleArn", "events.amazonaws.com"),
     "scheduler:CreateSchedule": ("RoleArn", "scheduler.amazonaws.com"),
+    "guardduty:CreateMalwareProtectionPlan": ("role", "malware-protection-plan.guardduty.amazonaws.com"),
+    "guardduty:UpdateMalwareProtectionPlan": ("role", "malware-protection-plan.guardduty.amazonaws.com"),
     "logs:PutSubscriptionFilter": ("roleArn", "logs.amazonaws.com"),
     "apigateway:PUT": ("credentials", "apigateway.amazonaws.com"),
     "apigateway:PATCH": ("value", "apigateway.amazonaws.com"),
@@ -228,6 +230,31 @@ def refuse_roles_that_do_not_trust_the_service(_: Settings) -> None:
     hook.replace(fix, lambda_svc, "_update_config", of_lambda, "data")
     hook.replace(fix, stepfunctions, "_create_state_machine", of_states, "data")
     hook.replace(fix, stepfunctions, "_update_state_machine", of_states, "data")
+
+
+def name_the_role_of_a_session(_: Settings) -> None:
+    """Take the ARN of the role for aws:PrincipalArn, where a session of a role calls.
+
+    AWS does ("AWS global condition context keys: aws:PrincipalArn"), so that a policy can except a role by its ARN.
+    ministack takes the ARN of the session, which no policy can know. The fix looks the role up by its name.
+    """
+    from ministack.services import iam
+
+    fix = "iam.name_the_role_of_a_session"
+
+    def make(original: Function) -> Function:
+        def resolve(key: str, context: Any) -> object:  # noqa: ANN401 - ministack is untyped
+            value = original(key, context)
+            session = re.fullmatch(r"arn:aws:sts::(\d+):assumed-role/([^/]+)/.*", str(value))
+            if key.lower() != "aws:principalarn" or session is None:
+                return value
+            role = iam._roles.get(session[2]) or {}
+            return role.get("Arn", f"arn:aws:iam::{session[1]}:role/{session[2]}")
+
+        return resolve
+
+    hook.attribute(fix, iam, "_roles")
+    hook.replace(fix, evaluator, "_resolve_condition_key", make, "key ctx")
 
 
 def request_region() -> str:

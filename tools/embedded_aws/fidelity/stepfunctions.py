@@ -202,3 +202,19 @@ def keep_tracing_configuration(_: Settings) -> None:
 
     hook.replace(fix, states, "_create_state_machine", make, "data")
     hook.replace(fix, states, "_update_state_machine", make, "data")
+
+
+def know_legal_holds(_: Settings) -> None:
+    """Let a task put a legal hold on an object, with `aws-sdk:s3:putObjectLegalHold`.
+
+    AWS lets a task call every operation of S3
+    (https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html). ministack knows some of
+    them. The fix adds this one to its table.
+    """
+    operations = hook.attribute("stepfunctions.know_legal_holds", states, "_S3_OP_SPECS")
+    operations["PutObjectLegalHold"] = {
+        **operations["PutObjectTagging"],
+        "static_query": (("legal-hold", ""),),
+        "body_field": "LegalHold",
+        "body_root": "LegalHold",
+    }

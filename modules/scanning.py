@@ -1,0 +1,127 @@
+"""Malware scanning: GuardDuty looks at every file, and what it finds carries the workflow on."""
+
+from __future__ import annotations
+
+from cdktf_cdktf_provider_aws.cloudwatch_event_target import CloudwatchEventTargetInputTransformer
+from cdktf_cdktf_provider_aws.guardduty_malware_protection_plan import (
+    GuarddutyMalwareProtectionPlan,
+    GuarddutyMalwareProtectionPlanActions,
+    GuarddutyMalwareProtectionPlanActionsTagging,
+    GuarddutyMalwareProtectionPlanProtectedResource,
+    GuarddutyMalwareProtectionPlanProtectedResourceS3Bucket,
+)
+from constructs import Construct
+
+from modules.encryption import CustomerKey
+from modules.functions import Function
+from modules.permissions import Role
+from modules.policy import Statement
+from modules.settings import Settings
+from modules.storage import FILES, Storage
+from modules.workflow import Workflow
+
+GUARDDUTY = "malware-protection-plan.guardduty.amazonaws.com"
+# GuardDuty makes a rule of this name for itself, to hear of new objects.
+_OWN_RULE = "DO-NOT-DELETE-AmazonGuardDutyMalwareProtectionS3"
+
+
+class Scanning(Construct):
+    """GuardDuty Malware Protection for S3, the gate that it opens, and the rule on what it found.
+
+    It needs no detector: the plan works where GuardDuty itself is off ("Malware Protection for S3").
+
+    Attributes:
+        dead_letters: queue of the results that could not start the workflow.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        storage: Storage,
+        workflow: Workflow,
+        inspect: Function,
+        queues_key: CustomerKey,
+    ) -> None:
+        """
+        Args:
+            inspect: function that looks at files before they are clean.
+            queues_key: what encrypts dead letters.
+        """
+        super().__init__(scope, construct_id)
+        scanner = Role(
+            self,
+            "role",
+            name=f"{settings.prefix}-scanner",
+            service=GUARDDUTY,
+            description="GuardDuty scans files for malware",
+        )
+        storage.grant_scan(scanner)
+        self._grant_own_rule(scanner, settings)
+        storage.grant_scan_result(inspect.role)
+        storage.open_clean_files_alone(scanner=scanner, inspect=inspect.role)
+        GuarddutyMalwareProtectionPlan(
+            self,
+            "Default",
+            role=scanner.arn,
+            protected_resource=[
+                GuarddutyMalwareProtectionPlanProtectedResource(
+                    s3_bucket=[
+                        GuarddutyMalwareProtectionPlanProtectedResourceS3Bucket(
+                            bucket_name=storage.bucket_name, object_prefixes=[FILES]
+                        )
+                    ]
+                )
+            ],
+            # The bucket's policy opens a file by its tag.
+            actions=[
+                GuarddutyMalwareProtectionPlanActions(
+                    tagging=[GuarddutyMalwareProtectionPlanActionsTagging(status="ENABLED")]
+                )
+            ],
+            # GuardDuty tries its permissions when the plan is made.
+            depends_on=scanner.grants,
+        )
+        self.dead_letters = workflow.start_on(
+            self,
+            "scanned",
+            settings=settings,
+            name="scan",
+            description="A file was scanned: start its workflow with what was found",
+            # GuardDuty, "Monitoring S3 object scans with Amazon EventBridge".
+            pattern={
+                "source": ["aws.guardduty"],
+                "detail-type": ["GuardDuty Malware Protection Object Scan Result"],
+                "detail": {"s3ObjectDetails": {"bucketName": [storage.bucket_name], "objectKey": [{"prefix": FILES}]}},
+            },
+            queues_key=queues_key,
+            # The form of S3's event, with the result beside it.
+            reshape=CloudwatchEventTargetInputTransformer(
+                input_paths={
+                    "key": "$.detail.s3ObjectDetails.objectKey",
+                    "status": "$.detail.scanResultDetails.scanResultStatus",
+                },
+                input_template='{"detail": {"object": {"key": <key>}, "scan": {"status": <status>}}}',
+            ),
+        )
+
+    @staticmethod
+    def _grant_own_rule(scanner: Role, settings: Settings) -> None:
+        """Let GuardDuty keep the rule by which it hears of new objects (ids of statements as in its guide)."""
+        rule = f"arn:aws:events:{settings.primary_region}:{settings.account_id}:rule/{_OWN_RULE}*"
+        scanner.grant(
+            "own_rule",
+            Statement(
+                sid="AllowManagedRuleToSendS3EventsToGuardDuty",
+                actions=["events:DeleteRule", "events:PutRule", "events:PutTargets", "events:RemoveTargets"],
+                resources=[rule],
+                conditions={"StringLike": {"events:ManagedBy": GUARDDUTY}},
+            ),
+            Statement(
+                sid="AllowGuardDutyToMonitorEventBridgeManagedRule",
+                actions=["events:DescribeRule", "events:ListTargetsByRule"],
+                resources=[rule],
+            ),
+        )
