@@ -246,13 +246,12 @@ def add_function(system: System, name: str) -> str:
     method = gateway.get_method(restApiId=rest_api, resourceId=resources["/upload"]["id"], httpMethod="POST")
     path = name.replace("_", "-")
     resource = gateway.create_resource(restApiId=rest_api, parentId=resources["/"]["id"], pathPart=path)["id"]
-    authorizer = {"authorizerId": method["authorizerId"]} if "authorizerId" in method else {}
     gateway.put_method(
         restApiId=rest_api,
         resourceId=resource,
         httpMethod="POST",
         authorizationType=method["authorizationType"],
-        **authorizer,
+        authorizerId=method.get("authorizerId", ""),
     )
     region, account = system.aws.region, made["FunctionArn"].split(":")[4]
     gateway.put_integration(

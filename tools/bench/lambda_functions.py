@@ -151,7 +151,7 @@ class Deployed:
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
-            "AWS_SECRET_ACCESS_KEY": "example",  # noqa: S106 - the requests are never sent
+            "AWS_SECRET_ACCESS_KEY": "example",
             "AWS_EXECUTION_ENV": f"AWS_Lambda_{host_runtime()[0]}",
             "AWS_LAMBDA_FUNCTION_NAME": "bench",
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import statistics
@@ -187,4 +188,4 @@ def median_mib(runs: Sequence[Run]) -> float:
 def percentile(values: Sequence[float], share: float) -> float:
     """The value that this share of all values does not exceed (nearest rank)."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))]
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

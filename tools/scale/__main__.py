@@ -77,7 +77,7 @@ def raise_table(platform: Platform, assumed: Assumptions) -> list[str]:
         for workflow in ("STANDARD", "EXPRESS"):
             variant = replace(platform, workflow=workflow)
             named = [
-                f"{place}. {each.quota.what}: {number(each.quota.limit)} to {number(each.quota.limit * rate / each.uploads)}"
+                f"{place}. {each.quota.what}: {number(each.quota.limit)} to {number(each.used_at(rate))}"
                 + (" (no quota: the key needs more values)" if each.quota.raised_by == "design" else "")
                 + (" (grows by use, or ahead of time on request)" if each.quota.raised_by == "use" else "")
                 for place, each in enumerate(to_raise(variant, assumed, rate), start=1)
@@ -119,8 +119,8 @@ def steps_table(platform: Platform, assumed: Assumptions) -> list[str]:
 def simulation_table(platform: Platform, assumed: Assumptions, retries: Retries) -> list[str]:
     """A day of bursts at each rate, as deployed and with what has to be raised."""
     lines = [
-        "| peak, uploads/s | quotas and settings | workflow | uploads | ended | tries throttled | most waiting at once | "
-        "last end after the day, s | $ |",
+        "| peak, uploads/s | quotas and settings | workflow | uploads | ended | tries throttled | "
+        "most waiting at once | last end after the day, s | $ |",
         "|---:|---|---|---:|---|---|---|---:|---:|",
     ]
     shards = replace(assumed, index_keys=dict.fromkeys(assumed.index_keys, MANY_SHARDS))

@@ -208,6 +208,10 @@ class Ceiling:
     answer: str
     each_owner: bool = False
 
+    def used_at(self, uploads: float) -> float:
+        """What the quota has to be for so many uploads a second."""
+        return self.quota.limit * uploads / self.uploads
+
 
 def ceilings(platform: Platform, assumed: Assumptions) -> list[Ceiling]:
     """Every quota on the path, the one that gives way first at the top."""

@@ -8,6 +8,7 @@ or to its end when it has been tried often enough.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections import Counter, defaultdict
@@ -170,12 +171,15 @@ class _Station:
                 self.last_end = now
             throttled = uploads - admitted
             self.passage.throttled += throttled
-            if throttled and self.step.delays is None:
+            if not throttled:
+                continue
+            delays = self.step.delays
+            if delays is None:
                 self.expect(now + 1, throttled, 1)
-            elif throttled and tries < len(self.step.delays or ()):
-                for second, part in spread(throttled, self.step.delays[tries]):
+            elif tries < len(delays):
+                for second, part in spread(throttled, delays[tries]):
                     self.expect(now + second, part, tries + 1)
-            elif throttled:
+            else:
                 self.ends[self.step.end] += throttled
                 self.last_end = now
 
@@ -191,7 +195,7 @@ def simulate(steps: Sequence[Step], arrivals: Sequence[int]) -> Outcome:
     """Send uploads through the steps, one number of them a second, until every one has ended."""
     environment = simpy.Environment()
     stations = [_Station(step) for step in steps]
-    for station, following in zip(stations, stations[1:], strict=False):
+    for station, following in itertools.pairwise(stations):
         station.next = following
     for second, uploads in enumerate(arrivals):
         stations[0].expect(second, uploads)
@@ -292,7 +296,7 @@ def path(
 
     lambda_share = assumed.upload_seconds / takes.function_seconds
     write_share = create_writes / (create_writes + update_writes)
-    steps = [
+    return [
         Step(
             "POST /uploads",
             [
@@ -365,11 +369,10 @@ def path(
             dollars=dollars("SNS message", "SQS requests of a reader"),
         ),
     ]
-    return steps
 
 
 def event_delays() -> list[int]:
-    """Seconds before each try of EventBridge: twice as long each time up to a longest one, until the event is too old."""
+    """Seconds before each try of EventBridge: ever longer up to a longest one, until the event is too old."""
     delays: list[int] = []
     while len(delays) < EVENT_TRIES and sum(delays) < EVENT_AGE:
         delays.append(min(2 ** len(delays), EVENT_LONGEST_DELAY))

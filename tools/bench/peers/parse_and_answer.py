@@ -30,14 +30,14 @@ def make_with_powertools() -> Any:  # noqa: ANN401 - a handler as Lambda knows i
     logger = Logger(service="peer")
     app = APIGatewayRestResolver()
 
-    @app.post("/upload")  # type: ignore[untyped-decorator]
+    @app.post("/upload")
     def upload() -> dict[str, Any]:
         request = app.current_event.json_body
         size = len(base64.b64decode(request.get("file_content", "")))
         logger.info("parsed", size=size)
         return {"file_id": "1", "size": size}
 
-    @app.get("/files/<file_id>/content")  # type: ignore[untyped-decorator]
+    @app.get("/files/<file_id>/content")
     def content(file_id: str) -> dict[str, Any]:
         logger.info("parsed", file_id=file_id)
         return {"file_id": file_id}
