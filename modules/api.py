@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from cdktf import (
     DefaultTokenResolver,
@@ -48,22 +49,8 @@ ACCESS_LOG_PREFIX = "/aws/apigateway/"
 # API Gateway chooses this name itself (API Gateway, "Set up CloudWatch logging for REST APIs").
 EXECUTION_LOG_PREFIX = "API-Gateway-Execution-Logs_"
 
-ALLOWED_HEADERS = "Content-Type,X-Amz-Date,Authorization,X-Api-Key,X-Amz-Security-Token"
+ALLOWED_HEADERS = "Content-Type,X-Amz-Date,Authorization,X-Api-Key,X-Amz-Security-Token,Idempotency-Key"
 PREFLIGHT_SECONDS = 600
-
-# The body of POST /upload as the gateway checks it, in the draft of JSON Schema that API Gateway knows. It checks what
-# has one remedy: JSON, an object, strings. It requires no field and no length of `file_content`, so that the function
-# says what is missing, empty or too large, in the words that earlier callers know ("Missing file_content").
-UPLOAD_BODY: dict[str, object] = {
-    "$schema": "http://json-schema.org/draft-04/schema#",
-    "title": "Upload",
-    "type": "object",
-    "properties": {
-        "file_name": {"type": "string", "maxLength": 255},
-        "file_content": {"type": "string"},
-        "content_type": {"type": "string", "maxLength": 384},
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -389,7 +376,7 @@ class Api(Construct):
         )
 
     def _gateway_responses(self) -> None:
-        """What the gateway answers itself, in the form of the functions' answers: `{"error": "what is wrong"}`.
+        """What the gateway answers itself, as a problem (RFC 9457) that also says `error`, as POST /upload does.
 
         A template of a gateway response can insert variables and not compare, so where several origins are allowed it
         repeats the origin of the request, whichever that is. What a page of another origin can read by that is one of
@@ -416,28 +403,33 @@ class Api(Construct):
 
     def _answers(self) -> dict[str, _Answer]:
         if self._authorization.takes_tokens:
-            unauthorized = _Answer("Unauthorized", 401, headers={"WWW-Authenticate": "'Bearer'"})
+            unauthorized = _Answer("Unauthorized", 401, "unauthorized", headers={"WWW-Authenticate": "'Bearer'"})
             # API Gateway's answer to paths and methods that are not there.
-            no_route = _Answer("No such path or method", 404)
+            no_route = _Answer("No such path or method", 404, "not-found")
         else:
-            unauthorized = _Answer("Unauthorized", 401)
+            unauthorized = _Answer("Unauthorized", 401, "unauthorized")
             # The same answer is for requests without a signature, so it stays what it is.
-            no_route = _Answer("Missing Authentication Token", 403)
+            no_route = _Answer("Missing Authentication Token", 403, "forbidden")
         return {
             "DEFAULT_4XX": _Answer(None),
-            "DEFAULT_5XX": _Answer("Internal server error", more={"request_id": "$context.requestId"}),
+            "DEFAULT_5XX": _Answer("Internal server error", kind="internal", more={"request_id": "$context.requestId"}),
             "UNAUTHORIZED": unauthorized,
             "MISSING_AUTHENTICATION_TOKEN": no_route,
             # The gateway's own words name the caller and the API.
-            "ACCESS_DENIED": _Answer("Forbidden", 403),
-            "INVALID_SIGNATURE": _Answer("Invalid signature", 403),
-            "WAF_FILTERED": _Answer("Forbidden", 403),
-            "THROTTLED": _Answer("Too many requests; try again later", 429, headers={"Retry-After": "'1'"}),
-            "REQUEST_TOO_LARGE": _Answer("Request body is too large", 413),
+            "ACCESS_DENIED": _Answer("Forbidden", 403, "forbidden"),
+            "INVALID_SIGNATURE": _Answer("Invalid signature", 403, "forbidden"),
+            "WAF_FILTERED": _Answer("Forbidden", 403, "forbidden"),
+            "THROTTLED": _Answer(
+                "Too many requests; try again later", 429, "too-many-requests", headers={"Retry-After": "'1'"}
+            ),
+            "REQUEST_TOO_LARGE": _Answer(
+                "Request body is too large; send larger files by POST /uploads", 413, "too-large"
+            ),
             "BAD_REQUEST_BODY": _Answer(
                 "Invalid JSON in request body",
                 400,
-                more={"hint": "send an object with the strings file_name (255 at most) and file_content (base64)"},
+                "invalid-request",
+                more={"hint": "send a JSON object whose fields have the types that docs/openapi.yaml names"},
             ),
         }
 
@@ -497,18 +489,30 @@ class _Answer:
         self,
         error: str | None,
         status: int | None = None,
+        kind: str = "",
         *,
         more: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.status = status
-        self.headers = dict(headers or {})
-        # `messageString` comes with its quotation marks.
-        self.body = (
-            '{ "error": $context.error.messageString }'
-            if error is None
-            else json.dumps({"error": error, **(more or {})}, separators=(",", ":"))
-        )
+        self.headers = {"Content-Type": "'application/problem+json'", **(headers or {})}
+        if error is None:
+            # `messageString` comes with its quotation marks.
+            words = "$context.error.messageString"
+            self.body = f'{{ "type": "about:blank", "detail": {words}, "error": {words} }}'
+            return
+        problem = {
+            "type": f"urn:sluice:problem:{kind}",
+            "title": HTTPStatus(status or 500).phrase,
+            "status": status or 500,
+            "detail": error,
+            "error": error,
+            **(more or {}),
+        }
+        if status is None:
+            # Several statuses have this answer.
+            del problem["title"], problem["status"]
+        self.body = json.dumps(problem, separators=(",", ":"))
 
 
 def access_log_format(caller: str) -> str:

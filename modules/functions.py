@@ -111,6 +111,7 @@ class Function(Construct):
         name: its name in AWS.
         arn: its ARN.
         invoke_arn: what API Gateway integrates.
+        log_group: name of its log group.
         dead_letters: queue that gets the events it could not handle.
     """
 
@@ -200,6 +201,7 @@ class Function(Construct):
         self.name = function.function_name
         self.arn = function.arn
         self.invoke_arn = function.invoke_arn
+        self.log_group = logs.name
 
     def grant_invoke(self, role: Role, concern: str) -> None:
         """Let a role invoke the function."""

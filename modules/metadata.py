@@ -1,6 +1,8 @@
-"""The table of the records: one item a file."""
+"""The tables: one item a file, and one an owner with what the owner's files take up."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from cdktf_cdktf_provider_aws.dynamodb_table import (
     DynamodbTable,
@@ -8,6 +10,7 @@ from cdktf_cdktf_provider_aws.dynamodb_table import (
     DynamodbTableGlobalSecondaryIndex,
     DynamodbTablePointInTimeRecovery,
     DynamodbTableServerSideEncryption,
+    DynamodbTableTtl,
 )
 from constructs import Construct
 
@@ -16,81 +19,186 @@ from modules.permissions import Role
 from modules.policy import Statement
 from modules.settings import Settings
 
-BY_STATE = "by-state"
+# What has to be looked at, by time; and what an owner has, by time.
+BY_DUE = "by-due"
+BY_OWNER = "by-owner"
+_LISTED = ["file_name", "content_type", "size", "state", "ends_as", "checksum"]
+
+
+class Table(Construct):
+    """A table as every table here is: paid by request, under a customer key, recoverable where data is protected.
+
+    Attributes:
+        name: its name.
+        arn: its ARN.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        name: str,
+        key: CustomerKey,
+        hash_key: str,
+        attributes: Sequence[str],
+        indexes: Sequence[DynamodbTableGlobalSecondaryIndex],
+        forget_at: str | None = None,
+    ) -> None:
+        """
+        Args:
+            name: what comes behind the environment's prefix.
+            attributes: those of the keys, `hash_key` too; all are text.
+            forget_at: attribute with the second in which DynamoDB forgets an item.
+        """
+        super().__init__(scope, construct_id)
+        table = DynamodbTable(
+            self,
+            "Default",
+            name=f"{settings.prefix}-{name}",
+            billing_mode="PAY_PER_REQUEST",
+            hash_key=hash_key,
+            attribute=[DynamodbTableAttribute(name=attribute, type="S") for attribute in attributes],
+            global_secondary_index=list(indexes),
+            ttl=DynamodbTableTtl(attribute_name=forget_at, enabled=True) if forget_at else None,
+            server_side_encryption=DynamodbTableServerSideEncryption(enabled=True, kms_key_arn=key.arn),
+            point_in_time_recovery=DynamodbTablePointInTimeRecovery(enabled=settings.protect_data),
+            deletion_protection_enabled=settings.protect_data,
+        )
+        self.name = table.name
+        self.arn = table.arn
 
 
 class Metadata(Construct):
     """The records of an environment, encrypted under a customer key.
 
     Attributes:
-        table_name: name of the table.
-        table_arn: its ARN.
+        files: table of the records.
+        quotas: table of what owners take up.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, key: CustomerKey) -> None:
         super().__init__(scope, construct_id)
-        table = DynamodbTable(
+        due = DynamodbTableGlobalSecondaryIndex(
+            name=BY_DUE, hash_key="due_shard", range_key="due_time", projection_type="KEYS_ONLY"
+        )
+        self.files = Table(
             self,
             "files",
-            name=f"{settings.prefix}-files",
-            billing_mode="PAY_PER_REQUEST",
+            settings=settings,
+            name="files",
+            key=key,
             hash_key="file_id",
-            attribute=[
-                DynamodbTableAttribute(name="file_id", type="S"),
-                DynamodbTableAttribute(name="state", type="S"),
-                DynamodbTableAttribute(name="upload_time", type="S"),
-            ],
-            # What is stuck in a state, oldest first: for the sweeper.
-            global_secondary_index=[
+            attributes=["file_id", "due_shard", "due_time", "owner", "upload_time"],
+            indexes=[
+                due,
                 DynamodbTableGlobalSecondaryIndex(
-                    name=BY_STATE,
-                    hash_key="state",
+                    name=BY_OWNER,
+                    hash_key="owner",
                     range_key="upload_time",
-                    projection_type="KEYS_ONLY",
-                )
+                    projection_type="INCLUDE",
+                    non_key_attributes=_LISTED,
+                ),
             ],
-            server_side_encryption=DynamodbTableServerSideEncryption(enabled=True, kms_key_arn=key.arn),
-            point_in_time_recovery=DynamodbTablePointInTimeRecovery(enabled=settings.protect_data),
-            deletion_protection_enabled=settings.protect_data,
+            forget_at="purge_time",
         )
-        self.table_name = table.name
-        self.table_arn = table.arn
+        self.quotas = Table(
+            self,
+            "quotas",
+            settings=settings,
+            name="quotas",
+            key=key,
+            hash_key="owner",
+            attributes=["owner", "due_shard", "due_time"],
+            indexes=[due],
+        )
         self._key = key
 
-    def grant_record(self, role: Role) -> None:
-        """Let a role write the record of a new file."""
-        self._grant(role, "records_create", "CreateRecords", "dynamodb:PutItem")
+    def grant_start(self, role: Role) -> None:
+        """Let a role write the record of a new file and reserve its owner's quota, in one transaction.
+
+        IAM asks for the actions that a transaction is made of (DynamoDB, "IAM policies for transactions").
+        """
+        self._grant(
+            role,
+            "records_start",
+            Statement(sid="CreateRecords", actions=["dynamodb:PutItem"], resources=[self.files.arn]),
+            Statement(sid="ReserveQuota", actions=["dynamodb:UpdateItem"], resources=[self.quotas.arn]),
+        )
 
     def grant_carry_on(self, role: Role) -> None:
         """Let a role bring a record from one state to the next."""
-        self._grant(role, "records_update", "UpdateRecords", "dynamodb:UpdateItem")
+        self._grant(
+            role,
+            "records_update",
+            Statement(sid="UpdateRecords", actions=["dynamodb:UpdateItem"], resources=[self.files.arn]),
+        )
+
+    def grant_finish(self, role: Role) -> None:
+        """Let a role end a record and release its owner's quota, in one transaction."""
+        self._grant(
+            role,
+            "records_finish",
+            Statement(
+                sid="FinishRecords", actions=["dynamodb:UpdateItem"], resources=[self.files.arn, self.quotas.arn]
+            ),
+        )
 
     def grant_read(self, role: Role) -> None:
         """Let a role read the record of a file by its id."""
-        self._grant(role, "records_read", "ReadRecords", "dynamodb:GetItem")
+        self._grant(
+            role,
+            "records_read",
+            Statement(sid="ReadRecords", actions=["dynamodb:GetItem"], resources=[self.files.arn]),
+        )
 
-    def grant_find_stuck(self, role: Role) -> None:
-        """Let a role list the records of a state by their age."""
-        self._grant(role, "records_find", "FindRecords", "dynamodb:Query", index=BY_STATE)
+    def grant_list(self, role: Role) -> None:
+        """Let a role list the files of an owner."""
+        self._grant(role, "records_list", self._query("ListFiles", self.files, BY_OWNER))
 
-    def _grant(self, role: Role, concern: str, sid: str, action: str, *, index: str = "") -> None:
-        resource = f"{self.table_arn}/index/{index}" if index else self.table_arn
-        role.grant(
-            concern,
-            Statement(sid=sid, actions=[action], resources=[resource]),
-            # DynamoDB, "Encryption at rest: usage notes": callers need Decrypt on the table's key, writers too.
-            self._key.statement("UseTableKey", "kms:Decrypt"),
+    def grant_find_due(self, role: Role) -> None:
+        """Let a role find the records and quotas whose time has come."""
+        self._grant(
+            role,
+            "records_find",
+            self._query("FindDueRecords", self.files, BY_DUE),
+            self._query("FindDueQuotas", self.quotas, BY_DUE),
+        )
+
+    def grant_recount(self, role: Role) -> None:
+        """Let a role count what an owner has, and correct the quota."""
+        self._grant(
+            role,
+            "quotas_recount",
+            self._query("CountFiles", self.files, BY_OWNER),
+            Statement(
+                sid="CorrectQuotas",
+                actions=["dynamodb:GetItem", "dynamodb:UpdateItem"],
+                resources=[self.quotas.arn],
+            ),
         )
 
     def grant_probe(self, role: Role, file_id: str) -> None:
         """Let a role see whether the table can be read, by asking for this one record and no other."""
-        role.grant(
+        self._grant(
+            role,
             "records_probe",
             Statement(
                 sid="ReadProbe",
                 actions=["dynamodb:GetItem"],
-                resources=[self.table_arn],
+                resources=[self.files.arn],
                 conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [file_id]}},
             ),
+        )
+
+    def _query(self, sid: str, table: Table, index: str) -> Statement:
+        return Statement(sid=sid, actions=["dynamodb:Query"], resources=[f"{table.arn}/index/{index}"])
+
+    def _grant(self, role: Role, concern: str, *statements: Statement) -> None:
+        role.grant(
+            concern,
+            *statements,
+            # DynamoDB, "Encryption at rest: usage notes": callers need Decrypt on the table's key, writers too.
             self._key.statement("UseTableKey", "kms:Decrypt"),
         )

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from cdktf_cdktf_provider_aws.cloudwatch_dashboard import CloudwatchDashboard
+from cdktf_cdktf_provider_aws.cloudwatch_log_metric_filter import (
+    CloudwatchLogMetricFilter,
+    CloudwatchLogMetricFilterMetricTransformation,
+)
 from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import (
     CloudwatchMetricAlarm,
     CloudwatchMetricAlarmMetricQuery,
@@ -31,7 +35,10 @@ LATENCY_P99_MILLISECONDS = 5000
 OLDEST_MESSAGE_SECONDS = RETENTION_SECONDS - 24 * 3600
 
 # The values of the dimension `Operation` that requests to the table have; the permissions granted on it say which.
-TABLE_OPERATIONS = ("GetItem", "PutItem", "Query", "UpdateItem")
+TABLE_OPERATIONS = ("GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem")
+
+# What the authorizer logs, as JSON, with each token that it refuses.
+REFUSAL = "token refused"
 
 # CloudWatch, "Limits that apply to alarms based on metric math expressions".
 MOST_METRICS = 10
@@ -47,13 +54,20 @@ class AlertTopic(Protocol):
 
 
 class Watched(Protocol):
-    """A construct with a name in AWS: a function or a queue."""
+    """A construct with a name in AWS: a function, a queue or a table."""
 
     @property
     def node(self) -> Node: ...  # noqa: D102
 
     @property
     def name(self) -> str: ...  # noqa: D102
+
+
+class WatchedAuthorizer(Watched, Protocol):
+    """A function that API Gateway asks about tokens, and that fails for each token that it refuses."""
+
+    @property
+    def log_group(self) -> str: ...  # noqa: D102
 
 
 class WatchedApi(Protocol):
@@ -64,13 +78,6 @@ class WatchedApi(Protocol):
 
     @property
     def stage_name(self) -> str: ...  # noqa: D102
-
-
-class WatchedTable(Protocol):
-    """A DynamoDB table."""
-
-    @property
-    def table_name(self) -> str: ...  # noqa: D102
 
 
 class WatchedStorage(Protocol):
@@ -129,6 +136,33 @@ class Advice:
         return f"{self.happened} Next: {self.next_step}. More: {HANDBOOK}#{self.section}"
 
 
+class RefusedTokens(Construct):
+    """Counts the tokens that an authorizer refuses, from its log: Lambda counts them as errors of the function.
+
+    CloudWatch Logs reads each line as it comes in (CloudWatch Logs, "Creating metrics from log events using filters").
+
+    Attributes:
+        metric: how many were refused.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, settings: Settings, authorizer: WatchedAuthorizer
+    ) -> None:
+        super().__init__(scope, construct_id)
+        # Dimensions would have to be in the line; the namespace tells environments of one account apart.
+        self.metric = Metric(settings.prefix, "TokensRefused", {}, label="refused tokens")
+        CloudwatchLogMetricFilter(
+            self,
+            "Default",
+            name=f"{settings.prefix}-tokens-refused",
+            log_group_name=authorizer.log_group,
+            pattern=f'{{ $.message = "{REFUSAL}" }}',
+            metric_transformation=CloudwatchLogMetricFilterMetricTransformation(
+                namespace=self.metric.namespace, name=self.metric.name, value="1", unit="Count"
+            ),
+        )
+
+
 class Monitoring(Construct):
     """The alarms of an environment, and the dashboard that shows them first.
 
@@ -145,23 +179,32 @@ class Monitoring(Construct):
         alerts: AlertTopic,
         functions: Sequence[Watched],
         api: WatchedApi,
-        table: WatchedTable,
+        tables: Sequence[Watched],
         storage: WatchedStorage,
         queues: Sequence[Watched],
         workflow: WatchedWorkflow,
         inbox: Watched | None = None,
+        authorizer: WatchedAuthorizer | None = None,
     ) -> None:
         """
         Args:
             alerts: where alarms go.
+            functions: all functions, the authorizer among them.
             queues: the dead-letter queues.
             inbox: a queue that its readers may leave unread until messages expire.
+            authorizer: the function whose errors are refused tokens, mostly.
         """
         super().__init__(scope, construct_id)
         self._prefix = settings.prefix
         self._alerts = alerts
         self._alarms: list[CloudwatchMetricAlarm] = []
+        refused: Metric | None = None
+        if authorizer is not None:
+            refused = RefusedTokens(self, "tokens_refused", settings=settings, authorizer=authorizer).metric
+            self._watch_authorizer(authorizer, refused)
         for function in functions:
+            if authorizer is None or function.node.path != authorizer.node.path:
+                self._watch_errors(function)
             self._watch_function(function)
         self._watch_api(api)
         self._watch_workflow(workflow)
@@ -169,14 +212,15 @@ class Monitoring(Construct):
             self._watch_dead_letters(queue)
         if inbox is not None:
             self._watch_inbox(inbox)
-        self._watch_table(table)
+        for table in tables:
+            self._watch_table(table)
         rows = [
             _alarms_row([alarm.arn for alarm in self._alarms]),
             _api_row(api),
-            _functions_row(functions),
+            _functions_row(functions, refused),
             _workflow_row(workflow),
             _queues_row([*queues, *([inbox] if inbox is not None else [])]),
-            _table_row(table),
+            *(_table_row(table) for table in tables),
             _storage_row(storage),
         ]
         dashboard = CloudwatchDashboard(
@@ -187,11 +231,10 @@ class Monitoring(Construct):
         )
         self.dashboard_name = dashboard.dashboard_name
 
-    def _watch_function(self, function: Watched) -> None:
-        """Alarms on a function's metrics (Lambda, "Types of metrics for Lambda functions")."""
-        name = _label(function)
+    def _watch_errors(self, function: Watched) -> None:
+        """An alarm on a function that fails (Lambda, "Types of metrics for Lambda functions")."""
         self._rate(
-            f"{name}_errors",
+            f"{_label(function)}_errors",
             errors=_of_function(function, "Errors"),
             requests=_of_function(function, "Invocations"),
             advice=Advice(
@@ -202,6 +245,32 @@ class Monitoring(Construct):
                 "function-errors",
             ),
         )
+
+    def _watch_authorizer(self, authorizer: WatchedAuthorizer, refused: Metric) -> None:
+        """An alarm on an authorizer that fails for another reason than a token that it refuses.
+
+        To fail is its only way to a 401 (API Gateway, "Output from an API Gateway Lambda authorizer"), so whoever sends
+        wrong tokens makes errors of Lambda's. They are taken from both sides of the rate: left among the invocations,
+        a flood of them would hide that nobody with a right token gets in. The count of the log may come in later than
+        Lambda's; one period that looks bad meanwhile is not two.
+        """
+        self._rate(
+            f"{_label(authorizer)}_errors",
+            errors=_of_function(authorizer, "Errors"),
+            requests=_of_function(authorizer, "Invocations"),
+            neither=refused,
+            advice=Advice(
+                f"The function {authorizer.name} failed on more than {ERROR_RATE_PERCENT} % of the tokens that it did "
+                "not refuse, in two periods of 5 minutes.",
+                f"look for IssuerError in the log group /aws/lambda/{authorizer.name}, and see whether the issuer's "
+                "keys can be had",
+                "authorizer-errors",
+            ),
+        )
+
+    def _watch_function(self, function: Watched) -> None:
+        """More alarms on a function's metrics (Lambda, "Types of metrics for Lambda functions")."""
+        name = _label(function)
         self._any(
             f"{name}_throttles",
             [_of_function(function, "Throttles")],
@@ -305,41 +374,51 @@ class Monitoring(Construct):
             ),
         )
 
-    def _watch_table(self, table: WatchedTable) -> None:
+    def _watch_table(self, table: Watched) -> None:
         """Alarms on the table (DynamoDB, "DynamoDB Metrics and dimensions").
 
         CloudWatch lets alarms on DynamoDB's metrics keep their state where data is missing, whatever they ask for
         ("Configuring how CloudWatch alarms treat missing data"); FILL makes the zeros with which they end.
         """
         self._any(
-            "table_errors",
+            f"{table.node.id}_table_errors",
             _of_table(table, "SystemErrors"),
             Advice(
-                f"DynamoDB failed on requests to the table {table.table_name} (HTTP 500).",
+                f"DynamoDB failed on requests to the table {table.name} (HTTP 500).",
                 "look at AWS Health for the region; requests were tried again, so see whether callers got 5xx",
                 "table-errors",
             ),
         )
         self._any(
-            "table_throttles",
+            f"{table.node.id}_table_throttles",
             _of_table(table, "ThrottledRequests"),
             Advice(
-                f"DynamoDB throttled requests to the table {table.table_name}.",
+                f"DynamoDB throttled requests to the table {table.name}.",
                 "see on the dashboard which operation it was and whether one key is hot, and slow its caller down",
                 "table-throttles",
             ),
         )
 
-    def _rate(self, construct_id: str, *, errors: Metric, requests: Metric, advice: Advice) -> None:
+    def _rate(
+        self, construct_id: str, *, errors: Metric, requests: Metric, advice: Advice, neither: Metric | None = None
+    ) -> None:
         """An alarm on the share of errors, in percent, in two periods one after the other.
 
         FILL makes a period without requests a zero. Otherwise CloudWatch would go back to older periods, so that two
         bad ones with quiet ones between them would do.
+
+        Args:
+            neither: what counts as an error and a request, and is none that this is about.
         """
+        metrics = {"errors": errors, "requests": requests}
+        failed, asked = "FILL(errors, 0)", "FILL(requests, 0)"
+        if neither is not None:
+            metrics["neither"] = neither
+            failed, asked = f"({failed} - FILL(neither, 0))", f"({asked} - FILL(neither, 0))"
         self._expression(
             construct_id,
-            {"errors": errors, "requests": requests},
-            "IF(FILL(requests, 0) > 0, 100 * FILL(errors, 0) / FILL(requests, 0), 0)",
+            metrics,
+            f"IF({asked} > 0, 100 * {failed} / {asked}, 0)",
             label="errors in percent",
             threshold=ERROR_RATE_PERCENT,
             periods=2,
@@ -389,7 +468,7 @@ class Monitoring(Construct):
                 metric=CloudwatchMetricAlarmMetricQueryMetric(
                     namespace=metric.namespace,
                     metric_name=metric.name,
-                    dimensions=metric.dimensions,
+                    dimensions=metric.dimensions or None,
                     stat=metric.statistic,
                     period=PERIOD,
                 ),
@@ -484,10 +563,10 @@ def _of_queue(queue: Watched, name: str) -> Metric:
     return Metric("AWS/SQS", name, {"QueueName": queue.name}, "Maximum", _title(queue))
 
 
-def _of_table(table: WatchedTable, name: str, statistic: str = "Sum") -> list[Metric]:
+def _of_table(table: Watched, name: str, statistic: str = "Sum") -> list[Metric]:
     """A metric of a table, for each operation: together they are the table's."""
     return [
-        Metric("AWS/DynamoDB", name, {"TableName": table.table_name, "Operation": operation}, statistic, operation)
+        Metric("AWS/DynamoDB", name, {"TableName": table.name, "Operation": operation}, statistic, operation)
         for operation in TABLE_OPERATIONS
     ]
 
@@ -578,12 +657,13 @@ def _api_row(api: WatchedApi) -> _Row:
     ]
 
 
-def _functions_row(functions: Sequence[Watched]) -> _Row:
-    def graph(title: str, unit: str, name: str, statistic: str = "Sum") -> _Graph:
-        return _Graph(f"Functions: {title}", [_of_function(each, name, statistic) for each in functions], unit)
+def _functions_row(functions: Sequence[Watched], refused: Metric | None) -> _Row:
+    def graph(title: str, unit: str, name: str, statistic: str = "Sum", more: Sequence[Metric] = ()) -> _Graph:
+        metrics = [_of_function(each, name, statistic) for each in functions]
+        return _Graph(f"Functions: {title}", [*metrics, *more], unit)
 
     return [
-        graph("errors", "errors", "Errors"),
+        graph("errors", "errors", "Errors", more=[refused] if refused is not None else []),
         graph("duration, p99", "ms", "Duration", "p99"),
         graph("throttles", "throttles", "Throttles"),
         graph("concurrency", "at once", "ConcurrentExecutions", "Maximum"),
@@ -623,16 +703,16 @@ def _queues_row(queues: Sequence[Watched]) -> _Row:
     ]
 
 
-def _table_row(table: WatchedTable) -> _Row:
+def _table_row(table: Watched) -> _Row:
     capacity = [
-        Metric("AWS/DynamoDB", f"Consumed{kind}CapacityUnits", {"TableName": table.table_name}, label=kind.lower())
+        Metric("AWS/DynamoDB", f"Consumed{kind}CapacityUnits", {"TableName": table.name}, label=kind.lower())
         for kind in ("Read", "Write")
     ]
     return [
-        _Graph("Table: latency", _of_table(table, "SuccessfulRequestLatency", "Average"), "ms"),
-        _Graph("Table: errors of DynamoDB", _of_table(table, "SystemErrors"), "errors"),
-        _Graph("Table: throttled requests", _of_table(table, "ThrottledRequests"), "requests"),
-        _Graph("Table: capacity", capacity, "units"),
+        _Graph(f"Table {table.node.id}: latency", _of_table(table, "SuccessfulRequestLatency", "Average"), "ms"),
+        _Graph(f"Table {table.node.id}: errors of DynamoDB", _of_table(table, "SystemErrors"), "errors"),
+        _Graph(f"Table {table.node.id}: throttled requests", _of_table(table, "ThrottledRequests"), "requests"),
+        _Graph(f"Table {table.node.id}: capacity", capacity, "units"),
     ]
 
 

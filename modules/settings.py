@@ -38,7 +38,31 @@ Url = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:\d+)?
 HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https://[A-Za-z0-9.-]+(:\d+)?(/[\w./-]*)?$")]
 Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[A-Za-z0-9.-]+(:\d+)?)$")]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
+ContentTypePattern = Annotated[
+    str, StringConstraints(to_lower=True, pattern=r"^[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9!#$&^_.+-]*\*?$")
+]
 Label = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,15}$")]
+
+# What people send each other; nothing that a browser or a machine runs. What says nothing of itself
+# (`application/octet-stream`, which POST /upload assumes) is told by its first bytes.
+DEFAULT_CONTENT_TYPES = (
+    "application/gzip",
+    "application/json",
+    "application/octet-stream",
+    "application/pdf",
+    "application/rtf",
+    "application/vnd.oasis.opendocument.*",
+    "application/vnd.openxmlformats-officedocument.*",
+    "application/xml",
+    "application/zip",
+    "audio/*",
+    "font/*",
+    "image/*",
+    "text/csv",
+    "text/markdown",
+    "text/plain",
+    "video/*",
+)
 
 
 class SettingsError(Exception):
@@ -87,6 +111,27 @@ class Settings(BaseSettings):
         description="DELETES every uploaded file this many days after its upload. 0 keeps files for ever.",
     )
 
+    max_upload_bytes: int = Field(
+        default=50 * 2**30, ge=1, le=5 * 2**40, description="Bytes of the largest file that is taken (S3: 5 TiB)."
+    )
+    allowed_content_types: tuple[ContentTypePattern, ...] = Field(
+        default=DEFAULT_CONTENT_TYPES, min_length=1, description="Types of files that are taken, such as `image/*`."
+    )
+    upload_expiry_hours: int = Field(
+        default=24, ge=1, le=168, description="Hours after which an unfinished upload is given up."
+    )
+    link_seconds: int = Field(
+        default=900, ge=60, le=43200, description="Seconds for which a link is good that sends a file or a part."
+    )
+    quota_bytes: int = Field(default=100 * 2**30, ge=1, description="Bytes that one owner may have.")
+    quota_files: int = Field(default=100_000, ge=1, description="Files that one owner may have.")
+    quarantine_retention_days: int = Field(
+        default=30, ge=1, le=365, description="Days until the bytes of a file in quarantine are deleted."
+    )
+    record_retention_days: int = Field(
+        default=90, ge=1, le=3650, description="Days that the record of a file is kept after the file has ended."
+    )
+
     lambda_runtime: LambdaRuntime = Field(default="python3.13", description="Runtime of the functions.")
     lambda_architecture: LambdaArchitecture = Field(default="arm64", description="Processor of the functions.")
     lambda_timeout: int = Field(
@@ -123,6 +168,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if self.record_retention_days <= self.quarantine_retention_days:
+            raise ValueError(
+                f"record_retention_days = {self.record_retention_days} must be more than quarantine_retention_days = "
+                f"{self.quarantine_retention_days}, or bytes in quarantine outlive their record"
+            )
         if 0 < self.s3_lifecycle_expiration_days <= self.s3_lifecycle_transition_days:
             raise ValueError(
                 f"s3_lifecycle_expiration_days = {self.s3_lifecycle_expiration_days} must be 0 (never) or more than "

@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cdktf_cdktf_provider_aws.s3_bucket import S3Bucket
+from cdktf_cdktf_provider_aws.s3_bucket_cors_configuration import (
+    S3BucketCorsConfiguration,
+    S3BucketCorsConfigurationCorsRule,
+)
 from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
     S3BucketLifecycleConfiguration,
     S3BucketLifecycleConfigurationRule,
@@ -41,6 +45,7 @@ from modules.settings import Settings
 
 # Where files are. Everything below it is under the lifecycle; everything a role may touch is below it.
 FILES = "uploads/"
+PREFLIGHT_SECONDS = 600
 _ABORT_LEFTOVERS = S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(days_after_initiation=7)
 _EXPIRE_OLD_VERSIONS = S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=30)
 
@@ -196,7 +201,26 @@ class Storage(Construct):
         self._lifecycle(settings)
         if settings.enable_access_logs:
             self._access_logs(settings)
+        if settings.cors_allowed_origins:
+            self._admit_pages(settings)
         S3BucketNotification(self, "events", bucket=self._bucket.name, eventbridge=True)
+
+    def _admit_pages(self, settings: Settings) -> None:
+        """Let pages of the API's origins send bytes here and fetch them, by the links that the API gives."""
+        S3BucketCorsConfiguration(
+            self,
+            "cors",
+            bucket=self.bucket_name,
+            cors_rule=[
+                S3BucketCorsConfigurationCorsRule(
+                    allowed_origins=list(settings.cors_allowed_origins),
+                    allowed_methods=["GET", "POST", "PUT"],
+                    allowed_headers=["*"],
+                    expose_headers=["ETag", "x-amz-checksum-sha256"],
+                    max_age_seconds=PREFLIGHT_SECONDS,
+                )
+            ],
+        )
 
     def _access_logs(self, settings: Settings) -> None:
         """Write down who asked S3 for what, in a bucket of its own (S3, "Server access logging")."""
@@ -276,6 +300,36 @@ class Storage(Construct):
             "files_write",
             Statement(sid="PutFiles", actions=["s3:PutObject"], resources=[f"{self.bucket_arn}/{FILES}*"]),
             self._key.statement("EncryptFiles", "kms:GenerateDataKey"),
+        )
+
+    def grant_upload(self, role: Role) -> None:
+        """Let a role hand out links that store files, whole or in parts, and put parts together.
+
+        S3 asks for PutObject for each step of a multipart upload but for the list of parts, and for both actions on the
+        key (S3, "Multipart upload API and permissions").
+        """
+        files = f"{self.bucket_arn}/{FILES}*"
+        role.grant(
+            "files_upload",
+            Statement(sid="PutFiles", actions=["s3:PutObject"], resources=[files]),
+            Statement(sid="ListParts", actions=["s3:ListMultipartUploadParts"], resources=[files]),
+            self._key.statement("EncryptFiles", "kms:GenerateDataKey"),
+            self._key.statement("DecryptParts", "kms:Decrypt"),
+        )
+
+    def grant_discard(self, role: Role) -> None:
+        """Let a role remove files with all their versions, and what was left of uploads."""
+        files = f"{self.bucket_arn}/{FILES}*"
+        role.grant(
+            "files_discard",
+            Statement(
+                sid="FindLeftovers",
+                actions=["s3:ListBucketMultipartUploads", "s3:ListBucketVersions"],
+                resources=[self.bucket_arn],
+            ),
+            Statement(
+                sid="RemoveFiles", actions=["s3:AbortMultipartUpload", "s3:DeleteObjectVersion"], resources=[files]
+            ),
         )
 
     def grant_inspect(self, role: Role) -> None:

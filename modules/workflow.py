@@ -67,12 +67,14 @@ class Workflow(Construct):
         metadata: Metadata,
         notifications: Notifications,
         inspect: Function,
+        discard: Function,
         logs_key: CustomerKey,
         queues_key: CustomerKey,
     ) -> None:
         """
         Args:
             inspect: function that compares what is stored with what was recorded.
+            discard: function that ends a claimed file.
             logs_key: what encrypts the log group.
             queues_key: what encrypts dead letters.
         """
@@ -89,6 +91,7 @@ class Workflow(Construct):
             self, "role", name=f"{name}-workflow", service="states.amazonaws.com", description="Workflow of a file"
         )
         inspect.grant_invoke(role, "inspect")
+        discard.grant_invoke(role, "discard")
         metadata.grant_carry_on(role)
         notifications.files.grant_publish(role, "announce")
         notifications.alerts.grant_publish(role, "alert")
@@ -113,7 +116,8 @@ class Workflow(Construct):
                 definition(
                     settings,
                     inspect_arn=inspect.arn,
-                    table_name=metadata.table_name,
+                    discard_arn=discard.arn,
+                    table_name=metadata.files.name,
                     files_topic_arn=notifications.files.arn,
                     alerts_topic_arn=notifications.alerts.arn,
                 )
@@ -183,6 +187,7 @@ class Workflow(Construct):
         )
 
 
+_QUARANTINED = "File {} is in quarantine. What to do: docs/operations.md#files-in-quarantine"
 _FAILED = "File {}: {}. What to do: docs/operations.md#workflow-failures. Execution: {}"
 
 # Step Functions, "Logging using CloudWatch Logs": groups with this prefix do not use up the policy's length.
@@ -190,7 +195,13 @@ LOG_GROUPS = "/aws/vendedlogs/states/"
 
 
 def definition(
-    settings: Settings, *, inspect_arn: str, table_name: str, files_topic_arn: str, alerts_topic_arn: str
+    settings: Settings,
+    *,
+    inspect_arn: str,
+    discard_arn: str,
+    table_name: str,
+    files_topic_arn: str,
+    alerts_topic_arn: str,
 ) -> dict[str, Any]:
     """The state machine in Amazon States Language.
 
@@ -233,9 +244,36 @@ def definition(
         {"ErrorEquals": ["States.ALL"], **retry},
     ]
     failed = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": "RecordFailure"}]
+
+    def end_as(state: str) -> dict[str, Any]:
+        """Claim the file, so that nobody opens it any more; it is announced as what it became."""
+        return update(
+            "SET #state = :ending, ends_as = :ends_as, failure = :why",
+            "#state IN (:uploading, :scanning)",
+            {
+                ":ending": {"S": "ending"},
+                ":ends_as": {"S": state},
+                ":uploading": {"S": "uploading"},
+                ":scanning": {"S": "scanning"},
+                ":why": {"S.$": "States.StringToJson($.failure.Cause).errorMessage"},
+            },
+            Catch=[already, *failed],
+            Next="EndFile",
+        )
+
+    def discard(after: str) -> dict[str, Any]:
+        return task(
+            "lambda:invoke",
+            {"FunctionName": discard_arn, "Payload": {"file_id.$": "$.file_id"}},
+            Retry=[{"ErrorEquals": ["States.ALL"], **retry}],
+            Catch=failed,
+            ResultPath=None,
+            Next=after,
+        )
+
     already = {"ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"], "ResultPath": None, "Next": "Done"}
     return {
-        "Comment": "From stored bytes to an available file that is announced once",
+        "Comment": "From stored bytes to an available file, or to one that is refused and removed; announced once",
         "StartAt": "NameFile",
         "TimeoutSeconds": TIMEOUT_SECONDS,
         "States": {
@@ -259,24 +297,38 @@ def definition(
             "WhatIsLeft": {
                 "Type": "Choice",
                 "Choices": [
-                    {
-                        "Variable": "$.inspection.found.left",
-                        "StringEquals": "open and announce",
-                        "Next": "MakeAvailable",
-                    },
-                    {"Variable": "$.inspection.found.left", "StringEquals": "announce", "Next": "Announce"},
+                    {"Variable": "$.inspection.found.left", "StringEquals": left, "Next": state}
+                    for left, state in {
+                        "open": "MakeAvailable",
+                        "announce": "Announce",
+                        "alert and announce": "AlertPeople",
+                        "discard": "RemoveRest",
+                    }.items()
                 ],
                 "Default": "Done",
             },
             "MakeAvailable": update(
                 "SET #state = :available, available_time = :now",
-                "#state = :uploading",
+                "#state IN (:uploading, :scanning)",
                 {
                     ":available": {"S": "available"},
                     ":uploading": {"S": "uploading"},
+                    ":scanning": {"S": "scanning"},
                     ":now": {"S.$": "$$.State.EnteredTime"},
                 },
                 Catch=[already, *failed],
+                Next="Announce",
+            ),
+            "AlertPeople": task(
+                "sns:publish",
+                {
+                    "TopicArn": alerts_topic_arn,
+                    "Subject": f"{settings.prefix}: a file is in quarantine",
+                    "Message.$": f"States.Format('{_QUARANTINED}', $.file_id)",
+                },
+                Retry=retries[1:],
+                Catch=failed,
+                ResultPath=None,
                 Next="Announce",
             ),
             "Announce": task(
@@ -285,6 +337,7 @@ def definition(
                     "TopicArn": files_topic_arn,
                     "Subject.$": "$.inspection.found.subject",
                     "Message.$": "$.inspection.found.message",
+                    "MessageAttributes": {"event": {"DataType": "String", "StringValue.$": "$.inspection.found.event"}},
                 },
                 Retry=retries[1:],
                 Catch=failed,
@@ -292,24 +345,16 @@ def definition(
                 Next="RememberAnnouncement",
             ),
             "RememberAnnouncement": update(
-                "SET announced_time = :now",
-                "attribute_exists(file_id)",
-                {":now": {"S.$": "$$.State.EnteredTime"}},
-                Catch=failed,
+                "SET announced_time = :now, due_time = :due",
+                "attribute_exists(due_shard)",
+                {":now": {"S.$": "$$.State.EnteredTime"}, ":due": {"S.$": "$.inspection.found.due_time"}},
+                Catch=[already, *failed],
                 Next="Done",
             ),
             "Done": {"Type": "Succeed"},
-            "Reject": update(
-                "SET #state = :rejected, failure = :why",
-                "#state = :uploading",
-                {
-                    ":rejected": {"S": "rejected"},
-                    ":uploading": {"S": "uploading"},
-                    ":why": {"S.$": "$.failure.Cause"},
-                },
-                Catch=[already, *failed],
-                Next="TellSomeone",
-            ),
+            "Reject": end_as("rejected"),
+            "EndFile": discard("Inspect"),
+            "RemoveRest": discard("Done"),
             "RecordFailure": update(
                 "SET failure = :why",
                 "attribute_exists(file_id)",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from cdktf import TerraformOutput
 from constructs import Construct
 
-from modules.api import ACCESS_LOG_PREFIX, EXECUTION_LOG_PREFIX, UPLOAD_BODY, Api, Throttle
+from modules.api import ACCESS_LOG_PREFIX, EXECUTION_LOG_PREFIX, Api, Throttle
+from modules.api_bodies import COMPLETE_BODY, PARTS_BODY, START_BODY, UPLOAD_BODY
 from modules.authorization import Authorization
 from modules.encryption import CustomerKey, admit_logs, admit_service
 from modules.firewall import FIREWALL_LOG_PREFIX, Firewall
@@ -82,37 +83,86 @@ class UploadsStack(BaseStack):
             queues_key=queues_key,
             failures=Queue(self, "failures", settings=settings, name="failures", key=queues_key),
         )
-        bucket_and_table = {"BUCKET_NAME": storage.bucket_name, "TABLE_NAME": metadata.table_name}
+        bucket_and_table = {"BUCKET_NAME": storage.bucket_name, "TABLE_NAME": metadata.files.name}
+        quotas = {"QUOTAS_TABLE_NAME": metadata.quotas.name}
+        start = {
+            "ALLOWED_CONTENT_TYPES": ",".join(settings.allowed_content_types),
+            "UPLOAD_EXPIRY_HOURS": str(settings.upload_expiry_hours),
+            "QUOTA_BYTES": str(settings.quota_bytes),
+            "QUOTA_FILES": str(settings.quota_files),
+        }
         cors = (
             {"CORS_ALLOWED_ORIGINS": ",".join(settings.cors_allowed_origins)} if settings.cors_allowed_origins else {}
         )
+
+        discard = Function(
+            self,
+            "discard",
+            shared=shared,
+            description="Ends a claimed file: removes its bytes and gives its quota back",
+            environment=bucket_and_table | quotas | {"RECORD_RETENTION_DAYS": str(settings.record_retention_days)},
+        )
+        storage.grant_discard(discard.role)
+        metadata.grant_read(discard.role)
+        metadata.grant_finish(discard.role)
+        discarding = {"DISCARD_FUNCTION_NAME": discard.name}
 
         upload = Function(
             self,
             "upload",
             shared=shared,
             description="Stores a small file: POST /upload",
-            environment=bucket_and_table | cors,
+            environment=bucket_and_table | quotas | start | cors,
         )
         storage.grant_write(upload.role)
-        metadata.grant_record(upload.role)
+        metadata.grant_start(upload.role)
 
-        download = Function(
+        uploads = Function(
             self,
-            "download",
+            "uploads",
             shared=shared,
-            description="Leads the owner of a file to its content: GET /files/{file_id}/content",
-            environment=bucket_and_table | cors,
+            description="Uploads of any size, whose bytes go to S3 directly: /uploads",
+            environment=bucket_and_table
+            | quotas
+            | start
+            | discarding
+            | {
+                "MAX_UPLOAD_BYTES": str(settings.max_upload_bytes),
+                "LINK_SECONDS": str(settings.link_seconds),
+                "STORAGE_KEY_ARN": storage_key.arn,
+            }
+            | cors,
         )
-        storage.grant_read(download.role)
-        metadata.grant_read(download.role)
+        storage.grant_upload(uploads.role)
+        storage.grant_inspect(uploads.role)
+        metadata.grant_start(uploads.role)
+        metadata.grant_read(uploads.role)
+        metadata.grant_carry_on(uploads.role)
+        discard.grant_invoke(uploads.role, "discard")
+
+        files = Function(
+            self,
+            "files",
+            shared=shared,
+            description="What an owner has: list, look at, fetch, delete: /files",
+            environment=bucket_and_table | discarding | cors,
+        )
+        storage.grant_read(files.role)
+        metadata.grant_read(files.role)
+        metadata.grant_list(files.role)
+        metadata.grant_carry_on(files.role)
+        discard.grant_invoke(files.role, "discard")
 
         inspect = Function(
             self,
             "inspect",
             shared=shared,
             description="First step of the workflow: is what is stored what was recorded?",
-            environment=bucket_and_table,
+            environment=bucket_and_table
+            | {
+                "EXPIRATION_DAYS": str(settings.s3_lifecycle_expiration_days),
+                "QUARANTINE_RETENTION_DAYS": str(settings.quarantine_retention_days),
+            },
         )
         storage.grant_inspect(inspect.role)
         metadata.grant_read(inspect.role)
@@ -125,6 +175,7 @@ class UploadsStack(BaseStack):
             metadata=metadata,
             notifications=notifications,
             inspect=inspect,
+            discard=discard,
             logs_key=logs_key,
             queues_key=queues_key,
         )
@@ -133,10 +184,15 @@ class UploadsStack(BaseStack):
             self,
             "sweep",
             shared=shared,
-            description="Starts the workflow of files that got stuck",
-            environment={"TABLE_NAME": metadata.table_name, "STATE_MACHINE_ARN": workflow.state_machine_arn},
+            description="Brings on files that got stuck, ends what is over, counts quotas",
+            environment=bucket_and_table | quotas | discarding | {"STATE_MACHINE_ARN": workflow.state_machine_arn},
         )
-        metadata.grant_find_stuck(sweep.role)
+        storage.grant_inspect(sweep.role)
+        metadata.grant_read(sweep.role)
+        metadata.grant_find_due(sweep.role)
+        metadata.grant_carry_on(sweep.role)
+        metadata.grant_recount(sweep.role)
+        discard.grant_invoke(sweep.role, "discard")
         workflow.grant_start(sweep.role, "workflow_start")
         schedule = Schedule(
             self, "sweep_schedule", settings=settings, function=sweep, every="15 minutes", queues_key=queues_key
@@ -159,20 +215,29 @@ class UploadsStack(BaseStack):
         # Open to all, and it costs an invocation: enough for a monitor, too little for mischief.
         api.route("GET", "/health/deep", health, open_to_all=True, throttle=Throttle(rate=1, burst=2))
         api.route("POST", "/upload", upload, body=UPLOAD_BODY)
-        api.route("GET", "/files/{file_id}/content", download)
+        api.route("POST", "/uploads", uploads, body=START_BODY)
+        api.route("GET", "/uploads/{file_id}", uploads)
+        api.route("DELETE", "/uploads/{file_id}", uploads)
+        api.route("POST", "/uploads/{file_id}/parts", uploads, body=PARTS_BODY)
+        api.route("POST", "/uploads/{file_id}/complete", uploads, body=COMPLETE_BODY)
+        api.route("GET", "/files", files)
+        api.route("GET", "/files/{file_id}", files)
+        api.route("DELETE", "/files/{file_id}", files)
+        api.route("GET", "/files/{file_id}/content", files)
         api.publish()
         if settings.enable_waf:
             Firewall(self, "firewall", settings=settings, stage_arn=api.stage_arn, logs_key=logs_key)
 
-        functions = [upload, download, inspect, sweep, health, *([authorizer] if authorizer else [])]
+        functions = [upload, uploads, files, inspect, discard, sweep, health, *([authorizer] if authorizer else [])]
         monitoring = Monitoring(
             self,
             "monitoring",
             settings=settings,
             alerts=notifications.alerts,
             functions=functions,
+            authorizer=authorizer,
             api=api,
-            table=metadata,
+            tables=[metadata.files, metadata.quotas],
             storage=storage,
             queues=[
                 *(function.dead_letters for function in functions),
@@ -208,7 +273,10 @@ class UploadsStack(BaseStack):
             description="Workflow of a file.",
         )
         TerraformOutput(self, "bucket_name", value=storage.bucket_name, description="Bucket of the files.")
-        TerraformOutput(self, "table_name", value=metadata.table_name, description="Table of the records.")
+        TerraformOutput(self, "table_name", value=metadata.files.name, description="Table of the records.")
+        TerraformOutput(
+            self, "quotas_table_name", value=metadata.quotas.name, description="Table of what owners take up."
+        )
         if authorization.user_pool_id and authorization.client_id:
             TerraformOutput(
                 self, "user_pool_id", value=authorization.user_pool_id, description="User pool of those who may call."

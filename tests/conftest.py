@@ -1,4 +1,4 @@
-"""Shared by all tests: the provider bindings come first, as in main.py."""
+"""Shared by all tests: the provider bindings come first, as in main.py; and AWS in memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.memory import aws
 from tools.bindings import quiet_node_banner, use
+
+__all__ = ["aws"]
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -187,7 +187,7 @@ class Alarm:
             query["id"]: Metric(
                 query["metric"]["namespace"],
                 query["metric"]["metric_name"],
-                query["metric"]["dimensions"],
+                query["metric"].get("dimensions", {}),
                 query["metric"]["stat"],
                 query["metric"]["period"],
             )

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from functions.common.records import Quota
+
 # Several values in one variable, with commas between them.
 Listed = Annotated[tuple[str, ...], BeforeValidator(lambda text: tuple(text.split(",")) if text else ())]
+TableName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{3,255}$")]
+FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,140}$")]
 
 
 class Environment(BaseModel):
@@ -37,7 +42,33 @@ class FilesEnvironment(Environment):
     """Where files and their records are: names, never ids or ARNs."""
 
     bucket_name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
-    table_name: str = Field(pattern=r"^[A-Za-z0-9_.-]{3,255}$")
+    table_name: TableName
+
+
+class StartEnvironment(FilesEnvironment):
+    """What whoever begins an upload has to know: what is taken, and how much of it.
+
+    Attributes:
+        allowed_content_types: media types, of which the second part may be `*`.
+        upload_expiry_hours: how long an upload may take.
+        quota_bytes, quota_files: what one owner may have.
+    """
+
+    quotas_table_name: TableName
+    allowed_content_types: Listed
+    upload_expiry_hours: int = Field(ge=1)
+    quota_bytes: int = Field(ge=1)
+    quota_files: int = Field(ge=1)
+
+    @property
+    def quota(self) -> Quota:
+        """What one owner may have."""
+        return Quota(self.quota_bytes, self.quota_files)
+
+    @property
+    def expiry(self) -> timedelta:
+        """How long an upload may take."""
+        return timedelta(hours=self.upload_expiry_hours)
 
 
 class ApiEnvironment(Environment):

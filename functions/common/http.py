@@ -3,43 +3,97 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConfig, Response, content_types
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.common.environment import ApiEnvironment
+from functions.common.records import FileRecord, Records
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
     from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
+PROBLEM_JSON = "application/problem+json"
+# The kinds of problems of RFC 9457, by status where a `Refused` names none.
+PROBLEMS = {
+    400: "invalid-request",
+    401: "unauthorized",
+    403: "quota-exceeded",
+    404: "not-found",
+    409: "conflict",
+    413: "too-large",
+    415: "unsupported-type",
+    422: "idempotency-key-reused",
+    429: "too-many-requests",
+    500: "internal",
+}
+
 
 @dataclass
 class Refused(Exception):  # noqa: N818 - it is an answer to a caller, not a defect
-    """A request that a caller has to change; `message` says how."""
+    """A request that a caller has to change; `message` says how.
+
+    Attributes:
+        status: the HTTP status.
+        faults: what is wrong with which field, where there is more than one thing to say: `parts/7`, and a sentence.
+    """
 
     message: str
     status: int = 400
+    faults: Sequence[tuple[str, str]] = ()
 
 
-def answer(status: int, body: dict[str, object], headers: dict[str, str | list[str]] | None = None) -> Response[str]:
+def answer(
+    status: int,
+    body: Mapping[str, object],
+    headers: dict[str, str | list[str]] | None = None,
+    *,
+    content_type: str = content_types.APPLICATION_JSON,
+) -> Response[str]:
     """A JSON answer that no cache keeps."""
     return Response(
         status_code=status,
-        content_type=content_types.APPLICATION_JSON,
+        content_type=content_type,
         body=json.dumps(body, separators=(",", ":")),
         # Vary: a header of the answer depends on the page that asks, wherever other origins are allowed.
         headers={"Cache-Control": "no-store", "Vary": "Origin", **(headers or {})},
     )
 
 
-def rest_api(logger: Logger, *, failure: str) -> APIGatewayRestResolver:
+def no_content() -> Response[str]:
+    """204: it is done, and there is nothing to say."""
+    return Response(status_code=204, body="", headers={"Cache-Control": "no-store", "Vary": "Origin"})
+
+
+def problem(
+    status: int, detail: str, *, faults: Sequence[tuple[str, str]] = (), more: Mapping[str, object] | None = None
+) -> Response[str]:
+    """An error in the form of RFC 9457."""
+    body: dict[str, object] = {
+        "type": f"urn:sluice:problem:{PROBLEMS[status]}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        **(more or {}),
+    }
+    if faults:
+        body["errors"] = [{"field": field, "detail": sentence} for field, sentence in faults]
+    return answer(status, body, content_type=PROBLEM_JSON)
+
+
+def rest_api(logger: Logger, *, failure: str, plain_errors: bool = False) -> APIGatewayRestResolver:
     """A resolver that answers a `Refused` with its words, and every other error with `failure` and the request's id.
 
     The log learns what happened; the caller learns nothing of the inside. Pages of the origins in CORS_ALLOWED_ORIGINS
     may read every answer; without that variable no page may.
+
+    Args:
+        plain_errors: `{"error": "..."}` as callers of POST /upload and /health know it, rather than RFC 9457.
     """
     origins = ApiEnvironment.load().cors_allowed_origins
     cors = CORSConfig(allow_origin=origins[0], extra_origins=list(origins[1:])) if origins else None
@@ -48,13 +102,18 @@ def rest_api(logger: Logger, *, failure: str) -> APIGatewayRestResolver:
     @app.exception_handler(Refused)  # type: ignore[untyped-decorator]  # Powertools does not type its own
     def say_what_is_wrong(error: Refused) -> Response[str]:
         logger.info("request refused", status=error.status, reason=error.message)
-        return answer(error.status, {"error": error.message})
+        if plain_errors:
+            return answer(error.status, {"error": error.message})
+        return problem(error.status, error.message, faults=error.faults)
 
     @app.exception_handler([ClientError, BotoCoreError, Exception])  # type: ignore[untyped-decorator]
     def hide_the_inside(error: Exception) -> Response[str]:
         code = error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
         logger.exception("request failed", code=code or type(error).__name__)
-        return answer(500, {"error": failure, "request_id": app.lambda_context.aws_request_id})
+        request_id = {"request_id": app.lambda_context.aws_request_id}
+        if plain_errors:
+            return answer(500, {"error": failure, **request_id})
+        return problem(500, failure, more=request_id)
 
     return app
 
@@ -89,6 +148,20 @@ def owner_of(event: APIGatewayProxyEvent) -> str:
     if not user_arn:
         raise Refused("Unauthorized", 401)
     return user_arn
+
+
+def owned(file_id: str, *, event: APIGatewayProxyEvent, records: Records) -> FileRecord:
+    """The record of a caller's own file.
+
+    Raises:
+        Refused: there is no such file, or it is someone else's, which a stranger cannot tell apart.
+        ClientError: DynamoDB refused.
+    """
+    owner = owner_of(event)
+    record = records.get(file_id)
+    if record is None or record.owner != owner:
+        raise Refused("No such file", 404)
+    return record
 
 
 def api_url(event: APIGatewayProxyEvent) -> str:

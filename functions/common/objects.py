@@ -1,23 +1,63 @@
-"""The bytes of a file in S3."""
+"""The bytes of a file in S3, and the links by which callers send and fetch them."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import boto3
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
+
+# Links carry their seconds; a caller whose clock is off still has to have some.
+MIN_LINK_SECONDS = 1
+
+
+class NoUploadError(Exception):
+    """S3 knows no such multipart upload: it was completed, or aborted."""
+
+
+class KeptError(Exception):
+    """S3 keeps a version that was to be removed, for example under a legal hold."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What S3 has: size in bytes, SHA-256 in base64."""
+    """What S3 has: size in bytes, SHA-256 in base64, and the version."""
 
     size: int
     checksum: str
+    version_id: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part that S3 has: its number from 1, size in bytes, SHA-256 in base64, and S3's tag of it."""
+
+    number: int
+    size: int
+    checksum: str
+    tag: str
+
+
+def client() -> S3Client:
+    """S3 as links need it: signature version 4, without which nothing under a customer key is given out (S3,
+    "Protecting data with SSE-KMS"), and the region's own address, since a preflight does not follow a redirect.
+    """
+    regional = f"https://s3.{os.environ['AWS_REGION']}.amazonaws.com"
+    return boto3.client(
+        "s3",
+        endpoint_url=os.environ.get("AWS_ENDPOINT_URL") or regional,
+        config=Config(signature_version="s3v4"),
+    )
 
 
 class Objects:
@@ -57,7 +97,150 @@ class Objects:
             if error.response["Error"]["Code"] == "404":
                 return None
             raise
-        return Stored(found["ContentLength"], found.get("ChecksumSHA256", ""))
+        return Stored(found["ContentLength"], found.get("ChecksumSHA256", ""), found.get("VersionId", ""))
+
+    def first_bytes(self, key: str, count: int) -> bytes:
+        """The beginning of an object that is there and not empty.
+
+        Raises:
+            ClientError: S3 refused.
+        """
+        found = self._client.get_object(Bucket=self._bucket_name, Key=key, Range=f"bytes=0-{count - 1}")
+        return found["Body"].read()
+
+    def post_form(
+        self, key: str, *, size: int, content_type: str, checksum: str, key_arn: str, seconds: int
+    ) -> dict[str, Any]:
+        """A form with which whoever holds it stores just these bytes under this key: `url` and `fields`.
+
+        The policy pins everything (S3, "POST policy"): S3 refuses another key, size, type, checksum or encryption.
+        """
+        fields = {
+            "Content-Type": content_type,
+            "x-amz-checksum-algorithm": "SHA256",
+            "x-amz-checksum-sha256": checksum,
+            "x-amz-server-side-encryption": "aws:kms",
+            "x-amz-server-side-encryption-aws-kms-key-id": key_arn,
+        }
+        conditions: list[Any] = [{name: value} for name, value in fields.items()]
+        form = self._client.generate_presigned_post(
+            self._bucket_name,
+            key,
+            Fields=dict(fields),
+            Conditions=[*conditions, ["content-length-range", size, size]],
+            ExpiresIn=max(MIN_LINK_SECONDS, seconds),
+        )
+        return {"url": form["url"], "fields": form["fields"]}
+
+    def begin_parts(self, key: str, *, content_type: str) -> str:
+        """Begin a multipart upload whose parts carry SHA-256 checksums, and return its id.
+
+        Raises:
+            ClientError: S3 refused.
+        """
+        return self._client.create_multipart_upload(
+            Bucket=self._bucket_name,
+            Key=key,
+            ContentType=content_type,
+            ChecksumAlgorithm="SHA256",
+            ChecksumType="COMPOSITE",
+        )["UploadId"]
+
+    def part_link(self, key: str, upload_id: str, *, number: int, size: int, checksum: str, seconds: int) -> str:
+        """A link to which whoever holds it puts one part; size and checksum are signed: S3 takes just these bytes."""
+        return self._client.generate_presigned_url(
+            "upload_part",
+            Params={
+                "Bucket": self._bucket_name,
+                "Key": key,
+                "UploadId": upload_id,
+                "PartNumber": number,
+                "ContentLength": size,
+                "ChecksumSHA256": checksum,
+            },
+            ExpiresIn=max(MIN_LINK_SECONDS, seconds),
+        )
+
+    def parts(self, key: str, upload_id: str) -> list[Part]:
+        """The parts that S3 has, by their number.
+
+        Raises:
+            NoUploadError: the upload was completed or aborted.
+            ClientError: S3 refused.
+        """
+        found: list[Part] = []
+        try:
+            for page in self._client.get_paginator("list_parts").paginate(
+                Bucket=self._bucket_name, Key=key, UploadId=upload_id
+            ):
+                found += [
+                    Part(part["PartNumber"], part["Size"], part.get("ChecksumSHA256", ""), part["ETag"])
+                    for part in page.get("Parts", [])
+                ]
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchUpload":
+                raise NoUploadError(upload_id) from None
+            raise
+        return found
+
+    def complete(self, key: str, upload_id: str, parts: Sequence[Part], *, size: int) -> None:
+        """Put the parts together; S3 checks their checksums and the size of the whole once more.
+
+        Raises:
+            NoUploadError: somebody else completed or aborted it.
+            ClientError: S3 refused.
+        """
+        try:
+            self._client.complete_multipart_upload(
+                Bucket=self._bucket_name,
+                Key=key,
+                UploadId=upload_id,
+                MultipartUpload={
+                    "Parts": [
+                        {"PartNumber": part.number, "ETag": part.tag, "ChecksumSHA256": part.checksum} for part in parts
+                    ]
+                },
+                MpuObjectSize=size,
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchUpload":
+                raise NoUploadError(upload_id) from None
+            raise
+
+    def remove(self, key: str) -> None:
+        """Leave nothing under a key: no version, no delete marker, no unfinished upload.
+
+        Raises:
+            KeptError: S3 keeps a version.
+            ClientError: S3 refused.
+        """
+        for uploads in self._client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=self._bucket_name, Prefix=key
+        ):
+            for upload in uploads.get("Uploads", []):
+                if upload["Key"] == key:
+                    self._abort(key, upload["UploadId"])
+        for versions in self._client.get_paginator("list_object_versions").paginate(
+            Bucket=self._bucket_name, Prefix=key
+        ):
+            doomed: list[ObjectIdentifierTypeDef] = [
+                {"Key": key, "VersionId": version["VersionId"]}
+                for version in [*versions.get("Versions", []), *versions.get("DeleteMarkers", [])]
+                if version["Key"] == key
+            ]
+            if doomed:
+                answer = self._client.delete_objects(
+                    Bucket=self._bucket_name, Delete={"Objects": doomed, "Quiet": True}
+                )
+                for fault in answer.get("Errors", []):
+                    raise KeptError(f"{fault.get('Code')}: {fault.get('Message')}")
+
+    def _abort(self, key: str, upload_id: str) -> None:
+        try:
+            self._client.abort_multipart_upload(Bucket=self._bucket_name, Key=key, UploadId=upload_id)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchUpload":
+                raise
 
     def download_link(self, key: str, *, file_name: str, seconds: int) -> str:
         """A link that gives the object, as an attachment with its name, to whoever holds it for this many seconds."""
@@ -71,3 +254,12 @@ class Objects:
             },
             ExpiresIn=seconds,
         )
+
+
+def seconds_left(ends: str, now: datetime, *, at_most: int) -> int:
+    """For how many seconds a link may be good that must not outlive a time.
+
+    Args:
+        ends: the time, as records hold it.
+    """
+    return max(MIN_LINK_SECONDS, min(at_most, int((datetime.fromisoformat(ends) - now).total_seconds())))

@@ -1,22 +1,76 @@
-"""The record of a file in DynamoDB: the truth about what exists, who owns it and in which state it is."""
+"""The record of a file in DynamoDB: the truth about what exists, who owns it and in which state it is.
+
+A record begins together with a reservation of its owner's quota, and ends together with its release, each in one
+transaction, so that the quota is right under concurrency and after a crash at any point.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+import time
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.service_resource import Table
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-State = Literal["uploading", "available", "rejected"]
-BY_STATE = "by-state"
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+Ending = Literal["aborted", "rejected", "expired", "deleted", "quarantined"]
+State = Literal["uploading", "scanning", "available", "ending"] | Ending
+# In use, or about to be.
+LIVE: frozenset[State] = frozenset({"uploading", "scanning", "available"})
+# Whose bytes count against their owner's quota.
+COUNTED: frozenset[State] = LIVE | {"ending"}
+
+BY_DUE = "by-due"
+BY_OWNER = "by-owner"
+# What is due is spread over so many keys of the index: one key takes 1,000 writes a second (DynamoDB, "Designing
+# partition keys to distribute your workload"), so this many take 16,000.
+SHARDS = 16
+# A record that nobody carries on is looked at after this long: longer than S3's event and the workflow take.
+LOOK_AFTER = timedelta(minutes=15)
+# A link that was good a moment ago may have begun a transfer that ends this much later.
+LATE_BYTES = timedelta(hours=1)
+_CONFLICTS = 6
+# Items that are read at once where some of them are left out.
+_FILTERED_PAGE = 200
+_RECOUNT_AFTER = timedelta(days=1)
+
+
+class TakenError(Exception):
+    """There is a record with this id already."""
+
+
+class QuotaExceededError(Exception):
+    """The owner has no room for this upload."""
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What one owner may have: bytes and files, counting what is being uploaded."""
+
+    bytes: int
+    files: int
 
 
 @dataclass(frozen=True)
 class FileRecord:
-    """One file. Times are ISO 8601 in UTC, sizes are bytes, checksums are SHA-256 in base64, as S3 writes them."""
+    """One file. Times are ISO 8601 in UTC, sizes are bytes, checksums are SHA-256 in base64, as S3 writes them.
+
+    Attributes:
+        checksum: of the whole file; for several parts that of their digests, `-`, and their number.
+        ends_as: what a record in the state `ending` is about to be.
+        expires_time: until when an upload may take; no link is good for longer.
+        part_size: bytes of a part, 0 for an upload in one piece.
+        upload_id: S3's id of the multipart upload.
+        due_time: when the sweeper has to look at the record next; never again where it is empty.
+        purge_time: seconds since 1970 after which DynamoDB forgets the record; 0 is never.
+    """
 
     file_id: str
     owner: str
@@ -28,54 +82,378 @@ class FileRecord:
     state: State
     upload_time: str
     file_url: str
+    expires_time: str = ""
+    ends_as: Ending | Literal[""] = ""
+    failure: str = ""
+    part_size: int = 0
+    upload_id: str = ""
+    available_time: str = ""
     announced_time: str = ""
+    detected_type: str = ""
+    due_shard: str = ""
+    due_time: str = ""
+    legal_hold: bool = False
+    purge_time: int = 0
 
     @classmethod
-    def of_item(cls, item: dict[str, object]) -> Self:
-        """The record in a DynamoDB item; attributes that this version does not know are left out."""
-        known = {field.name: item[field.name] for field in fields(cls) if field.name in item}
-        return cls(**{**known, "size": int(str(item["size"]))})  # type: ignore[arg-type]  # checked when written
+    def of_item(cls, item: Mapping[str, object]) -> Self:
+        """The record in an item; attributes that this version does not know are left out."""
+        known: dict[str, Any] = {field.name: item[field.name] for field in fields(cls) if field.name in item}
+        numbers: dict[str, Any] = {
+            name: int(str(known[name])) for name in ("size", "part_size", "purge_time") if name in known
+        }
+        return cls(**{**known, **numbers})
+
+    @property
+    def shown_state(self) -> str:
+        """The state as callers know it: a record that is ending has ended for them."""
+        return self.ends_as if self.state == "ending" else self.state
+
+    def expired(self, now: datetime) -> bool:
+        """Whether the time of the upload is over."""
+        return bool(self.expires_time) and timestamp(now) >= self.expires_time
 
 
 class Records:
-    """The table of records."""
+    """The tables of records and quotas."""
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
+    def __init__(self, client: DynamoDBClient, table_name: str, quotas_table_name: str = "") -> None:
+        """
+        Args:
+            quotas_table_name: for those who begin and end records.
+        """
+        self._client = client
+        self._table_name = table_name
+        self._quotas_table_name = quotas_table_name
 
-    def create(self, record: FileRecord) -> None:
-        """Write a new record.
+    def create(self, record: FileRecord, *, quota: Quota, now: datetime) -> None:
+        """Write a new record, and reserve its bytes of its owner's quota.
 
         Raises:
-            ClientError: DynamoDB refused; ConditionalCheckFailedException if the file id is taken.
+            TakenError: the file id is taken.
+            QuotaExceededError: the owner has no room.
+            ClientError: DynamoDB refused.
         """
-        item = {name: value for name, value in asdict(record).items() if value != ""}
-        self._table.put_item(Item=item, ConditionExpression="attribute_not_exists(file_id)")
+        item = {name: value for name, value in asdict(record).items() if value not in ("", 0, False)}
+        item |= {"due_shard": shard_of(record.file_id)} if record.due_time else {}
+        put: TransactWriteItemTypeDef = {
+            "Put": {
+                "TableName": self._table_name,
+                "Item": to_item(item),
+                "ConditionExpression": "attribute_not_exists(file_id)",
+            }
+        }
+        reserve: TransactWriteItemTypeDef = {
+            "Update": {
+                "TableName": self._quotas_table_name,
+                "Key": to_item({"owner": record.owner}),
+                "UpdateExpression": (
+                    "SET due_shard = :shard, due_time = if_not_exists(due_time, :recount) "
+                    "ADD #bytes :size, #files :one, #version :one"
+                ),
+                "ConditionExpression": (
+                    "(attribute_not_exists(#bytes) AND :size <= :bytes AND :one <= :files) "
+                    "OR (#bytes <= :bytes_left AND #files < :files)"
+                ),
+                "ExpressionAttributeNames": {"#bytes": "bytes", "#files": "files", "#version": "version"},
+                "ExpressionAttributeValues": to_item(
+                    {
+                        ":shard": shard_of(record.owner),
+                        ":recount": timestamp(now + _RECOUNT_AFTER),
+                        ":size": record.size,
+                        ":one": 1,
+                        ":bytes": quota.bytes,
+                        ":bytes_left": quota.bytes - record.size,
+                        ":files": quota.files,
+                    }
+                ),
+            }
+        }
+        refused = self._transact([put, reserve])
+        if refused and refused[0]:
+            raise TakenError(record.file_id)
+        if refused:
+            raise QuotaExceededError(record.owner)
 
     def get(self, file_id: str) -> FileRecord | None:
-        """Read the record of a file as it is now, or None."""
-        item = self._table.get_item(Key={"file_id": file_id}, ConsistentRead=True).get("Item")
-        return FileRecord.of_item(dict(item)) if item else None
-
-    def uploading_since(self, moment: datetime) -> Iterator[str]:
-        """Ids of the files that began before a moment and are still uploading, oldest first.
+        """Read the record of a file as it is now, or None.
 
         Raises:
             ClientError: DynamoDB refused.
         """
+        item = self._client.get_item(
+            TableName=self._table_name, Key=to_item({"file_id": file_id}), ConsistentRead=True
+        ).get("Item")
+        return FileRecord.of_item(from_item(item)) if item else None
+
+    def remember_upload_id(self, file_id: str, upload_id: str) -> bool:
+        """Note S3's id of a multipart upload; False if the record has one already or is not uploading any more.
+
+        Raises:
+            ClientError: DynamoDB refused.
+        """
+        return self._update(
+            file_id,
+            "SET upload_id = :id",
+            "#state = :uploading AND attribute_not_exists(upload_id)",
+            {":id": upload_id, ":uploading": "uploading"},
+        )
+
+    def claim(
+        self, record: FileRecord, ends_as: Ending, *, of: Sequence[State], now: datetime, failure: str = ""
+    ) -> bool:
+        """Begin the end of a record: nobody opens or gets the file from here on. False if its state is another.
+
+        Whoever claims has the function `discard` end it; where that does not happen, the sweeper does.
+
+        Args:
+            of: the states in which it may be claimed.
+
+        Raises:
+            ClientError: DynamoDB refused.
+        """
+        states = {f":state{number}": state for number, state in enumerate(of)}
+        return self._update(
+            record.file_id,
+            "SET #state = :ending, ends_as = :ends_as, due_shard = :shard, due_time = :due"
+            + (", failure = :failure" if failure else ""),
+            f"#state IN ({', '.join(states)}) AND (attribute_not_exists(legal_hold) OR legal_hold = :no)",
+            {
+                **states,
+                ":ending": "ending",
+                ":ends_as": ends_as,
+                ":shard": shard_of(record.file_id),
+                ":due": timestamp(now + LOOK_AFTER),
+                ":no": False,
+                **({":failure": failure} if failure else {}),
+            },
+        )
+
+    def finish(self, record: FileRecord, *, due: datetime | None, purge: datetime) -> None:
+        """End a claimed record, and give its bytes back to its owner's quota; once, however often it is called.
+
+        Args:
+            due: when the sweeper has to look again.
+            purge: when the record is forgotten.
+
+        Raises:
+            ClientError: DynamoDB refused.
+        """
+        values = {":ends_as": record.ends_as, ":ending": "ending", ":purge": int(purge.timestamp())}
+        expression = "SET #state = :ends_as, purge_time = :purge"
+        if due:
+            expression += ", due_shard = :shard, due_time = :due"
+            values |= {":shard": shard_of(record.file_id), ":due": timestamp(due)}
+        else:
+            expression += " REMOVE due_shard, due_time"
+        end: TransactWriteItemTypeDef = {
+            "Update": {
+                "TableName": self._table_name,
+                "Key": to_item({"file_id": record.file_id}),
+                "UpdateExpression": expression,
+                "ConditionExpression": "#state = :ending",
+                "ExpressionAttributeNames": {"#state": "state"},
+                "ExpressionAttributeValues": to_item(values),
+            }
+        }
+        release: TransactWriteItemTypeDef = {
+            "Update": {
+                "TableName": self._quotas_table_name,
+                "Key": to_item({"owner": record.owner}),
+                "UpdateExpression": "ADD #bytes :size, #files :one, #version :change",
+                "ExpressionAttributeNames": {"#bytes": "bytes", "#files": "files", "#version": "version"},
+                "ExpressionAttributeValues": to_item({":size": -record.size, ":one": -1, ":change": 1}),
+            }
+        }
+        self._transact([end, release])
+
+    def look_again(self, file_id: str, due: datetime | None, *, seen: str) -> bool:
+        """Say when the sweeper has to look at a record next; None is never. False if someone else has said so.
+
+        Args:
+            seen: the due time that the record had.
+
+        Raises:
+            ClientError: DynamoDB refused.
+        """
+        if due is None:
+            return self._update(file_id, "REMOVE due_shard, due_time", "due_time = :seen", {":seen": seen})
+        return self._update(file_id, "SET due_time = :due", "due_time = :seen", {":due": timestamp(due), ":seen": seen})
+
+    def due(self, now: datetime) -> Iterator[str]:
+        """Ids of the records that have to be looked at, the oldest of each shard first.
+
+        Raises:
+            ClientError: DynamoDB refused.
+        """
+        for item in self._due(self._table_name, now):
+            yield str(item["file_id"])
+
+    def due_quotas(self, now: datetime) -> Iterator[str]:
+        """Owners whose quota has to be counted again.
+
+        Raises:
+            ClientError: DynamoDB refused.
+        """
+        for item in self._due(self._quotas_table_name, now):
+            yield str(item["owner"])
+
+    def of_owner(
+        self, owner: str, *, limit: int, after: Mapping[str, str] | None, state: str = "", prefix: str = ""
+    ) -> tuple[list[dict[str, Any]], dict[str, str] | None]:
+        """An owner's files, newest first: items of the index, and where the next page starts (None: there is none).
+
+        A file that is ending has the state that it ends as.
+
+        Args:
+            limit: how many at most.
+            after: where the page starts, as an earlier call said.
+            state: files in this state alone.
+            prefix: files alone whose name starts so.
+
+        Raises:
+            ClientError: DynamoDB refused.
+        """
+        files: list[dict[str, Any]] = []
+        start = dict(after) if after else None
+        for item in self._pages(
+            TableName=self._table_name,
+            IndexName=BY_OWNER,
+            KeyConditionExpression="#owner = :owner",
+            ExpressionAttributeNames={"#owner": "owner"},
+            ExpressionAttributeValues=to_item({":owner": owner}),
+            ScanIndexForward=False,
+            Limit=max(limit + 1, _FILTERED_PAGE if state or prefix else 0),
+            **({"ExclusiveStartKey": to_item({"owner": owner, **start})} if start else {}),
+        ):
+            shown = str(item.get("ends_as") if item["state"] == "ending" else item["state"])
+            if (not state or shown == state) and str(item["file_name"]).startswith(prefix):
+                if len(files) == limit:
+                    return files, {name: str(files[-1][name]) for name in ("file_id", "upload_time")}
+                files.append({**item, "state": shown})
+        return files, None
+
+    def recount(self, owner: str, *, now: datetime) -> bool:
+        """Count an owner's bytes and files, and correct the quota; False if it changed meanwhile.
+
+        The index lags behind the table by moments, and so an owner who was just active is left for the next time.
+
+        Raises:
+            ClientError: DynamoDB refused.
+        """
+        item = self._client.get_item(
+            TableName=self._quotas_table_name, Key=to_item({"owner": owner}), ConsistentRead=True
+        ).get("Item")
+        if item is None:
+            return False
+        before = from_item(item)
+        counted = [
+            int(str(each["size"]))
+            for each in self._pages(
+                TableName=self._table_name,
+                IndexName=BY_OWNER,
+                KeyConditionExpression="#owner = :owner",
+                ExpressionAttributeNames={"#owner": "owner"},
+                ExpressionAttributeValues=to_item({":owner": owner}),
+            )
+            if each["state"] in COUNTED
+        ]
+        try:
+            self._client.update_item(
+                TableName=self._quotas_table_name,
+                Key=to_item({"owner": owner}),
+                UpdateExpression="SET #bytes = :bytes, #files = :files, due_time = :due",
+                ConditionExpression="#version = :version",
+                ExpressionAttributeNames={"#bytes": "bytes", "#files": "files", "#version": "version"},
+                ExpressionAttributeValues=to_item(
+                    {
+                        ":bytes": sum(counted),
+                        ":files": len(counted),
+                        ":version": before["version"],
+                        ":due": timestamp(now + _RECOUNT_AFTER),
+                    }
+                ),
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    def _update(self, file_id: str, expression: str, condition: str, values: Mapping[str, object]) -> bool:
+        """Change a record if a condition holds; say whether it did."""
+        names = {"ExpressionAttributeNames": {"#state": "state"}} if "#state" in expression + condition else {}
+        try:
+            self._client.update_item(
+                TableName=self._table_name,
+                Key=to_item({"file_id": file_id}),
+                UpdateExpression=expression,
+                ConditionExpression=condition,
+                ExpressionAttributeValues=to_item(values),
+                **names,  # type: ignore[arg-type]
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    def _due(self, table_name: str, now: datetime) -> Iterator[dict[str, Any]]:
+        for shard in range(SHARDS):
+            yield from self._pages(
+                TableName=table_name,
+                IndexName=BY_DUE,
+                KeyConditionExpression="due_shard = :shard AND due_time <= :now",
+                ExpressionAttributeValues=to_item({":shard": str(shard), ":now": timestamp(now)}),
+            )
+
+    def _pages(self, **query: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - boto3's own arguments
+        """Every item that a query finds."""
         start: dict[str, Any] = {}
         while True:
-            page = self._table.query(
-                IndexName=BY_STATE,
-                KeyConditionExpression="#state = :uploading AND upload_time < :moment",
-                ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues={":uploading": "uploading", ":moment": timestamp(moment)},
-                **start,
-            )
-            yield from (str(item["file_id"]) for item in page["Items"])
-            if "LastEvaluatedKey" not in page:
+            page = self._client.query(**{**query, **start})
+            yield from (from_item(item) for item in page["Items"])
+            if not page.get("LastEvaluatedKey"):
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def _transact(self, writes: Sequence[TransactWriteItemTypeDef]) -> list[bool] | None:
+        """Write all or nothing: None when it is written, else which conditions failed.
+
+        DynamoDB does not wait for another transaction on the same item, and boto3 does not try again
+        ("TransactionCanceledException"): this does, after a moment.
+
+        Raises:
+            ClientError: DynamoDB refused, or others kept changing the same items.
+        """
+        for attempt in range(_CONFLICTS):
+            try:
+                self._client.transact_write_items(TransactItems=writes)
+            except self._client.exceptions.TransactionCanceledException as error:
+                codes = [reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])]
+                if "ConditionalCheckFailed" in codes:
+                    return [code == "ConditionalCheckFailed" for code in codes]
+                if "TransactionConflict" not in codes or attempt == _CONFLICTS - 1:
+                    raise
+                time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 - to be apart, not to be secret
+            else:
+                return None
+        raise AssertionError
+
+
+_serializer = TypeSerializer()
+_deserializer = TypeDeserializer()
+
+
+def to_item(values: Mapping[str, object]) -> dict[str, Any]:
+    """Values as DynamoDB writes them."""
+    return {name: _serializer.serialize(value) for name, value in values.items()}
+
+
+def from_item(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Values from what DynamoDB wrote."""
+    return {name: _deserializer.deserialize(value) for name, value in item.items()}
+
+
+def shard_of(name: str) -> str:
+    """The key of the index of due items under which an item with this id is."""
+    return str(zlib.crc32(name.encode()) % SHARDS)
 
 
 def timestamp(moment: datetime) -> str:

@@ -24,7 +24,7 @@ PROBE = "health"
 
 environment = FilesEnvironment.load()
 logger = Logger(service="health")
-app = rest_api(logger, failure="Health check failed")
+app = rest_api(logger, failure="Health check failed", plain_errors=True)
 _in_time = Config(connect_timeout=0.7, read_timeout=1.0, retries={"total_max_attempts": 1})
 _dynamodb = boto3.client("dynamodb", config=_in_time)
 _s3 = boto3.client("s3", config=_in_time)

@@ -1,8 +1,9 @@
-"""Runs on a schedule, and starts the workflow of files that got stuck."""
+"""Runs on a schedule: brings on what got stuck, ends what is over, and counts quotas again."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import boto3
@@ -10,21 +11,28 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import Field
 
-from functions.common.environment import Environment
+from functions.common.discarding import Discarding
+from functions.common.environment import FilesEnvironment, FunctionName, TableName
+from functions.common.objects import Objects
 from functions.common.records import Records
-from functions.sweep.logic import sweep
+from functions.sweep.logic import Sweeper
 
 
-class SweepEnvironment(Environment):
-    """Where records are, and what to start."""
+class SweepEnvironment(FilesEnvironment):
+    """Where files are, what to start, and who removes."""
 
-    table_name: str = Field(pattern=r"^[A-Za-z0-9_.-]{3,255}$")
+    quotas_table_name: TableName
+    discard_function_name: FunctionName
     state_machine_arn: str = Field(pattern=r"^arn:aws[a-z-]*:states:[a-z0-9-]+:\d{12}:stateMachine:[\w-]+$")
 
 
+# What is left for the next run keeps a little time to say so.
+RESERVE_MILLISECONDS = 3000
+
 environment = SweepEnvironment.load()
 logger = Logger(service="sweep")
-records = Records(boto3.resource("dynamodb").Table(environment.table_name))
+records = Records(boto3.client("dynamodb"), environment.table_name, environment.quotas_table_name)
+objects = Objects(boto3.client("s3"), environment.bucket_name)
 workflows = boto3.client("stepfunctions")
 
 
@@ -38,7 +46,7 @@ def start(file_id: str, name: str) -> None:
 
 
 @logger.inject_lambda_context
-def handler(event: dict[str, object], context: LambdaContext) -> dict[str, int]:
+def handler(event: dict[str, object], context: LambdaContext) -> dict[str, object]:
     """Entry point that the schedule invokes.
 
     Raises:
@@ -46,6 +54,13 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, int]:
     """
     if event.get("task") != "sweep_schedule":
         raise ValueError("this is not the event of the sweeper's schedule")
-    count = sweep(now=datetime.now(UTC), records=records, start=start)
-    logger.info("swept", count=count)
-    return {"count": count}
+    sweeper = Sweeper(
+        records=records,
+        objects=objects,
+        start=start,
+        discard=Discarding(environment.discard_function_name),
+        has_time=lambda: context.get_remaining_time_in_millis() > RESERVE_MILLISECONDS,
+    )
+    swept = asdict(sweeper.sweep(datetime.now(UTC)))
+    logger.info("swept", **swept)
+    return swept

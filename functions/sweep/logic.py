@@ -1,28 +1,113 @@
-"""Files that are still uploading after a while have lost their event, or their upload never ended."""
+"""Looks at every record whose time has come, and brings it one step nearer to its end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from functions.common.records import Records
+from functions.common.objects import Objects
+from functions.common.records import FileRecord, Records, State
 
-# Longer than S3's event and the workflow take, shorter than anyone waits without asking.
-STUCK_AFTER = timedelta(minutes=15)
+# A workflow that keeps failing is tried this often.
+TRY_AGAIN = timedelta(hours=1)
+# A held file is looked at this often, for the case that it is released.
+HELD = timedelta(days=1)
 
 
-def sweep(*, now: datetime, records: Records, start: Callable[[str, str], None]) -> int:
-    """Start the workflow of every stuck file as if its event had just come, and return how many there were.
+@dataclass
+class Swept:
+    """What one run did: how many files were started, ended, discarded or left; and quotas counted."""
 
-    Args:
-        now: the time, with a zone.
-        start: starts the workflow of a file under an execution name; a name that was used is no error. The name holds
-            the hour, so that a file is tried once an hour.
+    started: int = 0
+    expired: int = 0
+    discarded: int = 0
+    waiting: int = 0
+    recounted: int = 0
+    complete: bool = True
 
-    Raises:
-        ClientError: AWS refused.
-    """
-    stuck = list(records.uploading_since(now - STUCK_AFTER))
-    for file_id in stuck:
-        start(file_id, f"sweep-{file_id}-{now:%Y%m%dT%H}")
-    return len(stuck)
+
+class Sweeper:
+    """One run. Whatever it does is safe to do twice, and what it does not get to, the next run does."""
+
+    def __init__(
+        self,
+        *,
+        records: Records,
+        objects: Objects,
+        start: Callable[[str, str], None],
+        discard: Callable[[str], None],
+        has_time: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """
+        Args:
+            start: starts the workflow of a file under an execution name; a name that was used is no error. The name
+                holds the hour, so that a file is tried once an hour.
+            discard: has the function `discard` end a file, without waiting for it.
+            has_time: whether there is time for another file.
+        """
+        self._records = records
+        self._objects = objects
+        self._start = start
+        self._discard = discard
+        self._has_time = has_time
+
+    def sweep(self, now: datetime) -> Swept:
+        """Look at what is due.
+
+        Raises:
+            ClientError: AWS refused.
+        """
+        swept = Swept()
+        for file_id in self._records.due(now):
+            if not self._has_time():
+                swept.complete = False
+                return swept
+            record = self._records.get(file_id)
+            # The index is a moment behind the table.
+            if record is not None and record.due_time and datetime.fromisoformat(record.due_time) <= now:
+                self._look_at(record, now, swept)
+        for owner in self._records.due_quotas(now):
+            if not self._has_time():
+                swept.complete = False
+                return swept
+            swept.recounted += self._records.recount(owner, now=now)
+        return swept
+
+    def _look_at(self, record: FileRecord, now: datetime, swept: Swept) -> None:
+        match record.state:
+            case "uploading":
+                self._carry_on(record, now, swept)
+            case "scanning":
+                self._start_again(record, now, swept)
+            case "available" | "rejected" | "quarantined" if not record.announced_time:
+                self._start_again(record, now, swept)
+            case "available":
+                self._expire(record, ("available",), now, swept)
+            case _:
+                self._discard(record.file_id)
+                swept.discarded += 1
+
+    def _carry_on(self, record: FileRecord, now: datetime, swept: Swept) -> None:
+        """Whose bytes are there lost their event; whose are not may still come until their time is over."""
+        if self._objects.head(record.object_key):
+            self._start_again(record, now, swept)
+        elif not record.expires_time or record.expired(now):
+            self._expire(record, ("uploading",), now, swept)
+        else:
+            over = datetime.fromisoformat(record.expires_time)
+            self._records.look_again(record.file_id, min(now + TRY_AGAIN, over), seen=record.due_time)
+            swept.waiting += 1
+
+    def _start_again(self, record: FileRecord, now: datetime, swept: Swept) -> None:
+        self._start(record.file_id, f"sweep-{record.file_id}-{now:%Y%m%dT%H}")
+        self._records.look_again(record.file_id, now + TRY_AGAIN, seen=record.due_time)
+        swept.started += 1
+
+    def _expire(self, record: FileRecord, of: tuple[State, ...], now: datetime, swept: Swept) -> None:
+        if record.legal_hold:
+            self._records.look_again(record.file_id, now + HELD, seen=record.due_time)
+            swept.waiting += 1
+        elif self._records.claim(record, "expired", of=of, now=now):
+            self._discard(record.file_id)
+            swept.expired += 1

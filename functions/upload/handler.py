@@ -10,16 +10,16 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.common.environment import FilesEnvironment
+from functions.common.environment import StartEnvironment
 from functions.common.http import answer, api_url, body_of, owner_of, rest_api
 from functions.common.objects import Objects
 from functions.common.records import Records
 from functions.upload.logic import UploadRequest, upload
 
-environment = FilesEnvironment.load()
+environment = StartEnvironment.load()
 logger = Logger(service="upload")
-app = rest_api(logger, failure="Upload failed")
-records = Records(boto3.resource("dynamodb").Table(environment.table_name))
+app = rest_api(logger, failure="Upload failed", plain_errors=True)
+records = Records(boto3.client("dynamodb"), environment.table_name, environment.quotas_table_name)
 objects = Objects(boto3.client("s3"), environment.bucket_name)
 
 
@@ -27,7 +27,7 @@ objects = Objects(boto3.client("s3"), environment.bucket_name)
 def post_upload() -> Response[str]:
     """Check the request, then store and record the file."""
     event = app.current_event
-    request = UploadRequest.parse(body_of(event))
+    request = UploadRequest.parse(body_of(event), allowed=environment.allowed_content_types)
     file_id = str(uuid.uuid4())
     record = upload(
         request,
@@ -35,6 +35,8 @@ def post_upload() -> Response[str]:
         file_id=file_id,
         file_url=f"{api_url(event)}/files/{file_id}/content",
         now=datetime.now(UTC),
+        expiry=environment.expiry,
+        quota=environment.quota,
         records=records,
         objects=objects,
     )

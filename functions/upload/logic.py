@@ -5,27 +5,20 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 
+from functions.common import fields
 from functions.common.http import Refused
 from functions.common.objects import Objects
-from functions.common.records import FileRecord, Records, timestamp
+from functions.common.records import LOOK_AFTER, FileRecord, Quota, QuotaExceededError, Records, timestamp
 
 # Lambda takes 6 MB a request (Lambda quotas, "Invocation payload"), of which base64, JSON and the event's own fields
 # leave this much for the content.
 MAX_CONTENT_BYTES = 4_500_000
-MAX_NAME_BYTES = 255
-DEFAULT_CONTENT_TYPE = "application/octet-stream"
-
-# RFC 6838, section 4.2: names of types and subtypes; parameters such as a charset may follow.
-_CONTENT_TYPE = re.compile(
-    r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}(; ?[\x20-\x7e]{1,100})?", re.I
-)
-_NOT_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f/\\\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+TOO_LARGE = f"file_content is larger than {MAX_CONTENT_BYTES} bytes; send larger files by POST /uploads"
 
 
 @dataclass(frozen=True)
@@ -37,17 +30,20 @@ class UploadRequest:
     content_type: str
 
     @classmethod
-    def parse(cls, body: str | None) -> Self:
+    def parse(cls, body: str | None, *, allowed: Sequence[str]) -> Self:
         """Check the body of a request, field by field.
+
+        Args:
+            allowed: content types that are taken.
 
         Raises:
             Refused: with what is wrong, in words the caller can act on.
         """
-        fields = _json_object(body)
+        found = fields.json_object(body)
         return cls(
-            file_name=_file_name(_text(fields, "file_name")),
-            content=_content(_text(fields, "file_content", may_be_empty=True)),
-            content_type=_content_type(fields.get("content_type")),
+            file_name=fields.file_name(fields.text(found, "file_name")),
+            content=_content(fields.text(found, "file_content", may_be_empty=True)),
+            content_type=fields.content_type(found.get("content_type"), allowed=allowed),
         )
 
 
@@ -58,14 +54,21 @@ def upload(
     file_id: str,
     file_url: str,
     now: datetime,
+    expiry: timedelta,
+    quota: Quota,
     records: Records,
     objects: Objects,
 ) -> FileRecord:
     """Record the file, then store its bytes; S3 tells the workflow, which opens and announces the file.
 
-    The record comes first: whatever fails after it, the file is known, and the sweeper finishes or rejects it.
+    The record comes first: whatever fails after it, the file is known, and the sweeper finishes or ends it.
+
+    Args:
+        expiry: after which an upload without bytes is given up.
+        quota: what the owner may have.
 
     Raises:
+        Refused: the owner has no room.
         ClientError: AWS refused one of the two calls.
     """
     record = FileRecord(
@@ -79,50 +82,22 @@ def upload(
         state="uploading",
         upload_time=timestamp(now),
         file_url=file_url,
+        expires_time=timestamp(now + expiry),
+        due_time=timestamp(now + LOOK_AFTER),
     )
-    records.create(record)
+    try:
+        records.create(record, quota=quota, now=now)
+    except QuotaExceededError:
+        raise Refused("Quota exceeded: delete files, or ask for more room", 403) from None
     objects.put(record.object_key, request.content, content_type=record.content_type, checksum=record.checksum)
     return record
-
-
-def _json_object(body: str | None) -> dict[str, object]:
-    if not body:
-        raise Refused("Missing request body")
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError):
-        raise Refused("Invalid JSON in request body") from None
-    if not isinstance(fields, dict):
-        raise Refused("Request body must be a JSON object")
-    return fields
-
-
-def _text(fields: dict[str, object], name: str, *, may_be_empty: bool = False) -> str:
-    value = fields.get(name)
-    if value is None or (value == "" and not may_be_empty):
-        raise Refused(f"Missing {name}")
-    if not isinstance(value, str):
-        raise Refused(f"Invalid {name}: it must be a string")
-    return value
-
-
-def _file_name(name: str) -> str:
-    if _NOT_IN_A_NAME.search(name) or name.strip() in {"", ".", ".."}:
-        raise Refused("Invalid file_name: a plain name without slashes or control characters is needed")
-    try:
-        length = len(name.encode())
-    except UnicodeEncodeError:
-        raise Refused("Invalid file_name: it is not valid Unicode") from None
-    if length > MAX_NAME_BYTES:
-        raise Refused(f"Invalid file_name: longer than {MAX_NAME_BYTES} bytes")
-    return name
 
 
 def _content(encoded: str) -> bytes:
     if not encoded:
         raise Refused("Empty file_content")
     if len(encoded) > MAX_CONTENT_BYTES * 4 // 3 + 4:
-        raise Refused(f"file_content is larger than {MAX_CONTENT_BYTES} bytes", 413)
+        raise Refused(TOO_LARGE, 413)
     try:
         content = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
@@ -130,13 +105,5 @@ def _content(encoded: str) -> bytes:
     if not content:
         raise Refused("Empty file_content")
     if len(content) > MAX_CONTENT_BYTES:
-        raise Refused(f"file_content is larger than {MAX_CONTENT_BYTES} bytes", 413)
+        raise Refused(TOO_LARGE, 413)
     return content
-
-
-def _content_type(value: object) -> str:
-    if value is None or value == "":
-        return DEFAULT_CONTENT_TYPE
-    if not isinstance(value, str) or not _CONTENT_TYPE.fullmatch(value):
-        raise Refused("Invalid content_type: a media type such as image/png is needed")
-    return value

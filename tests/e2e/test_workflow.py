@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
 
-FUNCTIONS = ("upload", "download", "inspect", "sweep", "health")
+FUNCTIONS = ("upload", "uploads", "files", "inspect", "discard", "sweep", "health")
 
 
 @pytest.fixture

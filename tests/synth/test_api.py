@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from functions.authorizer.tokens import ALGORITHMS
-from functions.upload.logic import MAX_NAME_BYTES
-from modules.api import UPLOAD_BODY, access_log_format
+from functions.common.fields import MAX_NAME_BYTES
+from modules.api import access_log_format
+from modules.api_bodies import UPLOAD_BODY
 from modules.settings import Settings
 from tests.synth.conftest import Synthesized, settings_of, synthesize
 from tests.synth.test_stacks import validate
@@ -23,7 +24,7 @@ JWT = {
     "jwt_issuer": "https://issuer.example.com/tenant/",
     "jwt_audience": "sluice",
 }
-HEADERS = "'Content-Type,X-Amz-Date,Authorization,X-Api-Key,X-Amz-Security-Token'"
+HEADERS = "'Content-Type,X-Amz-Date,Authorization,X-Api-Key,X-Amz-Security-Token,Idempotency-Key'"
 OPEN = {("GET", "health"), ("GET", "health/deep")}
 
 Make = Callable[..., Synthesized]
@@ -215,7 +216,7 @@ def test_the_api_may_call_each_function_on_its_route_alone(make: Make) -> None:
         if body["principal"] == "apigateway.amazonaws.com"
     }
     assert allowed["POST/upload"] == "${aws_lambda_function.upload.function_name}"
-    assert allowed["GET/files/*/content"] == "${aws_lambda_function.download.function_name}"
+    assert allowed["GET/files/*/content"] == "${aws_lambda_function.files.function_name}"
     assert allowed["GET/health/deep"] == "${aws_lambda_function.health.function_name}"
     assert not [route for route in allowed if route.startswith("$") or re.search(r"(^|/)\*/\*|^\*", route)]
 
@@ -312,7 +313,7 @@ def test_one_of_several_origins_is_answered_by_its_own_name_alone(make: Make) ->
             "#set($context.responseOverride.header.Access-Control-Allow-Origin = $origin)#end{}"
         ), path
     functions = stack.resources("aws_lambda_function")
-    for name in ("upload", "download", "health"):
+    for name in ("upload", "uploads", "files", "health"):
         variables = functions[f"aws_lambda_function.{name}"]["environment"]["variables"]
         assert variables["CORS_ALLOWED_ORIGINS"] == "https://one.example,https://two.example:8443"
 

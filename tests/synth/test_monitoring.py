@@ -8,16 +8,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modules.monitoring import Metric, Monitoring
+from modules.monitoring import REFUSAL, Metric, Monitoring
 from tests.conftest import ROOT
 from tests.metric_math import Alarm, Series, evaluate
-from tests.synth.conftest import Synthesized
+from tests.synth.conftest import Synthesized, settings_of, synthesize
 
 ALARM = "aws_cloudwatch_metric_alarm"
 
@@ -59,6 +60,8 @@ PUBLISHED: Mapping[str, Mapping[str, tuple[set[str], set[str]]]] = {
         **dict.fromkeys(["ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits"], ({"TableName"}, COUNT)),
     },
     "AWS/S3": dict.fromkeys(["BucketSizeBytes", "NumberOfObjects"], ({"BucketName", "StorageType"}, {"Average"})),
+    # Made from a log by the platform itself.
+    "sluice-dev": {"TokensRefused": (set(), COUNT)},
 }
 
 
@@ -70,8 +73,28 @@ def alarms_of(stack: Synthesized) -> dict[str, Alarm]:
 
 
 @pytest.fixture(scope="session")
-def alarms(output: Any) -> dict[str, Alarm]:  # noqa: ANN401 - a Path, as the fixture of this name says
+def alarms(output: Path) -> dict[str, Alarm]:
     return alarms_of(Synthesized(output / "stacks" / "sluice-prod"))
+
+
+@pytest.fixture(scope="session")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
+    """The platform where an authorizer of its own checks an issuer's tokens."""
+    folder = tmp_path_factory.mktemp("tokens")
+    issuer = {"jwt_issuer": "https://issuer.example.com", "jwt_audience": "sluice"}
+    synthesize(folder, settings_of("dev", api_authorization="jwt", **issuer))
+    return Synthesized(folder / "stacks" / "sluice-dev")
+
+
+@pytest.fixture(params=["local", "dev", "staging", "prod", "tokens"])
+def stack(output: Path, tokens: Synthesized, request: pytest.FixtureRequest) -> Synthesized:
+    """The platform's stack of each environment in turn, and of one with the authorizer."""
+    return tokens if request.param == "tokens" else Synthesized(output / "stacks" / f"sluice-{request.param}")
+
+
+@pytest.fixture
+def authorizer_errors(tokens: Synthesized) -> Alarm:
+    return alarms_of(tokens)["authorizer_errors"]
 
 
 def watched(stack: Synthesized, kind: str, dimension: str, attribute: str) -> Iterator[tuple[str, dict[str, Alarm]]]:
@@ -106,6 +129,8 @@ def test_every_function_has_its_alarms(stack: Synthesized) -> None:
         wanted = {"Errors", "Invocations", "Throttles", "DeadLetterErrors", "DestinationDeliveryFailures"}
         assert set(alarms) == wanted, address
         assert alarms["Errors"] is alarms["Invocations"]
+        refusals = {"TokensRefused"} & {metric.name for metric in alarms["Errors"].metrics.values()}
+        assert bool(refusals) == (address == "aws_lambda_function.authorizer")
 
 
 def test_every_stage_has_its_alarms(stack: Synthesized) -> None:
@@ -197,7 +222,6 @@ HANDBOOK = (ROOT / "docs" / "operations.md").read_text()
 
 
 def test_every_alarm_ends_in_a_next_step_and_leads_to_its_section(stack: Synthesized) -> None:
-    linked = set()
     for address, body in stack.resources(ALARM).items():
         said = re.fullmatch(
             r"(?P<happened>[A-Z].+?\.) Next: (?P<next>[a-z].{20,}?)\. More: docs/operations\.md#(?P<anchor>[\w-]+)",
@@ -206,11 +230,18 @@ def test_every_alarm_ends_in_a_next_step_and_leads_to_its_section(stack: Synthes
         assert said, address
         assert said["happened"].count(". ") == said["next"].count(". ") == 0, f"{address}: a sentence each"
         assert said["anchor"] in anchors(HANDBOOK), address
-        linked.add(said["anchor"])
         # CloudWatch API, PutMetricAlarm: 1,024 characters; the references become names, which are shorter.
         assert len(body["alarm_description"]) <= 1024
-    pages = [anchor for anchor in anchors(HANDBOOK) if anchor != "operations"]
-    assert sorted(linked) == sorted(pages), "a section that no alarm leads to"
+
+
+# What the workflow itself tells the alert topic.
+TOLD_BY_THE_WORKFLOW = {"files-in-quarantine"}
+
+
+def test_an_alarm_leads_to_every_section(tokens: Synthesized) -> None:
+    descriptions = [body["alarm_description"] for body in tokens.resources(ALARM).values()]
+    linked = {description.partition("docs/operations.md#")[2] for description in descriptions}
+    assert linked == {anchor for anchor in anchors(HANDBOOK) if anchor not in {"operations", *TOLD_BY_THE_WORKFLOW}}
 
 
 def test_every_section_says_what_it_means_where_to_look_and_what_to_do() -> None:
@@ -223,13 +254,13 @@ def test_every_section_says_what_it_means_where_to_look_and_what_to_do() -> None
         assert target in anchors(HANDBOOK), target
 
 
-def test_every_alarm_is_known_by_its_name(stack: Synthesized, environment: str) -> None:
+def test_every_alarm_is_known_by_its_name(stack: Synthesized) -> None:
     bodies = stack.resources(ALARM)
     names = [body["alarm_name"] for body in bodies.values()]
     assert len(set(names)) == len(names)
     for address, body in bodies.items():
         plain = address.partition(".monitoring_")[2].replace("_", "-")
-        assert body["alarm_name"] == f"sluice-{environment}-{plain}"
+        assert body["alarm_name"] == f"{stack.folder.name}-{plain}"
 
 
 def test_every_alarm_is_one_that_cloudwatch_takes(stack: Synthesized) -> None:
@@ -336,6 +367,48 @@ def test_every_function_has_the_same_rate(alarms: dict[str, Alarm]) -> None:
         assert {key: alarm.body[key] for key in wanted} == wanted
 
 
+def test_refused_tokens_are_counted_from_the_log_of_the_authorizer(tokens: Synthesized, prod: Synthesized) -> None:
+    """That the authorizer logs them so: unit/test_authorizer.py, and e2e/test_api_jwt.py."""
+    (counted,) = tokens.resources("aws_cloudwatch_log_metric_filter").values()
+    assert counted["log_group_name"] == "${aws_cloudwatch_log_group.authorizer_logs.name}"
+    assert counted["pattern"] == f'{{ $.message = "{REFUSAL}" }}'
+    (made,) = [counted["metric_transformation"]]
+    assert made == {"namespace": "sluice-dev", "name": "TokensRefused", "value": "1", "unit": "Count"}
+    assert not prod.resources("aws_cloudwatch_log_metric_filter")
+
+
+@BOTH_FILLS
+@pytest.mark.parametrize(
+    ("case", "errors", "refused", "requests", "fires_in"),
+    [
+        ("wrong tokens alone", "9 9 9 9", "9 9 9 9", "9 9 9 9", []),
+        ("wrong tokens among right ones", "50 60 70 1", "50 60 70 1", "100 100 100 100", []),
+        ("the issuer is down", "5 5 5 5", "- - - -", "5 5 5 5", [1, 2, 3]),
+        ("the issuer is down, and wrong tokens came before", "90 5 5 5", "90 - - -", "100 5 5 5", [2, 3]),
+        ("a flood of wrong tokens, and every right one fails", *["100000 100000", "99995 99995", "100000 100000"], [1]),
+        ("exactly 1 % of what was not refused", "51 51", "50 50", "150 150", []),
+        ("more than 1 % of what was not refused", "52 52", "50 50", "150 150", [1]),
+        ("the log comes a period late, once", "50 50 50", "50 - 50", "60 60 60", []),
+        ("more lines than errors, at the edge of a period", "4 9 4", "5 8 5", "5 9 5", []),
+        ("nobody calls", "- - -", "- - -", "- - -", []),
+        ("no refusals are known", "0 0 0", "- - -", "100 100 100", []),
+    ],
+)
+def test_the_authorizer_is_judged_by_the_tokens_that_it_did_not_refuse(
+    authorizer_errors: Alarm,
+    case: str,
+    errors: str,
+    refused: str,
+    requests: str,
+    fires_in: list[int],
+    fills_empty: bool,
+) -> None:
+    data = {"Errors": numbers(errors), "TokensRefused": numbers(refused), "Invocations": numbers(requests)}
+    history = authorizer_errors.history(data, len(errors.split()), fills_empty=fills_empty)
+    assert [now for now, state in enumerate(history) if state == "ALARM"] == fires_in, case
+    assert set(history) <= {"OK", "ALARM"}
+
+
 # Errors are a part of the requests where both are counted; a period may lack either or both.
 COUNTED = st.integers(0, 10**9).flatmap(lambda requests: st.tuples(st.integers(0, requests), st.just(requests)))
 POINT = COUNTED | st.tuples(st.none(), st.integers(0, 10**9)) | st.tuples(st.integers(0, 10**9), st.none())
@@ -387,14 +460,14 @@ def test_a_rate_never_fires_on_no_errors(
     assert "ALARM" not in alarms[name].history(published(name, points), len(points) + 5, fills_empty=fills_empty)
 
 
-OPERATIONS = ("GetItem", "PutItem", "Query", "UpdateItem")
+OPERATIONS = ("GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem")
 COUNTS = {
     "upload_throttles": ["Throttles"],
     "upload_lost_events": ["DeadLetterErrors", "DestinationDeliveryFailures"],
     "workflow_failures": ["ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"],
     "workflow_not_started": ["FailedInvocations", "InvocationsFailedToBeSentToDlq"],
-    "table_errors": [f"SystemErrors {operation}" for operation in OPERATIONS],
-    "table_throttles": [f"ThrottledRequests {operation}" for operation in OPERATIONS],
+    "files_table_errors": [f"SystemErrors {operation}" for operation in OPERATIONS],
+    "quotas_table_throttles": [f"ThrottledRequests {operation}" for operation in OPERATIONS],
 }
 
 
@@ -405,7 +478,7 @@ def test_a_single_failure_of_any_kind_fires_and_is_over_after_two_periods(
 ) -> None:
     failed_once = {metric: numbers("- - 1 - - - - -")}
     # CloudWatch's own rule for DynamoDB: missing data keeps the state, whatever the alarm asks for.
-    missing = "ignore" if name.startswith("table_") else ""
+    missing = "ignore" if "_table_" in name else ""
     history = alarms[name].history(failed_once, 8, fills_empty=fills_empty, missing=missing)
     assert [state == "ALARM" for state in history] == [False, False, True, True, False, False, False, False]
     assert history[-1] == "OK"
@@ -433,7 +506,7 @@ def test_a_count_sees_a_failure_that_is_reported_a_period_late(alarms: dict[str,
 @ANY_ALARM
 @given(
     name=st.sampled_from(sorted(COUNTS)),
-    counts=st.lists(st.lists(st.none() | st.integers(0, 3), min_size=4, max_size=4), max_size=10),
+    counts=st.lists(st.lists(st.none() | st.integers(0, 3), min_size=5, max_size=5), max_size=10),
     fills_empty=st.booleans(),
 )
 def test_a_count_fires_just_where_one_of_two_periods_has_any(
@@ -508,7 +581,7 @@ def test_the_widgets_of_the_dashboard_lie_side_by_side(stack: Synthesized) -> No
                 assert taken.setdefault((x, y), title) == title
     assert len(set(titles)) == len(titles)
     assert list(dict.fromkeys(title.partition(":")[0] for title in titles)) == [
-        *["Alarms", "API", "Functions", "Workflow", "Queues", "Table", "Storage"]
+        *["Alarms", "API", "Functions", "Workflow", "Queues", "Table files", "Table quotas", "Storage"]
     ]
 
 
@@ -526,6 +599,11 @@ def test_the_dashboard_shows_metrics_that_aws_publishes(stack: Synthesized) -> N
         assert len(set(labels)) == len(labels), properties["title"]
     for address in stack.resources("aws_lambda_function"):
         assert {("Errors", f"${{{address}.function_name}}"), ("Duration", f"${{{address}.function_name}}")} <= shown
+
+
+def test_the_dashboard_shows_refused_tokens_beside_the_errors_that_they_are(tokens: Synthesized) -> None:
+    (graph,) = (widget for widget in widgets_of(tokens) if widget["properties"]["title"] == "Functions: errors")
+    assert ["sluice-dev", "TokensRefused", {"stat": "Sum", "label": "refused tokens"}] in graph["properties"]["metrics"]
 
 
 def test_the_latency_graph_shows_where_the_alarm_goes_off(stack: Synthesized) -> None:

@@ -10,10 +10,8 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import importlib
 import inspect
 import json
-import logging
 import os
 import re
 import struct
@@ -25,14 +23,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from tests.conftest import ROOT
 from tests.metric_math import Alarm, Series
 from tests.synth.conftest import Synthesized, settings_of, synthesize
 from tests.synth.test_guards import API, SEEDS, add, body, change, remove, statement
-from tests.unit.fakes import FakeContext, FakeS3, FakeTable, rest_event
+from tests.unit.fakes import FakeContext, rest_event
+from tests.unit.memory import Aws, call
 
 Json = dict[str, Any]
 
@@ -490,9 +488,9 @@ def test_row_07_path_takes_a_doubled_event_once(stack: Synthesized) -> None:
     ]
     assert steps
     for step in steps:
-        assert step["Parameters"]["ConditionExpression"] == "#state = :uploading"
+        assert step["Parameters"]["ConditionExpression"] == "#state IN (:uploading, :scanning)"
         values = step["Parameters"]["ExpressionAttributeValues"]
-        assert values[":uploading"] == {"S": "uploading"}
+        assert (values[":uploading"], values[":scanning"]) == ({"S": "uploading"}, {"S": "scanning"})
         first = step["Catch"][0]
         assert first["ErrorEquals"] == ["DynamoDB.ConditionalCheckFailedException"]
         assert states[first["Next"]]["Type"] == "Succeed"
@@ -502,9 +500,9 @@ def test_row_07_path_is_taken_by_a_schedule_where_an_event_was_lost(stack: Synth
     (schedule,) = stack.resources("aws_scheduler_schedule").values()
     assert re.fullmatch(r"rate\(([1-9]|[1-5]\d) minutes\)", schedule["schedule_expression"])
     sweeper = stack.resources()[referred(schedule["target"]["arn"], "arn")]
-    allowed = dict(granted(stack, referred(sweeper["role"])))
-    assert referred(allowed["states:StartExecution"], "arn") == only(stack, "aws_sfn_state_machine")
-    assert allowed["dynamodb:Query"].startswith(f"${{{only(stack, 'aws_dynamodb_table')}.arn}}/index/")
+    allowed = set(granted(stack, referred(sweeper["role"])))
+    assert ("states:StartExecution", f"${{{only(stack, 'aws_sfn_state_machine')}.arn}}") in allowed
+    assert ("dynamodb:Query", "${aws_dynamodb_table.metadata_files.arn}/index/by-due") in allowed
 
 
 # 8: no dead-letter queues
@@ -890,36 +888,8 @@ def test_row_13_inline_access_logging_is_apart_and_on_in_prod(prod: Synthesized)
 # 14: handlers without validation
 
 
-class Aws:
-    """AWS in memory, and the handler that uses it."""
-
-    def __init__(self) -> None:
-        self.table, self.s3 = FakeTable(), FakeS3()
-
-    def Table(self, name: str) -> FakeTable:  # noqa: N802 - boto3's name
-        return self.table
-
-    def post(self, text: str) -> tuple[int, Json]:
-        handler = importlib.import_module("functions.upload.handler").handler
-        answer = handler(rest_event("POST", "/upload", text), FakeContext())
-        return answer["statusCode"], json.loads(answer["body"])
-
-
-def forget() -> None:
-    sys.modules.pop("functions.upload.handler", None)
-    logging.root.manager.loggerDict.pop("upload", None)
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
-    fake = Aws()
-    monkeypatch.setattr(boto3, "resource", lambda service, **options: fake)
-    monkeypatch.setattr(boto3, "client", lambda service, **options: fake.s3)
-    monkeypatch.setenv("BUCKET_NAME", "bucket")
-    monkeypatch.setenv("TABLE_NAME", "files")
-    forget()
-    yield fake
-    forget()
+def post(text: str) -> tuple[int, Json]:
+    return call("upload", rest_event("POST", "/upload", text))
 
 
 GOOD = {"file_name": "a.txt", "file_content": "aGVsbG8=", "content_type": "text/plain"}
@@ -943,17 +913,17 @@ GOOD = {"file_name": "a.txt", "file_content": "aGVsbG8=", "content_type": "text/
     ],
 )
 def test_row_14_validation_comes_before_anything_is_written(aws: Aws, text: str, status: int, words: str) -> None:
-    answered, answer = aws.post(text)
+    answered, answer = post(text)
     assert answered == status
     assert set(answer) == {"error"}
     assert words in answer["error"]
-    assert (aws.table.items, aws.s3.objects) == ({}, {})
+    assert (aws.items(), aws.s3.objects) == ({}, {})
 
 
 def test_row_14_validation_lets_a_good_request_through_and_logs_without_its_content(
     aws: Aws, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert aws.post(json.dumps(GOOD))[0] == 200
+    assert post(json.dumps(GOOD))[0] == 200
     (line,) = capsys.readouterr().out.splitlines()
     logged = json.loads(line)
     assert logged["function_request_id"] == FakeContext.aws_request_id
@@ -964,7 +934,7 @@ def test_row_14_validation_lets_a_good_request_through_and_logs_without_its_cont
 
 def test_row_14_validation_or_not_a_500_tells_nothing_of_the_inside(aws: Aws) -> None:
     aws.s3.failing = True
-    status, answer = aws.post(json.dumps(GOOD))
+    status, answer = post(json.dumps(GOOD))
     assert (status, set(answer)) == (500, {"error", "request_id"})
     assert not re.search(r"secret detail|PutObject|SlowDown|Traceback|bucket", json.dumps(answer))
 
@@ -987,9 +957,16 @@ def test_row_14_validation_is_the_gateways_too(stack: Synthesized) -> None:
             assert used
             for schema in used.values():
                 assert schema["type"] == "object"
-                assert {"file_name", "file_content", "content_type"} <= set(schema["properties"])
             found += 1
     assert found
+    assert {"file_name", "file_content", "content_type"} == set(properties_of(stack, "post_upload"))
+    assert {"file_name", "size", "content_type", "checksum"} < set(properties_of(stack, "post_uploads"))
+
+
+def properties_of(stack: Synthesized, route: str) -> dict[str, Any]:
+    model = stack.resources("aws_api_gateway_model")[f"aws_api_gateway_model.api_{route}_model"]
+    properties: dict[str, Any] = json.loads(model["schema"])["properties"]
+    return properties
 
 
 # 15: no CORS, no health check
@@ -1224,13 +1201,13 @@ def test_row_18_alarms_watch_everything_that_can_fail(stack: Synthesized) -> Non
     for ended in ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"):
         (alarm,) = alarms(stack, ended, StateMachineArn=f"${{{machine}.arn}}")
         assert alarm.state({ended: steady(0, 0, 0, 1)}, 3) == "ALARM"
-    table = only(stack, "aws_dynamodb_table")
-    (alarm,) = alarms(stack, "SystemErrors", TableName=f"${{{table}.name}}")
     operations = {
         action.partition(":")[2] for role in stack.resources("aws_iam_role") for action, _ in granted(stack, role)
     }
-    for operation in {"GetItem", "PutItem", "UpdateItem", "Query"} & operations:
-        assert alarm.state({f"SystemErrors {operation}": steady(0, 0, 0, 1)}, 3) == "ALARM", operation
+    for table in stack.resources("aws_dynamodb_table"):
+        (alarm,) = alarms(stack, "SystemErrors", TableName=f"${{{table}.name}}")
+        for operation in {"GetItem", "PutItem", "UpdateItem", "Query"} & operations | {"TransactWriteItems"}:
+            assert alarm.state({f"SystemErrors {operation}": steady(0, 0, 0, 1)}, 3) == "ALARM", operation
 
 
 def test_row_18_alarms_tell_somebody_what_to_do(stack: Synthesized) -> None:
@@ -1517,7 +1494,7 @@ BREAKS: list[tuple[int, Callable[[Json], object]]] = [
             "api_errors",
             "api_latency",
             "workflow_failures",
-            "table_errors",
+            "files_table_errors",
             "sweep_schedule_dead_letters_waiting",
         )
     ],

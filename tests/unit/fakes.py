@@ -1,13 +1,21 @@
-"""AWS in memory, as far as the functions use it."""
+"""AWS in memory, as far as the functions use it. Names of arguments are boto3's."""
+# ruff: noqa: N803, ANN401
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass, field
-from typing import Any
+import io
+import itertools
+import json
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 
 def refusal(code: str, operation: str) -> ClientError:
@@ -15,76 +23,149 @@ def refusal(code: str, operation: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": f"secret detail of {operation}"}}, operation)
 
 
-@dataclass
-class FakeTable:
-    """A DynamoDB table with `file_id` as its key."""
+FILES, QUOTAS = "files", "quotas"
 
-    items: dict[str, dict[str, Any]] = field(default_factory=dict)
-    failing: str = ""
 
-    def _call(self, operation: str) -> None:
-        if self.failing == operation:
-            raise refusal("ProvisionedThroughputExceededException", operation)
-
-    def put_item(self, *, Item: dict[str, Any], ConditionExpression: str) -> None:  # noqa: N803 - boto3's names
-        self._call("PutItem")
-        assert ConditionExpression == "attribute_not_exists(file_id)"
-        if Item["file_id"] in self.items:
-            raise refusal("ConditionalCheckFailedException", "PutItem")
-        self.items[Item["file_id"]] = dict(Item)
-
-    def query(self, **query: Any) -> dict[str, Any]:  # noqa: ANN401
-        """One item a page, as far as the sweeper asks."""
-        self._call("Query")
-        assert query["IndexName"] == "by-state"
-        assert query["KeyConditionExpression"] == "#state = :uploading AND upload_time < :moment"
-        moment = query["ExpressionAttributeValues"][":moment"]
-        found = sorted(
-            (item["upload_time"], file_id)
-            for file_id, item in self.items.items()
-            if item["state"] == "uploading" and item["upload_time"] < moment
+def create_tables(client: DynamoDBClient) -> None:
+    """The two tables, as modules/metadata.py has them."""
+    due = {"IndexName": "by-due", "KeySchema": _key("due_shard", "due_time"), "Projection": {"ProjectionType": "ALL"}}
+    own = {"IndexName": "by-owner", "KeySchema": _key("owner", "upload_time"), "Projection": {"ProjectionType": "ALL"}}
+    for name, key, indexes in ((FILES, "file_id", [due, own]), (QUOTAS, "owner", [due])):
+        keys = {key, *(part["AttributeName"] for index in indexes for part in index["KeySchema"])}
+        client.create_table(
+            TableName=name,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=_key(key),
+            AttributeDefinitions=[{"AttributeName": each, "AttributeType": "S"} for each in sorted(keys)],
+            GlobalSecondaryIndexes=indexes,  # type: ignore[arg-type]
         )
-        after = [file_id for _, file_id in found]
-        if "ExclusiveStartKey" in query:
-            after = after[after.index(query["ExclusiveStartKey"]["file_id"]) + 1 :]
-        page: dict[str, Any] = {"Items": [{"file_id": file_id} for file_id in after[:1]]}
-        return page if len(after) <= 1 else {**page, "LastEvaluatedKey": {"file_id": after[0]}}
-
-    def get_item(self, *, Key: dict[str, Any], ConsistentRead: bool) -> dict[str, Any]:  # noqa: N803
-        self._call("GetItem")
-        assert ConsistentRead
-        return {"Item": self.items[Key["file_id"]]} if Key["file_id"] in self.items else {}
 
 
-@dataclass
+def _key(*names: str) -> Any:
+    return [{"AttributeName": name, "KeyType": kind} for name, kind in zip(names, ("HASH", "RANGE"), strict=False)]
+
+
 class FakeS3:
-    """An S3 bucket that checks checksums."""
+    """A versioned S3 bucket that checks checksums and sizes, with multipart uploads, as far as the functions use it."""
 
-    objects: dict[str, bytes] = field(default_factory=dict)
-    failing: bool = False
+    def __init__(self) -> None:
+        self.versions: dict[str, list[tuple[str, bytes, str]]] = {}
+        self.uploads: dict[str, tuple[str, dict[int, bytes]]] = {}
+        self.failing = False
+        self.kept: set[str] = set()
+        self._ids = itertools.count(1)
 
-    def put_object(self, **request: Any) -> None:  # noqa: ANN401
-        if self.failing:
-            raise refusal("SlowDown", "PutObject")
+    @property
+    def objects(self) -> dict[str, bytes]:
+        """The current version of each object."""
+        return {key: versions[-1][1] for key, versions in self.versions.items() if versions}
+
+    def store(self, key: str, content: bytes, checksum: str = "") -> None:
+        """Store a version."""
+        self.versions.setdefault(key, []).append((f"v{next(self._ids)}", content, checksum or sha256(content)))
+
+    def put_object(self, **request: Any) -> None:
+        self._may_fail("PutObject")
         assert request["ContentType"]
         assert request["IfNoneMatch"] == "*"
-        assert request["ChecksumSHA256"] == base64.b64encode(hashlib.sha256(request["Body"]).digest()).decode()
-        self.objects[request["Key"]] = request["Body"]
+        assert request["ChecksumSHA256"] == sha256(request["Body"])
+        self.store(request["Key"], request["Body"])
 
-    def head_object(self, *, Bucket: str, Key: str, ChecksumMode: str) -> dict[str, Any]:  # noqa: N803
-        if self.failing:
-            raise refusal("503", "HeadObject")
+    def head_object(self, *, Bucket: str, Key: str, ChecksumMode: str) -> dict[str, Any]:
+        self._may_fail("HeadObject")
         assert ChecksumMode == "ENABLED"
-        if Key not in self.objects:
+        if not self.versions.get(Key):
             raise refusal("404", "HeadObject")
-        content = self.objects[Key]
+        version, content, checksum = self.versions[Key][-1]
+        return {"ContentLength": len(content), "ChecksumSHA256": checksum, "VersionId": version}
+
+    def get_object(self, *, Bucket: str, Key: str, Range: str) -> dict[str, Any]:
+        last = int(Range.rpartition("-")[2])
+        return {"Body": io.BytesIO(self.objects[Key][: last + 1])}
+
+    def create_multipart_upload(self, **request: Any) -> dict[str, str]:
+        assert (request["ChecksumAlgorithm"], request["ChecksumType"]) == ("SHA256", "COMPOSITE")
+        upload_id = f"m{next(self._ids)}"
+        self.uploads[upload_id] = (request["Key"], {})
+        return {"UploadId": upload_id}
+
+    def complete_multipart_upload(self, **request: Any) -> None:
+        key, parts = self._upload(request["UploadId"])
+        listed = request["MultipartUpload"]["Parts"]
+        assert [part["PartNumber"] for part in listed] == sorted(parts)
+        assert [part["ChecksumSHA256"] for part in listed] == [sha256(parts[number]) for number in sorted(parts)]
+        content = b"".join(parts[number] for number in sorted(parts))
+        assert request["MpuObjectSize"] == len(content)
+        digests = b"".join(hashlib.sha256(parts[number]).digest() for number in sorted(parts))
+        self.store(key, content, f"{sha256(digests)}-{len(parts)}")
+        del self.uploads[request["UploadId"]]
+
+    def abort_multipart_upload(self, *, Bucket: str, Key: str, UploadId: str) -> None:
+        self._upload(UploadId)
+        del self.uploads[UploadId]
+
+    def delete_objects(self, *, Bucket: str, Delete: Any) -> dict[str, Any]:
+        errors = []
+        for each in Delete["Objects"]:
+            if each["VersionId"] in self.kept:
+                errors.append({"Code": "AccessDenied", "Message": "it is kept"})
+            else:
+                kept = [version for version in self.versions[each["Key"]] if version[0] != each["VersionId"]]
+                self.versions[each["Key"]] = kept
+        return {"Errors": errors}
+
+    def get_paginator(self, operation: str) -> Any:
+        """Pages with one item each."""
+        pages = {
+            "list_parts": self._list_parts,
+            "list_multipart_uploads": self._list_multipart_uploads,
+            "list_object_versions": self._list_object_versions,
+        }[operation]
+
+        return SimpleNamespace(paginate=pages)
+
+    def _list_parts(self, *, Bucket: str, Key: str, UploadId: str) -> list[dict[str, Any]]:
+        _, parts = self._upload(UploadId)
+        return [{}] + [
+            {"Parts": [{"PartNumber": number, "Size": len(part), "ChecksumSHA256": sha256(part), "ETag": f"e{number}"}]}
+            for number, part in sorted(parts.items())
+        ]
+
+    def _list_multipart_uploads(self, *, Bucket: str, Prefix: str) -> list[dict[str, Any]]:
+        found = [(upload_id, key) for upload_id, (key, _) in self.uploads.items() if key.startswith(Prefix)]
+        return [{}] + [{"Uploads": [{"Key": key, "UploadId": upload_id}]} for upload_id, key in found]
+
+    def _list_object_versions(self, *, Bucket: str, Prefix: str) -> list[dict[str, Any]]:
+        found = [(key, version[0]) for key in self.versions for version in self.versions[key] if key.startswith(Prefix)]
+        return [{}] + [{"Versions": [{"Key": key, "VersionId": version}]} for key, version in found]
+
+    def _upload(self, upload_id: str) -> tuple[str, dict[int, bytes]]:
+        if upload_id not in self.uploads:
+            raise refusal("NoSuchUpload", "ListParts")
+        return self.uploads[upload_id]
+
+    def _may_fail(self, operation: str) -> None:
+        if self.failing:
+            raise refusal("503", operation)
+
+    def generate_presigned_url(self, operation: str, *, Params: dict[str, Any], ExpiresIn: int) -> str:
+        if operation == "upload_part":
+            signed = "&".join(f"{name}={Params[name]}" for name in ("PartNumber", "ContentLength", "ChecksumSHA256"))
+            return f"https://signed/{operation}/{Params['Key']}?for={ExpiresIn}&upload={Params['UploadId']}&{signed}"
+        return f"https://signed/{operation}/{Params['Key']}?for={ExpiresIn}&{Params['ResponseContentDisposition']}"
+
+    def generate_presigned_post(
+        self, bucket: str, key: str, *, Fields: dict[str, str], Conditions: list[Any], ExpiresIn: int
+    ) -> dict[str, Any]:
         return {
-            "ContentLength": len(content),
-            "ChecksumSHA256": base64.b64encode(hashlib.sha256(content).digest()).decode(),
+            "url": f"https://{bucket}?for={ExpiresIn}",
+            "fields": {**Fields, "key": key, "policy": json.dumps(Conditions)},
         }
 
-    def generate_presigned_url(self, operation: str, *, Params: dict[str, str], ExpiresIn: int) -> str:  # noqa: N803
-        return f"https://signed/{operation}/{Params['Key']}?for={ExpiresIn}&{Params['ResponseContentDisposition']}"
+
+def sha256(content: bytes) -> str:
+    """A checksum as S3 writes it."""
+    return base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
 @dataclass
@@ -96,6 +177,10 @@ class FakeContext:
     invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:sluice-test-upload"
     aws_request_id: str = "11111111-2222-3333-4444-555555555555"
 
+    @staticmethod
+    def get_remaining_time_in_millis() -> int:
+        return 15000
+
 
 def rest_event(
     method: str,
@@ -105,6 +190,7 @@ def rest_event(
     user_arn: str | None = "arn:aws:iam::000000000000:user/ann",
     authorizer: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
+    query: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """What API Gateway sends to a function (API Gateway, "Lambda proxy integration: input format").
 
@@ -119,8 +205,8 @@ def rest_event(
         "httpMethod": method,
         "headers": headers,
         "multiValueHeaders": {name: [value] for name, value in headers.items()},
-        "queryStringParameters": None,
-        "multiValueQueryStringParameters": None,
+        "queryStringParameters": query,
+        "multiValueQueryStringParameters": {name: [value] for name, value in query.items()} if query else None,
         "pathParameters": None,
         "stageVariables": None,
         "requestContext": {

@@ -33,6 +33,7 @@ from functions.authorizer.tokens import (
     IssuerError,
     subject_of,
 )
+from modules.monitoring import REFUSAL
 from tests.unit.fakes import FakeContext
 from tools.embedded_aws import certificates
 
@@ -237,15 +238,17 @@ def test_a_token_that_does_not_count_is_the_word_for_401_and_not_in_the_log(
     with pytest.raises(Exception, match=r"^Unauthorized$"):
         answer(authorization)
     logged = capsys.readouterr().out
-    assert "token refused" in logged
+    # What the metric filter on its log counts: one line for each.
+    assert [json.loads(line)["message"] for line in logged.splitlines()] == [REFUSAL]
     assert len(authorization) < 10 or authorization not in logged
 
 
-def test_trouble_with_the_issuer_is_not_the_callers_fault() -> None:
+def test_trouble_with_the_issuer_is_not_the_callers_fault(capsys: pytest.CaptureFixture[str]) -> None:
     published = Published()
     published.down = True
     with pytest.raises(IssuerError):
         answer(f"Bearer {token()}", published)
+    assert REFUSAL not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("name", "value"), [("JWT_ISSUER", "http://issuer.example.com"), ("JWT_AUDIENCE", "")])

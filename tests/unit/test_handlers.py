@@ -3,62 +3,17 @@
 from __future__ import annotations
 
 import base64
-import importlib
 import json
-import logging
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
+from datetime import UTC, datetime
 
-import boto3
 import pytest
 from pydantic import ValidationError
 
-from tests.unit.fakes import FakeContext, FakeS3, FakeTable, rest_event
+from tests.unit.fakes import FakeContext, refusal, rest_event
+from tests.unit.memory import Aws, call, start
 
 CONTENT = base64.b64encode(b"hello").decode()
 BODY = json.dumps({"file_name": "a b.txt", "file_content": CONTENT, "content_type": "text/plain"})
-
-
-@dataclass
-class Aws:
-    table: FakeTable
-    s3: FakeS3
-
-    def Table(self, name: str) -> FakeTable:  # noqa: N802 - boto3's name
-        assert name == "files"
-        return self.table
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
-    """The handlers' modules, started anew with AWS in memory."""
-    fake = Aws(FakeTable(), FakeS3())
-    monkeypatch.setattr(boto3, "resource", lambda service: fake)
-    monkeypatch.setattr(boto3, "client", lambda service, **options: fake.s3)
-    monkeypatch.setenv("BUCKET_NAME", "bucket")
-    monkeypatch.setenv("TABLE_NAME", "files")
-    yield fake
-    forget()
-
-
-def forget() -> None:
-    for name in [name for name in sys.modules if name.endswith(".handler") and name.startswith("functions.")]:
-        del sys.modules[name]
-        # A logger outlives its module, and would write to the output of an earlier test.
-        logging.root.manager.loggerDict.pop(name.split(".")[1], None)
-
-
-def start(name: str) -> ModuleType:
-    forget()
-    return importlib.import_module(f"functions.{name}.handler")
-
-
-def call(name: str, event: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    answer = start(name).handler(event, FakeContext())
-    return answer["statusCode"], json.loads(answer["body"])
 
 
 def test_an_upload_is_recorded_and_stored(aws: Aws) -> None:
@@ -71,8 +26,11 @@ def test_an_upload_is_recorded_and_stored(aws: Aws) -> None:
         "file_url": f"https://abc123.execute-api.us-east-1.amazonaws.com/v1/files/{file_id}/content",
     }
     assert aws.s3.objects == {f"uploads/{file_id}": b"hello"}
-    record = aws.table.items[file_id]
-    assert record.pop("upload_time").endswith("+00:00")
+    record = aws.items()[file_id]
+    times = [datetime.fromisoformat(record.pop(name)) for name in ("upload_time", "due_time", "expires_time")]
+    assert [int((time - times[0]).total_seconds()) for time in times] == [0, 15 * 60, 24 * 3600]
+    assert times[0].tzinfo == UTC
+    assert record.pop("due_shard") in {str(shard) for shard in range(16)}
     assert record == {
         "file_id": file_id,
         "owner": "arn:aws:iam::000000000000:user/ann",
@@ -84,13 +42,14 @@ def test_an_upload_is_recorded_and_stored(aws: Aws) -> None:
         "state": "uploading",
         "file_url": answer["file_url"],
     }
+    assert aws.quota("arn:aws:iam::000000000000:user/ann") == (5, 1)
 
 
 def test_a_wrong_request_writes_nothing(aws: Aws) -> None:
     assert call("upload", rest_event("POST", "/upload", "{")) == (400, {"error": "Invalid JSON in request body"})
     event = {**rest_event("POST", "/upload", base64.b64encode(b"\xff").decode()), "isBase64Encoded": True}
     assert call("upload", event) == (400, {"error": "Request body must be UTF-8"})
-    assert (aws.table.items, aws.s3.objects) == ({}, {})
+    assert (aws.items(), aws.s3.objects) == ({}, {})
 
 
 def test_a_body_in_base64_is_read(aws: Aws) -> None:
@@ -100,14 +59,18 @@ def test_a_body_in_base64_is_read(aws: Aws) -> None:
 
 def test_a_caller_whom_nobody_verified_is_refused(aws: Aws) -> None:
     assert call("upload", rest_event("POST", "/upload", BODY, user_arn=None)) == (401, {"error": "Unauthorized"})
-    assert aws.table.items == {}
+    assert aws.items() == {}
 
 
-@pytest.mark.parametrize("trouble", ["PutItem", "PutObject"])
+@pytest.mark.parametrize("trouble", ["TransactWriteItems", "PutObject"])
 def test_trouble_with_aws_is_a_500_that_tells_nothing_and_a_log_line_that_tells_all(
-    aws: Aws, trouble: str, capsys: pytest.CaptureFixture[str]
+    aws: Aws, trouble: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    aws.table.failing = trouble
+    def refuse(**request: object) -> None:
+        raise refusal("InternalServerError", trouble)
+
+    if trouble == "TransactWriteItems":
+        monkeypatch.setattr(aws.dynamodb, "transact_write_items", refuse)
     aws.s3.failing = trouble == "PutObject"
     answer = call("upload", rest_event("POST", "/upload", BODY))
     assert answer == (500, {"error": "Upload failed", "request_id": FakeContext.aws_request_id})
@@ -115,7 +78,7 @@ def test_trouble_with_aws_is_a_500_that_tells_nothing_and_a_log_line_that_tells_
     assert "secret detail" in logged
     assert CONTENT not in logged
     # Whatever failed after the record, the file is known and not open for download.
-    assert {record["state"] for record in aws.table.items.values()} <= {"uploading"}
+    assert {record["state"] for record in aws.items().values()} <= {"uploading"}
 
 
 def test_a_defect_of_ours_is_a_500_that_tells_nothing(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,16 +97,24 @@ def test_a_log_line_has_the_request_id_and_never_the_content(aws: Aws, capsys: p
     assert "hello" not in str(lines)
 
 
+NO_SUCH_FILE = {
+    "type": "urn:sluice:problem:not-found",
+    "title": "Not Found",
+    "status": 404,
+    "detail": "No such file",
+}
+
+
 def available(aws: Aws) -> str:
     """Upload a file, and do what the workflow does."""
     file_id = str(call("upload", rest_event("POST", "/upload", BODY))[1]["file_id"])
-    aws.table.items[file_id]["state"] = "available"
+    aws.change(file_id, state="available")
     return file_id
 
 
 def test_the_owner_gets_a_link_with_the_name_of_the_file(aws: Aws) -> None:
     file_id = available(aws)
-    status, answer = call("download", rest_event("GET", f"/files/{file_id}/content"))
+    status, answer = call("files", rest_event("GET", f"/files/{file_id}/content"))
     assert (status, answer["expires_in"]) == (200, 60)
     assert answer["download_url"] == (
         f"https://signed/get_object/uploads/{file_id}?for=60&attachment; filename*=UTF-8''a%20b.txt"
@@ -154,15 +125,16 @@ def test_a_stranger_and_a_file_that_is_not_there_look_the_same(aws: Aws) -> None
     file_id = available(aws)
     stranger = rest_event("GET", f"/files/{file_id}/content", user_arn="arn:aws:iam::000000000000:user/bob")
     missing = rest_event("GET", "/files/nothing/content")
-    assert call("download", stranger) == call("download", missing) == (404, {"error": "No such file"})
+    assert call("files", stranger) == call("files", missing) == (404, NO_SUCH_FILE)
 
 
 def test_a_file_that_is_still_uploading_cannot_be_fetched(aws: Aws) -> None:
     file_id = call("upload", rest_event("POST", "/upload", BODY))[1]["file_id"]
-    assert call("download", rest_event("GET", f"/files/{file_id}/content")) == (409, {"error": "The file is uploading"})
+    status, answer = call("files", rest_event("GET", f"/files/{file_id}/content"))
+    assert (status, answer["detail"]) == (409, "The file is uploading")
 
 
-@pytest.mark.parametrize("name", ["upload", "download", "inspect"])
+@pytest.mark.parametrize("name", ["upload", "uploads", "files", "inspect", "discard", "sweep"])
 def test_a_function_with_wrong_variables_does_not_start(aws: Aws, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BUCKET_NAME", "arn:aws:s3:::bucket")
     with pytest.raises(ValidationError, match="BUCKET_NAME"):

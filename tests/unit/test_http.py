@@ -54,7 +54,7 @@ def test_an_authorizer_that_names_nobody_lets_nobody_in(authorizer: dict[str, An
 
 
 def call(origin: str | None, act: Callable[[], Response[str]] = lambda: answer(200, {"n": 1})) -> dict[str, Any]:
-    app = rest_api(Logger(service="test-http"), failure="It failed")
+    app = rest_api(Logger(service="test-http"), failure="It failed", plain_errors=True)
     app.get("/it")(act)
     headers = {"Origin": origin} if origin else {}
     answered: dict[str, Any] = app.resolve(rest_event("GET", "/it", headers=headers), FakeContext())  # type: ignore[arg-type]

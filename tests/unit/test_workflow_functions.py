@@ -3,93 +3,110 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.common.objects import Objects
-from functions.common.records import Records, timestamp
-from functions.inspect.logic import Rejected, Unknown, inspect, subject_of
-from functions.sweep.logic import sweep
-from tests.unit.fakes import FakeS3, FakeTable
+from functions.common.records import FileRecord, Quota, timestamp
+from functions.discard.logic import NotClaimedError, discard
+from functions.inspect.logic import Inspection, Keeping, Rejected, Unknown, inspect, subject_of
+from functions.sweep.logic import Sweeper, Swept
+from tests.unit.memory import Aws
 
 CHECKSUM = "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="  # of b"hello"
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
+ROOM = Quota(1000, 100)
+KEEPING = Keeping(files=timedelta(days=90), quarantine=timedelta(days=30))
 
 
-@pytest.fixture
-def table() -> FakeTable:
-    return FakeTable()
+def add(
+    aws: Aws,
+    file_id: str = "f",
+    *,
+    began: datetime = NOW,
+    content: bytes | None = b"hello",
+    **changed: Any,  # noqa: ANN401
+) -> None:
+    record = FileRecord(
+        file_id=file_id,
+        owner="ann",
+        file_name="a.txt",
+        content_type="text/plain",
+        size=5,
+        checksum=CHECKSUM,
+        object_key=f"uploads/{file_id}",
+        state="uploading",
+        upload_time=timestamp(began),
+        file_url=f"https://api/v1/files/{file_id}/content",
+        expires_time=timestamp(began + timedelta(hours=24)),
+        due_time=timestamp(began + timedelta(minutes=15)),
+    )
+    aws.records.create(record, quota=ROOM, now=began)
+    if changed:
+        aws.change(file_id, **changed)
+    if content is not None:
+        aws.s3.store(f"uploads/{file_id}", content)
 
 
-@pytest.fixture
-def s3() -> FakeS3:
-    return FakeS3({"uploads/f": b"hello"})
+def look(aws: Aws) -> Inspection:
+    return inspect("f", records=aws.records, objects=aws.objects, keeping=KEEPING, now=NOW)
 
 
-def add(table: FakeTable, file_id: str = "f", **changed: object) -> None:
-    table.items[file_id] = {
-        "file_id": file_id,
-        "owner": "ann",
-        "file_name": "a.txt",
-        "content_type": "text/plain",
-        "size": 5,
-        "checksum": CHECKSUM,
-        "object_key": f"uploads/{file_id}",
-        "state": "uploading",
-        "upload_time": timestamp(NOW),
-        "file_url": f"https://api/v1/files/{file_id}/content",
-        **changed,
-    }
-
-
-def look(table: FakeTable, s3: FakeS3) -> Any:  # noqa: ANN401
-    return inspect("f", records=Records(cast(Any, table)), objects=Objects(cast(Any, s3), "bucket"))
-
-
-def test_a_file_that_is_what_was_declared_is_opened_and_announced(table: FakeTable, s3: FakeS3) -> None:
-    add(table)
-    found = look(table, s3)
-    assert (found.left, found.subject) == ("open and announce", "New file uploaded: a.txt")
-    assert json.loads(found.message) == {
+def test_a_file_that_is_what_was_declared_is_opened_and_announced(aws: Aws) -> None:
+    add(aws)
+    found = look(aws)
+    assert (found.left, found.subject, found.event) == ("open", "New file uploaded: a.txt", "file_uploaded")
+    # Kept for 90 days, and a day more for S3's lifecycle to come first.
+    assert found.due_time == "2026-04-03T12:00:00.000+00:00"
+    message = json.loads(found.message)
+    assert dict(list(message.items())[:5]) == {
         "event": "file_uploaded",
         "file_id": "f",
         "file_name": "a.txt",
         "file_url": "https://api/v1/files/f/content",
         "upload_time": "2026-01-02T12:00:00.000+00:00",
     }
+    assert dict(list(message.items())[5:]) == {
+        "version": "1",
+        "owner": "ann",
+        "size": 5,
+        "content_type": "text/plain",
+        "checksum": CHECKSUM,
+    }
 
 
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (None, "no bytes arrived"),
         (b"hell", "4 bytes are stored, 5 were declared"),
         (b"hellO", "the checksum of what is stored is not the declared one"),
     ],
 )
-def test_a_file_that_is_something_else_is_rejected(
-    table: FakeTable, s3: FakeS3, content: bytes | None, why: str
-) -> None:
-    add(table)
-    s3.objects = {} if content is None else {"uploads/f": content}
+def test_a_file_that_is_something_else_is_rejected(aws: Aws, content: bytes, why: str) -> None:
+    add(aws, content=content)
     with pytest.raises(Rejected, match=why):
-        look(table, s3)
+        look(aws)
 
 
-def test_trouble_with_s3_is_not_taken_for_a_missing_file(table: FakeTable, s3: FakeS3) -> None:
-    add(table)
-    s3.failing = True
+def test_a_file_without_bytes_is_waited_for(aws: Aws) -> None:
+    add(aws, content=None)
+    assert look(aws).left == "nothing"
+
+
+def test_trouble_with_s3_is_not_taken_for_a_missing_file(aws: Aws) -> None:
+    add(aws)
+    aws.s3.failing = True
     with pytest.raises(Exception, match="503"):
-        look(table, s3)
+        look(aws)
 
 
-def test_bytes_without_a_record_are_told(table: FakeTable, s3: FakeS3) -> None:
+def test_bytes_without_a_record_are_told(aws: Aws) -> None:
     with pytest.raises(Unknown, match="no record of f"):
-        look(table, s3)
+        look(aws)
 
 
 @pytest.mark.parametrize(
@@ -97,33 +114,182 @@ def test_bytes_without_a_record_are_told(table: FakeTable, s3: FakeS3) -> None:
     [
         ({"state": "available"}, "announce"),
         ({"state": "available", "announced_time": "2026-01-02T12:00:01Z"}, "nothing"),
-        ({"state": "rejected"}, "nothing"),
+        ({"state": "ending", "ends_as": "rejected"}, "discard"),
+        ({"state": "rejected", "failure": "no"}, "announce"),
+        ({"state": "rejected", "announced_time": "2026-01-02T12:00:01Z"}, "discard"),
+        ({"state": "quarantined", "failure": "no"}, "alert and announce"),
+        ({"state": "quarantined", "announced_time": "2026-01-02T12:00:01Z"}, "nothing"),
+        ({"state": "aborted"}, "discard"),
+        ({"state": "expired"}, "discard"),
+        ({"state": "deleted"}, "discard"),
     ],
 )
-def test_an_event_that_comes_again_does_what_is_left(
-    table: FakeTable, s3: FakeS3, changed: dict[str, str], left: str
-) -> None:
-    add(table, **changed)
-    assert look(table, s3).left == left
+def test_an_event_that_comes_again_does_what_is_left(aws: Aws, changed: dict[str, Any], left: str) -> None:
+    add(aws, **changed)
+    assert look(aws).left == left
+
+
+def test_what_is_told_of_a_rejected_file_says_why(aws: Aws) -> None:
+    add(aws, state="rejected", failure="it is something else")
+    found = look(aws)
+    assert (found.event, found.subject) == ("file_rejected", "File rejected: a.txt")
+    assert json.loads(found.message)["failure"] == "it is something else"
 
 
 @given(st.text())
 def test_every_name_makes_a_subject_that_sns_takes(name: str) -> None:
-    subject = subject_of(name)
+    subject = subject_of("uploaded", name)
     assert subject.isascii()
     assert subject.isprintable()
     assert len(subject) < 100
 
 
-def test_the_sweeper_starts_what_is_stuck_once_an_hour_and_nothing_else(table: FakeTable) -> None:
-    for file_id, minutes, state in [
-        ("new", 14, "uploading"),
-        ("stuck", 16, "uploading"),
-        ("old", 600, "uploading"),
-        ("done", 600, "available"),
-    ]:
-        add(table, file_id, state=state, upload_time=timestamp(NOW - timedelta(minutes=minutes)))
-    started: list[tuple[str, str]] = []
-    count = sweep(now=NOW, records=Records(cast(Any, table)), start=lambda *names: started.append(names))
-    assert count == 2
-    assert started == [("old", "sweep-old-20260102T12"), ("stuck", "sweep-stuck-20260102T12")]
+# discard
+
+
+def end(aws: Aws, now: datetime = NOW, file_id: str = "f") -> str:
+    return discard(file_id, records=aws.records, objects=aws.objects, keep_record=timedelta(days=90), now=now)
+
+
+def test_a_claimed_file_leaves_nothing_but_its_record(aws: Aws) -> None:
+    add(aws, state="ending", ends_as="aborted")
+    aws.s3.store("uploads/f", b"again")
+    aws.s3.uploads["m1"] = ("uploads/f", {1: b"part"})
+    aws.s3.store("uploads/f-other", b"of someone else")
+    assert end(aws) == "aborted"
+    assert (aws.s3.objects, aws.s3.uploads) == ({"uploads/f-other": b"of someone else"}, {})
+    assert aws.quota("ann") == (0, 0)
+    record = aws.items()["f"]
+    assert record["state"] == "aborted"
+    assert record["purge_time"] == (NOW + timedelta(days=90)).timestamp()
+    # Until an hour after the last link, bytes may still come.
+    assert record["due_time"] == "2026-01-03T13:00:00.000+00:00"
+
+
+def test_a_second_end_changes_nothing(aws: Aws) -> None:
+    add(aws, state="ending", ends_as="deleted")
+    end(aws)
+    before = aws.items()
+    assert end(aws) == "deleted"
+    assert (aws.items(), aws.quota("ann")) == (before, (0, 0))
+
+
+def test_bytes_that_come_after_the_end_are_removed_until_no_more_can_come(aws: Aws) -> None:
+    add(aws, state="ending", ends_as="expired")
+    end(aws)
+    aws.s3.store("uploads/f", b"hello")
+    later = NOW + timedelta(hours=26)
+    assert end(aws, later) == "expired"
+    assert aws.s3.objects == {}
+    assert "due_time" not in aws.items()["f"]
+
+
+def test_a_file_in_quarantine_keeps_its_bytes_until_its_time_is_over(aws: Aws) -> None:
+    add(aws, state="ending", ends_as="quarantined", failure="bad")
+    assert end(aws) == "quarantined"
+    assert aws.quota("ann") == (0, 0)
+    assert end(aws) == "quarantined"
+    assert aws.s3.objects == {"uploads/f": b"hello"}
+    aws.change("f", due_time=timestamp(NOW + timedelta(days=30)), announced_time="x")
+    end(aws, NOW + timedelta(days=31))
+    assert aws.s3.objects == {}
+    assert "due_time" not in aws.items()["f"]
+
+
+@pytest.mark.parametrize("state", ["uploading", "scanning", "available"])
+def test_a_file_that_nobody_claimed_is_not_touched(aws: Aws, state: str) -> None:
+    add(aws, state=state)
+    with pytest.raises(NotClaimedError):
+        end(aws)
+    assert aws.s3.objects == {"uploads/f": b"hello"}
+
+
+def test_bytes_that_s3_keeps_leave_the_file_claimed(aws: Aws) -> None:
+    add(aws, state="ending", ends_as="deleted")
+    aws.s3.kept = {aws.s3.versions["uploads/f"][0][0]}
+    with pytest.raises(Exception, match="it is kept"):
+        end(aws)
+    assert (aws.items()["f"]["state"], aws.quota("ann")) == ("ending", (5, 1))
+
+
+# sweep
+
+
+class Sweeping:
+    """What a sweep started and had discarded."""
+
+    def __init__(self, aws: Aws, has_time: Callable[[], bool] = lambda: True) -> None:
+        self.started: list[tuple[str, str]] = []
+        self.discarded: list[str] = []
+        self.sweeper = Sweeper(
+            records=aws.records,
+            objects=aws.objects,
+            start=lambda *names: self.started.append(names),
+            discard=self.discarded.append,
+            has_time=has_time,
+        )
+
+    def at(self, now: datetime) -> Swept:
+        return self.sweeper.sweep(now)
+
+
+def test_the_sweeper_looks_at_what_is_due_and_at_nothing_else(aws: Aws) -> None:
+    add(aws, "new", began=NOW - timedelta(minutes=14))
+    add(aws, "stuck", began=NOW - timedelta(minutes=16))
+    add(aws, "slow", began=NOW - timedelta(minutes=16), content=None)
+    add(aws, "never", began=NOW - timedelta(hours=25), content=None)
+    add(aws, "unsaid", began=NOW - timedelta(minutes=16), state="available")
+    add(aws, "kept", began=NOW - timedelta(minutes=16), state="ending", ends_as="aborted")
+    add(aws, "late", began=NOW - timedelta(hours=26), state="aborted")
+    sweeping = Sweeping(aws)
+    swept = sweeping.at(NOW)
+    assert swept == Swept(started=2, expired=1, discarded=2, waiting=1)
+    assert sorted(sweeping.started) == [("stuck", "sweep-stuck-20260102T12"), ("unsaid", "sweep-unsaid-20260102T12")]
+    assert sorted(sweeping.discarded) == ["kept", "late", "never"]
+    assert aws.items()["never"]["ends_as"] == "expired"
+    assert Sweeping(aws).at(NOW).started == 0, "what was started is left alone for an hour"
+
+
+def test_a_file_is_deleted_when_its_time_is_over_unless_it_is_held(aws: Aws) -> None:
+    for file_id, held in (("f", False), ("held", True)):
+        add(aws, file_id, state="available", announced_time="x", due_time=timestamp(NOW), legal_hold=held)
+    sweeping = Sweeping(aws)
+    assert sweeping.at(NOW).expired == 1
+    assert sweeping.discarded == ["f"]
+    assert aws.items()["held"]["state"] == "available"
+
+
+def test_a_sweep_without_time_says_so_and_leaves_the_rest(aws: Aws) -> None:
+    add(aws, "a", began=NOW - timedelta(hours=1))
+    add(aws, "b", began=NOW - timedelta(hours=1))
+    left = iter([True, False])
+    sweeping = Sweeping(aws, has_time=lambda: next(left))
+    assert sweeping.at(NOW).complete is False
+    assert len(sweeping.started) == 1
+
+
+def test_a_quota_that_drifted_is_counted_again(aws: Aws) -> None:
+    add(aws, "a")
+    add(aws, "b", state="available")
+    add(aws, "c", state="rejected")
+    add(aws, "d", state="ending", ends_as="deleted")
+    assert aws.quota("ann") == (20, 4)
+    assert Sweeping(aws).at(NOW).recounted == 0, "it is not due"
+    aws.records.recount("ann", now=NOW)
+    assert aws.quota("ann") == (15, 3)
+
+
+def test_a_recount_gives_way_to_an_upload_that_starts_meanwhile(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(aws, "a")
+    records = aws.records
+    query = aws.dynamodb.query
+
+    def slow(**request: Any) -> object:  # noqa: ANN401
+        page = query(**request)
+        monkeypatch.undo()
+        add(aws, "b")
+        return page
+
+    monkeypatch.setattr(aws.dynamodb, "query", slow)
+    assert records.recount("ann", now=NOW) is False
+    assert aws.quota("ann") == (10, 2)

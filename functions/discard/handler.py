@@ -1,0 +1,43 @@
+"""Ends a file that was claimed: removes its bytes, gives its quota back, writes its last state."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import boto3
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import Field
+
+from functions.common import objects
+from functions.common.environment import FilesEnvironment, TableName
+from functions.common.records import Records
+from functions.discard.logic import discard
+
+
+class DiscardEnvironment(FilesEnvironment):
+    """Where files are, and how long their records are kept."""
+
+    quotas_table_name: TableName
+    record_retention_days: int = Field(ge=1)
+
+
+environment = DiscardEnvironment.load()
+logger = Logger(service="discard")
+records = Records(boto3.client("dynamodb"), environment.table_name, environment.quotas_table_name)
+files = objects.Objects(boto3.client("s3"), environment.bucket_name)
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, object], context: LambdaContext) -> dict[str, object]:
+    """Entry point that callers, the workflow and the sweeper invoke with `{"file_id"}`."""
+    file_id = str(event["file_id"])
+    state = discard(
+        file_id,
+        records=records,
+        objects=files,
+        keep_record=timedelta(days=environment.record_retention_days),
+        now=datetime.now(UTC),
+    )
+    logger.info("file discarded", file_id=file_id, state=state)
+    return {"file_id": file_id, "state": state}

@@ -1,0 +1,65 @@
+"""The end of a file, in an order that may be cut off anywhere: claimed before, bytes next, record and quota last."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from functions.common.objects import Objects
+from functions.common.records import LATE_BYTES, LIVE, LOOK_AFTER, FileRecord, Records
+
+
+class UnknownFileError(Exception):
+    """There is no record of this file."""
+
+
+class NotClaimedError(Exception):
+    """The file is in use: nobody claimed it."""
+
+
+def discard(file_id: str, *, records: Records, objects: Objects, keep_record: timedelta, now: datetime) -> str:
+    """End a claimed file, or remove what came after its end; return its state.
+
+    Args:
+        keep_record: how long the record says what became of the file.
+
+    Raises:
+        UnknownFileError: there is no record.
+        NotClaimedError: it is in use.
+        KeptError: S3 keeps its bytes, for example under a legal hold.
+        ClientError: AWS refused.
+    """
+    record = records.get(file_id)
+    if record is None:
+        raise UnknownFileError(file_id)
+    if record.state in LIVE:
+        raise NotClaimedError(f"{file_id} is {record.state}")
+    if record.state == "ending":
+        if record.ends_as != "quarantined":
+            objects.remove(record.object_key)
+        records.finish(record, due=_next_look(record, now), purge=now + keep_record)
+        return record.shown_state
+    if record.state == "quarantined" and not _is_due(record, now):
+        return record.state
+    objects.remove(record.object_key)
+    if _is_due(record, now) and record.due_time:
+        records.look_again(file_id, _late_bytes(record, now), seen=record.due_time)
+    return record.state
+
+
+def _next_look(record: FileRecord, now: datetime) -> datetime | None:
+    """When the sweeper looks again: for an announcement that got lost, or for late bytes."""
+    if record.ends_as in {"rejected", "quarantined"}:
+        return now + LOOK_AFTER
+    return _late_bytes(record, now)
+
+
+def _late_bytes(record: FileRecord, now: datetime) -> datetime | None:
+    """When the last bytes that a link allowed have arrived; None once that is over."""
+    if not record.expires_time:
+        return None
+    over = datetime.fromisoformat(record.expires_time) + LATE_BYTES
+    return over if over > now else None
+
+
+def _is_due(record: FileRecord, now: datetime) -> bool:
+    return bool(record.due_time) and datetime.fromisoformat(record.due_time) <= now

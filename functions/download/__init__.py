@@ -1,1 +1,0 @@
-"""GET /files/{file_id}/content: a short-lived link to a file."""

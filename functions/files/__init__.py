@@ -1,0 +1,1 @@
+"""What an owner has: list, look at, fetch, delete."""

@@ -1,0 +1,106 @@
+"""GET /files, GET /files/{id}, GET /files/{id}/content, DELETE /files/{id}: what an owner has."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import boto3
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from functions.common import objects
+from functions.common.discarding import Discarding
+from functions.common.environment import FilesEnvironment, FunctionName
+from functions.common.http import Refused, answer, no_content, owned, owner_of, rest_api
+from functions.common.records import FileRecord, Records
+from functions.files.listing import Page, cursor_after
+
+LINK_SECONDS = 60
+
+
+class OwnFilesEnvironment(FilesEnvironment):
+    """Where files are, and who removes them."""
+
+    discard_function_name: FunctionName
+
+
+environment = OwnFilesEnvironment.load()
+logger = Logger(service="files")
+app = rest_api(logger, failure="The file could not be handled")
+records = Records(boto3.client("dynamodb"), environment.table_name)
+files = objects.Objects(objects.client(), environment.bucket_name)
+discard = Discarding(environment.discard_function_name)
+
+
+@app.get("/files")
+def list_files() -> Response[str]:
+    """The caller's files, newest first."""
+    event = app.current_event
+    page = Page.parse(event.query_string_parameters)
+    found, after = records.of_owner(
+        owner_of(event), limit=page.limit, after=page.after, state=page.state, prefix=page.prefix
+    )
+    return answer(200, {"files": [_listed(item) for item in found], "cursor": cursor_after(after)})
+
+
+@app.get("/files/<file_id>")
+def get_file(file_id: str) -> Response[str]:
+    """What is known about a file."""
+    record = own(file_id)
+    if record.shown_state == "deleted":
+        raise Refused("No such file", 404)
+    known: dict[str, object] = {
+        **_listed({name: getattr(record, name) for name in LISTED}),
+        "state": record.shown_state,
+        "legal_hold": record.legal_hold,
+    }
+    known |= {name: value for name in MORE if (value := getattr(record, name))}
+    return answer(200, known)
+
+
+@app.get("/files/<file_id>/content")
+def get_content(file_id: str) -> Response[str]:
+    """Give the owner a link once the file is available; for everyone else there is no such file."""
+    record = own(file_id)
+    if record.state != "available":
+        raise Refused(f"The file is {record.shown_state}", 409)
+    link = files.download_link(record.object_key, file_name=record.file_name, seconds=LINK_SECONDS)
+    # Not a redirect: a client would carry its signature along, and S3 refuses two at once.
+    return answer(200, {"download_url": link, "expires_in": LINK_SECONDS})
+
+
+@app.delete("/files/<file_id>")
+def delete_file(file_id: str) -> Response[str]:
+    """Delete a file with all its versions; the record says that it was there."""
+    record = own(file_id)
+    if record.shown_state != "deleted":
+        if record.legal_hold:
+            raise Refused("The file is under a legal hold", 409)
+        if not records.claim(record, "deleted", of=("available",), now=datetime.now(UTC)):
+            current = records.get(file_id)
+            if current is None or current.shown_state != "deleted":
+                raise Refused(f"The file is {record.shown_state}; DELETE /uploads/{{file_id}} ends an upload", 409)
+    if record.state != "deleted":
+        discard(file_id)
+    logger.info("file deleted", file_id=file_id)
+    return no_content()
+
+
+LISTED = ("file_id", "file_name", "size", "content_type", "checksum", "state", "upload_time")
+MORE = ("available_time", "detected_type", "failure")
+
+
+def _listed(item: dict[str, object]) -> dict[str, object]:
+    return {**{name: item[name] for name in LISTED}, "size": int(str(item["size"]))}
+
+
+def own(file_id: str) -> FileRecord:
+    """The caller's own record."""
+    return owned(file_id, event=app.current_event, records=records)
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, object], context: LambdaContext) -> dict[str, object]:
+    """Entry point that Lambda calls."""
+    return app.resolve(event, context)

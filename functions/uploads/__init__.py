@@ -1,0 +1,1 @@
+"""Uploads of any size: the caller sends the bytes to S3 itself, in one piece or in parts."""

@@ -1,0 +1,70 @@
+"""How a file is cut into parts, and what the checksum of the whole is."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from functions.common.objects import Part
+
+# S3, "Uploading objects with presigned POST" and "Multipart upload limits": a file up to the first is sent in one
+# piece; there are 10,000 parts at most, of at least 5 MiB but for the last.
+MAX_POST_BYTES = 100_000_000
+SMALLEST_PART_BYTES = 8 * 2**20
+MAX_PARTS = 10_000
+MAX_FILE_BYTES = 5 * 2**40
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A file in parts: all of `part_size` bytes, but for the last."""
+
+    size: int
+    part_size: int
+
+    @classmethod
+    def of(cls, size: int) -> Cut:
+        """The parts of a file: of 8 MiB, doubled until there are not too many."""
+        part_size = SMALLEST_PART_BYTES
+        while -(-size // part_size) > MAX_PARTS:
+            part_size *= 2
+        return cls(size, part_size)
+
+    @property
+    def count(self) -> int:
+        """How many parts there are."""
+        return -(-self.size // self.part_size)
+
+    def size_of(self, number: int) -> int:
+        """Bytes of a part, counted from 1."""
+        return min(self.part_size, self.size - (number - 1) * self.part_size)
+
+
+def checksum_of(digests: Sequence[bytes]) -> str:
+    """The checksum of a file in parts, as S3 writes it (S3, "Checking object integrity": composite checksums)."""
+    return f"{base64.b64encode(hashlib.sha256(b''.join(digests)).digest()).decode()}-{len(digests)}"
+
+
+def faults(cut: Cut, checksum: str, parts: Sequence[Part]) -> list[tuple[str, str]]:
+    """What is missing or wrong before parts may be put together: fields and sentences; none if all is right.
+
+    Args:
+        checksum: what was declared for the whole.
+        parts: what S3 has.
+    """
+    found = {part.number: part for part in parts}
+    wrong = [(f"parts/{number}", "it has not arrived") for number in range(1, cut.count + 1) if number not in found]
+    for number, part in sorted(found.items()):
+        if number > cut.count:
+            wrong.append((f"parts/{number}", f"there are {cut.count} parts alone"))
+        elif part.size != cut.size_of(number):
+            wrong.append((f"parts/{number}", f"it has {part.size} bytes instead of {cut.size_of(number)}"))
+        elif not part.checksum:
+            wrong.append((f"parts/{number}", "it was sent without its checksum"))
+    if not wrong:
+        together = checksum_of([base64.b64decode(found[number].checksum) for number in sorted(found)])
+        if together != checksum:
+            wrong.append(("checksum", f"the parts that arrived have {together}, declared was {checksum}"))
+    return wrong
