@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tools.scale import quotas
-from tools.scale.model import Assumptions, Platform, bill, ceilings, demand, longest, raised_for, to_raise
+from tools.scale.model import (
+    Assumptions,
+    Platform,
+    bill,
+    ceilings,
+    demand,
+    raised_for,
+    to_raise,
+    way,
+    writes_of,
+    written,
+)
 from tools.scale.quotas import Price, Quota
 from tools.scale.simulation import (
     ANNOUNCED,
@@ -30,7 +42,7 @@ from tools.scale.simulation import (
 PLATFORM = Platform(
     transitions=7,
     tasks={"lambda:invoke": 1, "dynamodb:updateItem": 2, "sns:publish": 1},
-    indexes=["by-due", "by-owner"],
+    index_writes={"by-due": 3, "by-owner": 2},
     throttle=50,
     burst=100,
     memory_mib=512,
@@ -54,17 +66,23 @@ def test_known_ceilings() -> None:
     assert at(PLATFORM, "stage's own throttle") == 50
     assert at(PLATFORM, "Standard: StartExecution") == 300
     assert at(PLATFORM, "state transitions") == pytest.approx(5000 / 7)
-    assert at(PLATFORM, "`by-due`") == 16 * 1000 / 2
+    assert at(PLATFORM, "`by-due`") == pytest.approx(16 * 1000 / 3)
     assert at(PLATFORM, "invocations at once") == pytest.approx(1000 / (0.06 + 0.12))
-    # 2 x (record + quota) in the transaction, two updates, two entries in one index and one in the other.
-    assert at(PLATFORM, "write units of a table") == 40_000 / (4 + 2 + 2 + 1)
+    # The record in the transaction, two updates, and the writes of the indexes.
+    assert at(PLATFORM, "write units of a table") == pytest.approx(40_000 / (2 + 2 + 3 + 2))
 
 
-def test_a_state_as_the_key_of_an_index_is_a_hot_key_and_an_owner_limits_that_owner_alone() -> None:
-    assert at(replace(PLATFORM, indexes=["by-state"]), "`by-state`") == 500
+def test_what_limits_one_owner_is_told_apart() -> None:
     of_owners = [each.quota.what for each in ceilings(PLATFORM, ASSUMED) if each.each_owner]
     assert len(of_owners) == 3
     assert any("`by-owner`" in what for what in of_owners)
+
+
+def test_an_index_with_one_key_is_a_hot_key() -> None:
+    hot = replace(ASSUMED, index_keys={"by-due": 1})
+    (found,) = (each for each in ceilings(PLATFORM, hot) if "`by-due`" in each.quota.what)
+    assert found.uploads == pytest.approx(1000 / 3)
+    assert found.quota.raised_by == "design"
 
 
 def test_without_a_bucket_key_every_object_asks_kms() -> None:
@@ -135,14 +153,43 @@ MACHINE = {
 }
 
 
-def test_the_longest_way_counts_branches_and_leaves_out_failures_and_ways_back() -> None:
-    states = longest(MACHINE)
+def test_the_way_counts_branches_and_leaves_out_failures_and_ways_back() -> None:
+    states = way(MACHINE)
     assert len(states) == len(["Name", "Which", "Work", "Both", "A", "B", "C", "Again", "Done"])
     assert [state["Resource"] for state in states if "Resource" in state] == [
         "arn:aws:states:::lambda:invoke",
         "a",
         "c",
     ]
+
+
+def test_the_way_is_that_of_a_file_that_becomes_available() -> None:
+    available = {"Parameters": {"ExpressionAttributeValues": {":available": {"S": "available"}}}}
+    machine = {
+        "StartAt": "Which",
+        "States": {
+            "Which": {"Type": "Choice", "Choices": [{"Next": "Long"}], "Default": "Open"},
+            "Long": {"Type": "Pass", "Next": "Longer"},
+            "Longer": {"Type": "Pass", "Next": "Done"},
+            "Open": {"Type": "Task", "Next": "Done", **available},
+            "Done": {"Type": "Succeed"},
+        },
+    }
+    assert way(machine) == [machine["States"][name] for name in ("Which", "Open", "Done")]  # type: ignore[index]
+
+
+def test_an_index_is_written_for_a_new_entry_and_where_its_keys_or_what_it_shows_change() -> None:
+    index = {"hash_key": "shard", "range_key": "due", "projection_type": "INCLUDE", "non_key_attributes": ["state"]}
+    updates: list[dict[str, Any]] = [
+        {"Parameters": {"UpdateExpression": "SET #s = :s, time = :now", "ExpressionAttributeNames": {"#s": "state"}}},
+        {"Parameters": {"UpdateExpression": "SET told = if_not_exists(told, :now) REMOVE shard, due ADD n :one"}},
+        {"Parameters": {"UpdateExpression": "SET other = :o"}},
+    ]
+    names = [written(update) for update in updates]
+    assert names == [{"state", "time"}, {"told", "shard", "due", "n"}, {"other"}]
+    assert writes_of(index, names) == 1 + 1 + 2 + 0
+    assert writes_of({**index, "projection_type": "KEYS_ONLY", "non_key_attributes": []}, names) == 1 + 2
+    assert writes_of({**index, "projection_type": "ALL"}, names) == 1 + 1 + 2 + 1
 
 
 def test_every_figure_of_aws_names_its_page() -> None:

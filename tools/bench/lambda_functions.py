@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import shutil
@@ -51,12 +52,13 @@ class Case:
     Attributes:
         function: its folder.
         event: what it gets.
-        peer: a handler of peers/parse_and_answer.py that does as little as can be with the same event.
+        status: what it answers.
+        answers: what AWS answers it, by operation; nothing where the operation is not here.
     """
 
     function: str
     event: Mapping[str, Any]
-    status: int | None = 200
+    status: int = 200
     answers: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -121,9 +123,19 @@ _ITEM = {
     "file_url": {"S": f"https://api.example.com/v1/files/{FILE_ID}/content"},
 }
 UPLOAD = json.dumps({"file_name": "report.pdf", "file_content": base64.b64encode(CONTENT).decode()})
+START = json.dumps(
+    {
+        "file_name": "report.pdf",
+        "size": len(CONTENT),
+        "content_type": "application/pdf",
+        "checksum": base64.b64encode(hashlib.sha256(CONTENT).digest()).decode(),
+    }
+)
+CONTENT_PATH = f"/files/{FILE_ID}/content"
 CASES = (
     Case("upload", api_event("POST", "/upload", UPLOAD)),
-    Case("download", api_event("GET", f"/files/{FILE_ID}/content"), answers={"GetItem": {"Item": _ITEM}}),
+    Case("uploads", api_event("POST", "/uploads", START), 201),
+    Case("files", api_event("GET", CONTENT_PATH), answers={"GetItem": {"Item": _ITEM}}),
 )
 
 
@@ -277,7 +289,7 @@ def invoke(
     if done.returncode:
         raise Failure(f"calling {module}", done.stderr.strip().splitlines()[-1], "see tools/bench/lambda_functions.py")
     answer = Invocations(**json.loads(done.stdout.splitlines()[-1]))
-    if case.status and answer.said["statusCode"] != case.status:
+    if answer.said["statusCode"] not in {case.status, 200}:
         raise Failure(f"calling {module}", f"it answered {answer.said}", "give it an event that it takes, in CASES")
     return answer
 

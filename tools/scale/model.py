@@ -8,12 +8,14 @@ link, the client sends the bytes to S3, and S3's event starts the workflow.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, Literal
 
+from functions.common.records import BY_DUE, SHARDS
 from tools.scale import quotas
 from tools.scale.quotas import Price, Quota
 
@@ -46,7 +48,7 @@ class Assumptions:
     log_bytes: int = 8_000
     express_mib: int = 64
     traced: float = 0.05
-    index_keys: Mapping[str, int] = field(default_factory=lambda: {"by-state": 1, "by-due": 16})
+    index_keys: Mapping[str, int] = field(default_factory=lambda: {BY_DUE: SHARDS})
     kms_reuse: float = 0.001
 
 
@@ -55,9 +57,9 @@ class Platform:
     """What the Terraform JSON of an environment says about the path of an upload.
 
     Attributes:
-        transitions: states that the workflow enters for an upload without failures, at most.
+        transitions: states that the workflow enters for an upload that becomes available.
         tasks: service calls of these states, by their resource.
-        indexes: names of the table's indexes.
+        index_writes: writes of each index of the records' table for an upload, by its name.
         throttle: requests a second that the stage admits.
         burst: requests that it admits at once.
         memory_mib: of a function.
@@ -68,7 +70,7 @@ class Platform:
 
     transitions: int
     tasks: Mapping[str, int]
-    indexes: Sequence[str]
+    index_writes: Mapping[str, int]
     throttle: float
     burst: float
     memory_mib: int
@@ -93,13 +95,16 @@ class Platform:
         )
         function = next(iter(resources["aws_lambda_function"].values()))
         encryption = resources["aws_s3_bucket_server_side_encryption_configuration"]
-        states = longest(json.loads(machine["definition"]))
+        states = way(json.loads(machine["definition"]))
+        updates = [written(state) for state in states if str(state.get("Resource")).endswith(":dynamodb:updateItem")]
         return cls(
             transitions=len(states),
             tasks=Counter(
                 state["Resource"].removeprefix("arn:aws:states:::") for state in states if "Resource" in state
             ),
-            indexes=[index["name"] for index in table.get("global_secondary_index", [])],
+            index_writes={
+                index["name"]: writes_of(index, updates) for index in table.get("global_secondary_index", [])
+            },
             throttle=every["throttling_rate_limit"],
             burst=every["throttling_burst_limit"],
             memory_mib=function["memory_size"],
@@ -114,8 +119,8 @@ class Platform:
         )
 
 
-def longest(machine: Mapping[str, Any], start: str | None = None, seen: frozenset[str] = frozenset()) -> list[Any]:
-    """The states of the longest way through a state machine that ends well, failures aside.
+def way(machine: Mapping[str, Any], start: str | None = None, seen: frozenset[str] = frozenset()) -> list[Any]:
+    """The states that an upload without trouble enters: the longest way that makes a file available, and ends well.
 
     Branches of a Parallel or Map state all count, since all are entered. A way that leads back is not followed again.
     """
@@ -124,13 +129,38 @@ def longest(machine: Mapping[str, Any], start: str | None = None, seen: frozense
     if state["Type"] == "Fail" or name in seen:
         return []
     inside = [*state.get("Branches", []), *(state[key] for key in ("ItemProcessor", "Iterator") if key in state)]
-    entered = [state, *(each for branch in inside for each in longest(branch))]
+    entered = [state, *(each for branch in inside for each in way(branch))]
     if state["Type"] == "Succeed" or state.get("End"):
         return entered
-    ways = {str(way) for way in (state.get("Next"), state.get("Default")) if way}
-    ways |= {str(choice["Next"]) for choice in state.get("Choices", [])}
-    rest = max((longest(machine, way, seen | {name}) for way in sorted(ways)), key=len, default=[])
+    names = {str(follows) for follows in (state.get("Next"), state.get("Default")) if follows}
+    names |= {str(choice["Next"]) for choice in state.get("Choices", [])}
+    ways = [way(machine, each, seen | {name}) for each in sorted(names)]
+    rest = max(ways, key=lambda states: (any(map(_makes_available, states)), len(states)), default=[])
     return [*entered, *rest] if rest else []
+
+
+def _makes_available(state: Mapping[str, Any]) -> bool:
+    return {"S": "available"} in state.get("Parameters", {}).get("ExpressionAttributeValues", {}).values()
+
+
+def written(state: Mapping[str, Any]) -> frozenset[str]:
+    """The attributes that a state's update of a record sets or removes."""
+    parameters = state["Parameters"]
+    names = parameters.get("ExpressionAttributeNames", {})
+    expression = re.sub(r"\b(SET|REMOVE|ADD|DELETE)\b", ",", parameters["UpdateExpression"])
+    found = (re.match(r"\s*([#\w]+)", clause) for clause in expression.split(","))
+    return frozenset(names.get(match[1], match[1]) for match in found if match)
+
+
+def writes_of(index: Mapping[str, Any], updates: Sequence[frozenset[str]]) -> int:
+    """Writes of an index: one for a new entry, two where its key changes, one where what it shows does.
+
+    DynamoDB, "Global secondary indexes: write capacity considerations".
+    """
+    keys = {index["hash_key"], index.get("range_key")}
+    shown = set(index.get("non_key_attributes", []))
+    every = index["projection_type"] == "ALL"
+    return 1 + sum(2 if keys & update else 1 if every or shown & update else 0 for update in updates)
 
 
 @dataclass(frozen=True)
@@ -158,22 +188,20 @@ class Demand:
 def demand(platform: Platform, assumed: Assumptions) -> Demand:
     """Add up what one upload takes.
 
-    A write in a transaction counts twice (DynamoDB, "Read and write capacity: transactions"). An index gets its entry
-    when the record is written, and loses or moves it when the file becomes available.
+    A write in a transaction counts twice (DynamoDB, "Read and write capacity: transactions").
     """
     unit = ceil(assumed.record_kib)
     updates = platform.tasks.get("dynamodb:updateItem", 0)
     inspections = platform.tasks.get("lambda:invoke", 0)
     publishes = platform.tasks.get("sns:publish", 0)
-    per_index = {name: 1.0 if name == "by-owner" else 2.0 for name in platform.indexes}
     s3_reads = 2.0
     objects_and_reads = 1 + s3_reads
     return Demand(
         api_requests=1,
         invocations=1 + inspections,
         function_seconds=assumed.upload_seconds + inspections * assumed.inspect_seconds,
-        table_writes=2 * unit + 2 + updates * unit,
-        index_writes=per_index,
+        table_writes=2 * unit + updates * unit,
+        index_writes=platform.index_writes,
         owner_quota_writes=2,
         reads=1,
         s3_writes=1,
@@ -262,8 +290,7 @@ def ceilings(platform: Platform, assumed: Assumptions) -> list[Ceiling]:
             quotas.DYNAMODB_PARTITION_WRITES.raised_by,
         )
         if keys:
-            spread = "the key spreads over shards" if keys > 1 else "all files that are uploading share one key"
-            found.append(of(partition, used, spread, units=keys))
+            found.append(of(partition, used, "the key spreads over shards", units=keys))
         else:
             found.append(
                 Ceiling(partition, used, partition.limit / used, "one key an owner: owners spread", each_owner=True)
@@ -292,7 +319,7 @@ def ceilings(platform: Platform, assumed: Assumptions) -> list[Ceiling]:
             ),
             assumed.transaction_seconds,
             1 / assumed.transaction_seconds,
-            "a conflict is tried again; an owner who sends more at once is slowed down",
+            "the function tries again some times; an owner who sends more at once is slowed down",
             each_owner=True,
         )
     )

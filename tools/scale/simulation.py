@@ -277,17 +277,18 @@ def path(
     writes = bucket(quotas.DYNAMODB_NEW_TABLE_WRITES)
     writes.grows_to = most_writes.limit * factors.get(most_writes.what, 1.0)
     # An index that cannot keep up holds back the writes of its table (DynamoDB, "Global secondary indexes").
-    keys = [
-        (Bucket(quotas.DYNAMODB_PARTITION_WRITES.limit * assumed.index_keys[name]), used / 2)
-        for name, used in takes.index_writes.items()
+    keys = {
+        name: Bucket(quotas.DYNAMODB_PARTITION_WRITES.limit * assumed.index_keys[name])
+        for name in takes.index_writes
         if name in assumed.index_keys
-    ]
+    }
     lines = {line.what: line.dollars for line in bill(platform, assumed)}
     workflow_delays = [round(retry_interval * retry_rate**number) for number in range(retry_attempts)]
-    indexes = sum(takes.index_writes.values())
+    indexes = len(takes.index_writes)
     standard = platform.workflow == "STANDARD"
-    create_writes = takes.table_writes - platform.tasks.get("dynamodb:updateItem", 0) + indexes / 2
-    update_writes = takes.table_writes + indexes - create_writes
+    every_write = takes.table_writes + sum(takes.index_writes.values())
+    create_writes = takes.table_writes - platform.tasks.get("dynamodb:updateItem", 0) + indexes
+    update_writes = every_write - create_writes
     inspect_seconds = takes.function_seconds - assumed.upload_seconds
     share = 1 / takes.invocations
 
@@ -295,7 +296,7 @@ def path(
         return sum(lines.get(name, 0.0) for name in names) * part
 
     lambda_share = assumed.upload_seconds / takes.function_seconds
-    write_share = create_writes / (create_writes + update_writes)
+    write_share = create_writes / every_write
     return [
         Step(
             "POST /uploads",
@@ -304,7 +305,7 @@ def path(
                 (bucket(quotas.API_GATEWAY_REQUESTS), takes.api_requests),
                 (concurrency, assumed.upload_seconds),
                 (writes, create_writes),
-                *keys,
+                *((key, 1.0) for key in keys.values()),
             ],
             CLIENT_DELAYS,
             REFUSED,
@@ -349,7 +350,7 @@ def path(
             [
                 (concurrency, inspect_seconds),
                 (writes, update_writes),
-                *keys,
+                *((key, takes.index_writes[name] - 1.0) for name, key in keys.items()),
                 (bucket(quotas.S3_READS), takes.s3_reads),
             ],
             workflow_delays,

@@ -31,6 +31,7 @@ def make_with_powertools() -> Any:  # noqa: ANN401 - a handler as Lambda knows i
     app = APIGatewayRestResolver()
 
     @app.post("/upload")
+    @app.post("/uploads")
     def upload() -> dict[str, Any]:
         request = app.current_event.json_body
         size = len(base64.b64decode(request.get("file_content", "")))
