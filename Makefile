@@ -7,7 +7,7 @@ ENVIRONMENT ?= dev
 SHELL := /bin/sh
 VENV := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup up down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret release-hold layer cdktf lint test test-all judges lock clean
+.PHONY: help setup up down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret release-hold layer cdktf lint test test-all judges bench scale lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
@@ -108,6 +108,12 @@ test-all: setup cdktf ## the long ones too
 
 judges: setup cdktf ## what checkov, parliament, statelint, asl-validator and terraform-compliance say
 	@$(VENV) -m pytest tests/judges
+
+bench: setup ## Sluice beside what a user would pick instead; ONLY=name,... for some; all take about an hour
+	@$(VENV) -m tools.bench $(if $(ONLY),--only $(ONLY))
+
+scale: setup ## at which uploads a second AWS quotas give way; ENVIRONMENT=..., WRITE=1 for docs/scale.md
+	@$(if $(filter command line environment,$(origin ENVIRONMENT)),ENVIRONMENT=$(ENVIRONMENT)) $(VENV) -m tools.scale $(if $(WRITE),--write)
 
 lock: setup ## resolve the Pipfile into Pipfile.lock
 	@$(VENV) -m tools.lock

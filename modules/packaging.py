@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,23 +38,32 @@ class Package:
 def write_archive(files: Mapping[str, bytes], path: Path) -> Package:
     """Write files, by their name in the archive, as a zip whose bytes depend on names and contents alone.
 
-    Nothing is compressed: what deflate makes of the same bytes differs from one zlib to the next.
+    Nothing is compressed: what deflate makes of the same bytes differs from one zlib to the next. An archive that is
+    there with these bytes stays as it is, its time included.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".partial")
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name, date_time=_ZIP_EPOCH)
             entry.create_system = 3  # Unix, on whatever system this runs
             entry.external_attr = _REGULAR_FILE_READABLE_BY_ALL
             archive.writestr(entry, files[name])
-    temporary.replace(path)
-    return Package(path, source_code_hash(path))
+    content = buffer.getvalue()
+    if not path.is_file() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".partial")
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    return Package(path, _hash(content))
 
 
 def source_code_hash(path: Path) -> str:
     """SHA-256 of a file in base64."""
-    return base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()
+    return _hash(path.read_bytes())
+
+
+def _hash(content: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
 def function_files(functions: Path, name: str) -> dict[str, bytes]:

@@ -29,6 +29,7 @@ import py_compile
 import re
 import secrets
 import shutil
+import subprocess
 import sys
 import tarfile
 import time
@@ -131,7 +132,7 @@ def _named_in(tree: ast.Module) -> set[str]:
     return found - {"*"}
 
 
-def build(submodules: Iterable[str], destination: Path, installed: Path | None = None) -> Path:
+def build(submodules: Iterable[str], destination: Path, installed: Path | None = None, *, tried: bool = False) -> Path:
     """Write a copy of the provider package that holds `submodules` and what they refer to; return `destination`.
 
     `destination` is the folder to put on `sys.path`. It appears complete or not at all, and two processes may build it
@@ -139,8 +140,10 @@ def build(submodules: Iterable[str], destination: Path, installed: Path | None =
     package lacks is left out, so that importing it raises ModuleNotFoundError as ever.
 
     `installed` is the package's folder, by default that of the installed distribution, which is read and not imported.
+    `tried` imports the copy in a process of its own before it appears.
 
-    Raises BindingsError if the package is not as expected, and OSError if something cannot be read or written.
+    Raises BindingsError if the package is not as expected or the copy cannot be imported, and OSError if something
+    cannot be read or written.
     """
     requested = frozenset(submodules)
     files, kept = _reduce(_read_package(installed or _locate()), requested | _ALWAYS)
@@ -168,6 +171,8 @@ def build(submodules: Iterable[str], destination: Path, installed: Path | None =
             quiet=2,
             invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH,
         )
+        if tried:
+            _try(draft)
         if destination.exists() and _manifest(destination) is None:
             _remove(destination)  # a damaged copy, for example from a cache that was restored in part
         try:
@@ -184,14 +189,19 @@ def build(submodules: Iterable[str], destination: Path, installed: Path | None =
 def use(root: Path, extra: Iterable[Path] = ()) -> None:
     """Make `import cdktf_cdktf_provider_aws...` find a copy with only the submodules that the app imports.
 
-    Call it before anything imports the provider; afterwards it does nothing. `root` is the repository's folder:
-    `main.py`, `stacks`, `modules` and `examples` there are searched for imports, and so are the files and folders in
-    `extra`. Calls add up within one process. The copy is built if it is not there yet (some seconds, one line on
-    stderr). Never raises: if the copy cannot be made, one line on stderr says why, and the installed package serves.
+    Call it before anything imports the provider; afterwards it only says that it came too late. `root` is the
+    repository's folder: `main.py`, `stacks`, `modules` and `examples` there are searched for imports, and so are the
+    files and folders in `extra`. Calls add up within one process. The copy is built if it is not there yet (some
+    seconds, one line on stderr). Never raises: if the copy cannot be made, one line on stderr says why, and the
+    installed package serves.
     """
-    if PACKAGE in sys.modules or os.environ.get(STOCK_VARIABLE, "0") not in ("", "0"):
+    if os.environ.get(STOCK_VARIABLE, "0") not in ("", "0"):
         return
     root = root.resolve()
+    if (imported := sys.modules.get(PACKAGE)) is not None:
+        if root / _STORE not in Path(getattr(imported, "__file__", None) or "").resolve().parents:
+            _say("using the whole AWS provider package, synthesis is slow: it was imported before tools.bindings.use")
+        return
     earlier = [entry for entry in sys.path if Path(entry).parent == root / _STORE]
     sys.path[:] = [entry for entry in sys.path if entry not in earlier]
     try:
@@ -245,20 +255,36 @@ def main(arguments: Sequence[str] | None = None, root: Path | None = None) -> in
 
 def _prepare(root: Path, submodules: frozenset[str]) -> Path:
     """Return the copy for `submodules` below `root`, building it if it is not there."""
-    subject = json.dumps([FORMAT, _installed_version(), sorted(submodules)])
+    subject = json.dumps([FORMAT, _installed_version(), _jsii_version(), sorted(submodules)])
     path = root / _STORE / hashlib.sha256(subject.encode()).hexdigest()[:16]
     if _manifest(path) is not None:
         with contextlib.suppress(OSError):  # a read-only copy serves as well
             os.utime(path)
         return path
     started = time.monotonic()
-    build(submodules, path)
+    build(submodules, path, tried=True)
     took = time.monotonic() - started
     _say(f"built the AWS bindings that this app imports ({len(submodules)} submodules) in {took:.1f} s")
     with contextlib.suppress(OSError):  # both are for convenience
         _point_current(path)
         _prune(path.parent)
     return path
+
+
+def _try(path: Path) -> None:
+    """Import a new copy as an app does. What a later jsii refuses shows here, and not in the middle of a synthesis."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {PACKAGE}"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(path), *sys.path])},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        raise BindingsError(f"the slimmed copy cannot be imported: {said[-1] if said else 'no reason given'}")
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:
@@ -360,6 +386,14 @@ def _installed_version() -> str:
         return importlib.metadata.version(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
         raise BindingsError(f"{DISTRIBUTION} is not installed") from None
+
+
+def _jsii_version() -> str:
+    """What loads the copy; another one has to try it first."""
+    try:
+        return importlib.metadata.version("jsii")
+    except importlib.metadata.PackageNotFoundError:
+        raise BindingsError("jsii is not installed") from None
 
 
 def _locate() -> Path:

@@ -41,6 +41,8 @@ EMBEDDED_AWS = Environment("the embedded AWS", BUILD / "environments" / "embedde
 # For judges alone, which make them when they are first called (tools/judges.py).
 CHECKOV = Environment("checkov", BUILD / "environments" / "checkov", ("checkov",))
 JUDGES = Environment("the other judges", BUILD / "environments" / "judges", ("judges",))
+# For `make bench` alone, which makes it too.
+BENCH = Environment("the benchmarks' peer, aws-cdk-lib", BUILD / "environments" / "bench", ("bench",))
 
 
 def check_python(version: Tuple[int, int] = sys.version_info[:2]) -> None:  # noqa: UP006

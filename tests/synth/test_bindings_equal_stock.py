@@ -116,3 +116,95 @@ def test_a_changed_provider_is_used_as_it_is(tmp_path: Path) -> None:
     assert origin == changed / "__init__.py"
     (line,) = of_bindings(said)
     assert "synthesis will be slow: the provider's __init__.py does not list and load exactly the submodules" in line
+
+
+EVERY_ENVIRONMENT = """
+import sys
+from pathlib import Path
+
+import tests.conftest
+from tests.synth.conftest import ENVIRONMENTS, settings_of, synthesize
+
+synthesize(Path(sys.argv[1]), *(settings_of(name) for name in ENVIRONMENTS))
+import cdktf_cdktf_provider_aws
+print(cdktf_cdktf_provider_aws.__file__)
+"""
+
+
+def files_of_every_environment(folder: Path, *, stock: bool) -> tuple[dict[str, bytes], Path]:
+    """What synthesis writes for all environments and both stacks, by name, and where the provider came from."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), bindings.STOCK_VARIABLE: "1" if stock else "0"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    done = subprocess.run(
+        [sys.executable, "-c", EVERY_ENVIRONMENT, str(folder)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=REPOSITORY,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    return files, Path(done.stdout.strip())
+
+
+@pytest.mark.slow
+def test_every_file_of_every_environment_is_what_stock_gives(tmp_path: Path) -> None:
+    slim, slim_origin = files_of_every_environment(tmp_path / "slim", stock=False)
+    stock, stock_origin = files_of_every_environment(tmp_path / "stock", stock=True)
+    assert slim_origin.is_relative_to(REPOSITORY / ".build" / "bindings")
+    assert stock_origin == bindings._locate() / "__init__.py"
+
+    assert slim.keys() == stock.keys()
+    for name in slim:
+        assert slim[name] == stock[name], name
+    assert len([name for name in slim if name.endswith("cdk.tf.json")]) == 8
+    assert len([name for name in slim if name.endswith("upload.zip")]) == 4
+
+
+# Everyone gets the speed, with nothing to remember.
+
+REPORT = """
+import atexit, runpy, sys
+atexit.register(lambda: print("provider:", sys.modules["cdktf_cdktf_provider_aws"].__file__))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def provider_of(words: list[str], folder: Path) -> Path:
+    """Where a program, given as its file and arguments, gets the provider from."""
+    environment = {**os.environ, "ENVIRONMENT": "dev", "CDKTF_OUTDIR": str(folder)}
+    for name in (bindings.STOCK_VARIABLE, "PYTHONPATH"):
+        environment.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, "-c", REPORT, *words],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=REPOSITORY,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("provider: "))
+    return Path(line.removeprefix("provider: "))
+
+
+def test_what_cdktf_runs_takes_the_copy(tmp_path: Path) -> None:
+    """`cdktf synth` and `cdktf deploy` run the command `app` of cdktf.json, and so do `make synth` and `make up`."""
+    interpreter, *words = json.loads((REPOSITORY / "cdktf.json").read_text())["app"].split()
+    assert interpreter == ".venv/bin/python"
+    assert words == ["main.py"]
+    assert provider_of(words, tmp_path).is_relative_to(REPOSITORY / ".build" / "bindings")
+
+
+def test_what_the_benchmarks_run_takes_the_copy(tmp_path: Path) -> None:
+    words = ["tools/bench/many_environments.py", "1", str(tmp_path)]
+    assert provider_of(words, tmp_path).is_relative_to(REPOSITORY / ".build" / "bindings")
+
+
+def test_pytest_takes_the_copy() -> None:
+    import cdktf_cdktf_provider_aws
+
+    if os.environ.get(bindings.STOCK_VARIABLE, "0") in ("", "0"):
+        assert Path(str(cdktf_cdktf_provider_aws.__file__)).is_relative_to(REPOSITORY / ".build" / "bindings")

@@ -451,7 +451,7 @@ def test_other_imports_and_other_versions_have_other_keys(
     assert len(keys(app)) == 4
 
 
-def test_use_comes_too_late_for_an_imported_provider(
+def test_use_comes_too_late_for_an_imported_provider_and_says_so(
     provider: Provider,
     installed: Callable[[Provider], Path],
     app: Path,
@@ -462,7 +462,61 @@ def test_use_comes_too_late_for_an_imported_provider(
     monkeypatch.setitem(sys.modules, bindings.PACKAGE, pytest)
     before = list(sys.path)
     bindings.use(app)
-    assert (sys.path, capsys.readouterr().err, store(app).exists()) == (before, "", False)
+    assert (sys.path, store(app).exists()) == (before, False)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.endswith("it was imported before tools.bindings.use\n")
+
+    monkeypatch.setenv(bindings.STOCK_VARIABLE, "1")
+    bindings.use(app)
+    assert capsys.readouterr().err == ""
+
+
+def test_an_imported_copy_is_no_reason_for_a_word(
+    provider: Provider, installed: Callable[[Provider], Path], app: Path, tmp_path: Path
+) -> None:
+    installed(provider)
+    code = (
+        f"from pathlib import Path; from tools import bindings; bindings.use(Path({str(app)!r}))\n"
+        f"import {bindings.PACKAGE}; bindings.use(Path({str(app)!r}))"
+    )
+    said = python(code, tmp_path / "site").stderr
+    assert said.startswith("bindings: built")
+    assert said.count("\n") == 1
+
+
+def test_another_jsii_has_to_try_the_copy_first(
+    provider: Provider,
+    installed: Callable[[Provider], Path],
+    app: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A jsii that checks fingerprints, as none does today, would refuse what was changed."""
+    checking = provider.python["provider/__init__.py"] + (
+        "\nimport json, pathlib, tarfile\n"
+        "with tarfile.open(pathlib.Path(__file__).parent.parent / '_jsii' / 'fake.jsii.tgz') as archive:\n"
+        "    assembly = json.load(archive.extractfile('package/.jsii'))\n"
+        "if JSII_CHECKS and assembly['fingerprint'] != 'abc':\n"
+        "    raise RuntimeError('fingerprint mismatch')\n"
+    )
+    provider.python["provider/__init__.py"] = "JSII_CHECKS = False\n" + checking
+    installed(provider)
+    bindings.use(app)
+    assert "built" in capsys.readouterr().err
+    (copy,) = keys(app)
+
+    sys.path.pop(0)
+    monkeypatch.setattr(bindings, "_jsii_version", lambda: "99.0.0")
+    provider.python["provider/__init__.py"] = "JSII_CHECKS = True\n" + checking
+    installed(provider)
+    before = list(sys.path)
+    bindings.use(app)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "synthesis will be slow: the slimmed copy cannot be imported: RuntimeError: fingerprint mismatch" in said
+    assert sys.path == before
+    assert keys(app) == [copy], "the copy that was refused is not there for the next run to take"
 
 
 @pytest.mark.parametrize(("value", "stock"), [("1", True), ("yes", True), ("0", False), ("", False)])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modules.packaging import PackagingError, find_layer, function_files, write_archive
+from modules.packaging import PackagingError, find_layer, function_files, source_code_hash, write_archive
 from tests.conftest import ROOT
 
 FUNCTIONS = ROOT / "functions"
@@ -49,6 +49,27 @@ def test_a_change_of_a_file_or_of_its_name_changes_the_hash(tmp_path: Path) -> N
         for number, files in enumerate([{"a.py": b"1"}, {"a.py": b"2"}, {"b.py": b"1"}, {"a.py": b"1", "b.py": b""}])
     }
     assert len(hashes) == 4
+
+
+def test_an_unchanged_package_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "upload.zip"
+    first = write_archive(function_files(FUNCTIONS, "upload"), path)
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+    assert write_archive(function_files(FUNCTIONS, "upload"), path) == first
+    assert path.stat().st_mtime == 1_000_000_000
+
+    changed = write_archive({**function_files(FUNCTIONS, "upload"), "functions/more.py": b""}, path)
+    assert path.stat().st_mtime != 1_000_000_000
+    assert changed.source_code_hash == source_code_hash(path) != first.source_code_hash
+    assert [file.name for file in tmp_path.iterdir()] == ["upload.zip"]
+
+
+def test_a_damaged_package_is_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "upload.zip"
+    first = write_archive({"a.py": b"1"}, path)
+    path.write_bytes(b"cut off")
+    assert write_archive({"a.py": b"1"}, path) == first
+    assert source_code_hash(path) == first.source_code_hash
 
 
 def test_the_hash_is_what_lambda_reports(tmp_path: Path) -> None:

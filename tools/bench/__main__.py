@@ -1,0 +1,94 @@
+"""`make bench`: measures, prints, and writes docs/benchmarks.md where everything was measured in this run.
+
+`python -m tools.bench [--only NAME,...]`. Each side is run in turn with the other, at least five times; a figure is the
+median. It wants a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+
+from tools.bench import api, client, lambda_functions, synthesis
+from tools.bench.machine import description
+from tools.bench.measuring import Result, Section
+from tools.console import Failure, exit_with, say, step
+from tools.pages import fill
+from tools.setup import ROOT
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+Benchmark = Callable[[Callable[[str], None]], Section]
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "synthesis": synthesis.synthesis,
+    "empty-cache": synthesis.empty_cache,
+    "environments": synthesis.environments,
+    "types": synthesis.types,
+    "imports": lambda_functions.imports,
+    "handlers": lambda_functions.handlers,
+    "memory": lambda_functions.memory,
+    "calls": api.calls,
+    "api": api.api,
+    "client": client.large_upload,
+    "up": api.second_up,
+}
+
+
+def figure(value: float) -> str:
+    """Three digits that count."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def table(results: Sequence[Result]) -> list[str]:
+    """Ours beside theirs."""
+    lines = ["| what | against | ours | theirs | ratio | reach | met |", "|---|---|---:|---:|---:|---:|---|"]
+    for each in results:
+        reach = f"{'≥' if each.more_is_better else '≤'} {each.reach:g}"
+        lines.append(
+            f"| {each.what} | {each.against} | {figure(each.ours)} {each.unit} | {figure(each.theirs)} {each.unit} | "
+            f"{each.ratio:.2f} | {reach} | {'yes' if each.met else 'no'} |"
+        )
+    return lines
+
+
+def lines_of(section: Section) -> list[str]:
+    """A section in Markdown, without its title."""
+    lines = table(section.results) if section.results else []
+    return [*lines, *([""] if lines and section.notes else []), *section.notes]
+
+
+def chosen(only: str | None) -> list[str]:
+    """The benchmarks that the command line names, by default all.
+
+    Raises:
+        Failure: one of them is not there.
+    """
+    names = only.split(",") if only else list(BENCHMARKS)
+    for name in names:
+        if name not in BENCHMARKS:
+            raise Failure("make bench", f"there is no benchmark {name}", f"name some of {', '.join(BENCHMARKS)}")
+    return names
+
+
+def main() -> None:
+    """Measure what the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
+    parser.add_argument("--only", help=f"some of {','.join(BENCHMARKS)}")
+    names = chosen(parser.parse_args().only)
+    machine = description()
+    say("\n".join(machine) + "\n")
+    sections: dict[str, Section] = {}
+    for name in names:
+        with step(name) as progress:
+            sections[name] = BENCHMARKS[name](progress)
+        say("\n".join(["", f"## {sections[name].title}", "", *lines_of(sections[name]), ""]))
+    if len(sections) == len(BENCHMARKS):
+        fill(PAGE, "machine", machine)
+        for name, section in sections.items():
+            fill(PAGE, name, lines_of(section))
+        say(f"written to {PAGE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    exit_with(main)

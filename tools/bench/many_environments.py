@@ -1,0 +1,37 @@
+"""Synthesizes a number of environments in one app: `python -m tools.bench.many_environments COUNT OUT`."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from pathlib import Path
+
+from tools.bindings import quiet_node_banner, use
+from tools.setup import ROOT
+
+
+def main(count: int, output: Path) -> None:
+    """Synthesize environments `e1` to `eCOUNT`, each as environments/dev.toml says."""
+    quiet_node_banner()
+    use(ROOT)
+    from cdktf import App
+
+    from modules.functions import Sources
+    from modules.settings import Settings
+    from stacks.uploads import UploadsStack
+
+    values = tomllib.loads((ROOT / "environments" / "dev.toml").read_text())
+    app = App(outdir=str(output))
+    for number in range(1, count + 1):
+        settings = Settings(**{**values, "environment": f"e{number}"})
+        folder = output / "stacks" / settings.prefix
+        UploadsStack(
+            app,
+            settings=settings,
+            sources=Sources(functions=ROOT / "functions", layers=ROOT / ".build" / "layers", output=folder),
+        )
+    app.synth()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,191 @@
+"""Times and memory of programs, taken in turns with those of what they are compared with."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+from tools.console import Failure
+from tools.setup import ROOT
+
+RUNS = 5
+"""Of each program, beside one that does not count and fills caches."""
+
+SAMPLE_SECONDS = 0.02
+
+# What a developer's shell or a container may set, and would slow one side down or speed it up.
+_LEFT_OUT = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONOPTIMIZE", "SLUICE_STOCK_BINDINGS", "AWS_ENDPOINT_URL")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a program.
+
+    Attributes:
+        seconds: from its start to its end.
+        peak_bytes: the most memory that it and the programs that it started had at once: resident sets, added up.
+        printed: its standard output.
+    """
+
+    seconds: float
+    peak_bytes: int
+    printed: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """A figure of ours beside the same figure of a peer.
+
+    Attributes:
+        what: what was measured.
+        against: what it is compared with.
+        ours: our figure, a median.
+        theirs: the peer's.
+        unit: of both.
+        reach: what the ratio, ours to theirs, is meant to be: at most, or at least where more is better.
+        more_is_better: for throughput.
+    """
+
+    what: str
+    against: str
+    ours: float
+    theirs: float
+    unit: str
+    reach: float
+    more_is_better: bool = False
+
+    @property
+    def ratio(self) -> float:
+        """Ours to theirs."""
+        return self.ours / self.theirs if self.theirs else float("inf")
+
+    @property
+    def met(self) -> bool:
+        """Whether the ratio is within reach."""
+        return self.ratio >= self.reach if self.more_is_better else self.ratio <= self.reach
+
+
+@dataclass(frozen=True)
+class Section:
+    """What one benchmark found: results, and lines of Markdown that go below them."""
+
+    title: str
+    results: Sequence[Result]
+    notes: Sequence[str] = field(default=())
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The variables of this process without those that would favour a side, and with some more."""
+    kept = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
+    return {**kept, **variables}
+
+
+def run(command: Sequence[str | Path], *, variables: Mapping[str, str], cwd: Path = ROOT) -> Run:
+    """Run a program and measure it.
+
+    Raises:
+        Failure: it ends with an error.
+    """
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            cwd=cwd,
+            env=dict(variables),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
+        try:
+            with _Memory(process.pid) as memory:
+                process.wait()
+            seconds = time.perf_counter() - started
+        except BaseException:
+            os.killpg(process.pid, signal.SIGTERM)
+            raise
+        out.seek(0)
+        err.seek(0)
+        printed, said = out.read(), err.read()
+    if process.returncode:
+        last = (said or printed).strip().splitlines()[-1:] or ["it printed nothing"]
+        raise Failure(f"running {Path(command[0]).name}", last[0], "run it by hand and see")
+    return Run(seconds, memory.peak, printed)
+
+
+class _Memory:
+    """Watches the memory of a process and of its descendants until the block ends."""
+
+    def __init__(self, pid: int) -> None:
+        self.peak = 0
+        self._process = psutil.Process(pid)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> _Memory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(SAMPLE_SECONDS):
+            total = 0
+            try:
+                family = [self._process, *self._process.children(recursive=True)]
+            except psutil.Error:
+                continue
+            for each in family:
+                try:
+                    total += each.memory_info().rss
+                except psutil.Error:  # it ended between the two questions
+                    continue
+            self.peak = max(self.peak, total)
+
+
+def in_turns(
+    *sides: Callable[[], T], runs: int = RUNS, warm_up: bool = True, progress: Callable[[str], None] | None = None
+) -> list[list[T]]:
+    """Call each side in turn, so that whatever else the machine does meets all of them; return each side's answers."""
+    if warm_up:
+        for side in sides:
+            side()
+    answers: list[list[T]] = [[] for _ in sides]
+    for number in range(runs):
+        for side, kept in zip(sides, answers, strict=True):
+            kept.append(side())
+        if progress:
+            progress(f"{number + 1} of {runs}")
+    return answers
+
+
+def median_seconds(runs: Sequence[Run]) -> float:
+    """Median of the times."""
+    return statistics.median(run.seconds for run in runs)
+
+
+def median_mib(runs: Sequence[Run]) -> float:
+    """Median of the peaks of memory in MiB."""
+    return statistics.median(run.peak_bytes for run in runs) / 2**20
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that this share of all values does not exceed (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
