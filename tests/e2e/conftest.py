@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,8 +66,15 @@ class Deployed:
     api: Api
     outputs: dict[str, str]
     iam_log: Path
-    receiver: Receiver
-    webhook_secrets: dict[str, str]
+    # Where webhooks go, and what they are signed with; there are none on systems that a test deploys for itself.
+    listening: Receiver | None = None
+    webhook_secrets: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def receiver(self) -> Receiver:
+        """Where webhooks go."""
+        assert self.listening is not None
+        return self.listening
 
     def options(self, user: Credentials) -> dict[str, str]:
         """What boto3 needs to act as a user."""

@@ -155,7 +155,7 @@ def test_a_link_opens_a_file_only_while_it_is_clean(deployed: Deployed, root: An
     file_id = upload(deployed, b"hello")
     wait_for(lambda: known(deployed, file_id)["state"] == "available")
     link = content(deployed, file_id)[1]["download_url"]
-    where = {"Bucket": bucket, "Key": f"uploads/{file_id}"}
+    where: Any = {"Bucket": bucket, "Key": f"uploads/{file_id}"}
     others = s3.generate_presigned_url("get_object", Params=where)
     assert deployed.api.fetch(link)[0] == deployed.api.fetch(others)[0] == 200
     s3.put_object(**where, Body=eicar())

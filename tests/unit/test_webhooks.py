@@ -302,7 +302,8 @@ class FakeQueues:
 
 
 class Context(FakeContext):
-    def get_remaining_time_in_millis(self) -> int:
+    @staticmethod
+    def get_remaining_time_in_millis() -> int:
         return 9_000
 
 
