@@ -15,7 +15,6 @@ from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
 # Links carry their seconds; a caller whose clock is off still has to have some.
 MIN_LINK_SECONDS = 1
@@ -23,10 +22,6 @@ MIN_LINK_SECONDS = 1
 
 class NoUploadError(Exception):
     """S3 knows no such multipart upload: it was completed, or aborted."""
-
-
-class KeptError(Exception):
-    """S3 keeps a version that was to be removed, for example under a legal hold."""
 
 
 @dataclass(frozen=True)
@@ -232,8 +227,7 @@ class Objects:
         """Leave nothing under a key: no version, no delete marker, no unfinished upload.
 
         Raises:
-            KeptError: S3 keeps a version.
-            ClientError: S3 refused.
+            ClientError: S3 refused; AccessDenied also for a version under a legal hold.
         """
         for uploads in self._client.get_paginator("list_multipart_uploads").paginate(
             Bucket=self._bucket_name, Prefix=key
@@ -244,17 +238,10 @@ class Objects:
         for versions in self._client.get_paginator("list_object_versions").paginate(
             Bucket=self._bucket_name, Prefix=key
         ):
-            doomed: list[ObjectIdentifierTypeDef] = [
-                {"Key": key, "VersionId": version["VersionId"]}
-                for version in [*versions.get("Versions", []), *versions.get("DeleteMarkers", [])]
-                if version["Key"] == key
-            ]
-            if doomed:
-                answer = self._client.delete_objects(
-                    Bucket=self._bucket_name, Delete={"Objects": doomed, "Quiet": True}
-                )
-                for fault in answer.get("Errors", []):
-                    raise KeptError(f"{fault.get('Code')}: {fault.get('Message')}")
+            for version in [*versions.get("Versions", []), *versions.get("DeleteMarkers", [])]:
+                if version["Key"] == key:
+                    # One by one: to delete several at once takes the right to delete without naming a version.
+                    self._client.delete_object(Bucket=self._bucket_name, Key=key, VersionId=version["VersionId"])
 
     def _abort(self, key: str, upload_id: str) -> None:
         try:

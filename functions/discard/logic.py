@@ -25,8 +25,7 @@ def discard(file_id: str, *, records: Records, objects: Objects, keep_record: ti
     Raises:
         UnknownFileError: there is no record.
         NotClaimedError: it is in use.
-        KeptError: S3 keeps its bytes, for example under a legal hold.
-        ClientError: AWS refused.
+        ClientError: AWS refused; AccessDenied also where S3 keeps the bytes under a legal hold.
     """
     record = records.get(file_id)
     if record is None:

@@ -122,15 +122,10 @@ class FakeS3:
         self._upload(UploadId)
         del self.uploads[UploadId]
 
-    def delete_objects(self, *, Bucket: str, Delete: Any) -> dict[str, Any]:
-        errors = []
-        for each in Delete["Objects"]:
-            if each["VersionId"] in self.kept:
-                errors.append({"Code": "AccessDenied", "Message": "it is kept"})
-            else:
-                kept = [version for version in self.versions[each["Key"]] if version[0] != each["VersionId"]]
-                self.versions[each["Key"]] = kept
-        return {"Errors": errors}
+    def delete_object(self, *, Bucket: str, Key: str, VersionId: str) -> None:
+        if VersionId in self.kept:
+            raise refusal("AccessDenied", "DeleteObject")
+        self.versions[Key] = [version for version in self.versions[Key] if version[0] != VersionId]
 
     def get_paginator(self, operation: str) -> Any:
         """Pages with one item each."""
