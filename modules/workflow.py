@@ -369,7 +369,8 @@ def definition(
                 "Default": "Done",
             },
             "MakeAvailable": update(
-                f"SET #state = :available, available_time = :now, detected_type = :type{', legal_hold = :held' * held}",
+                "SET #state = :available, available_time = :now, detected_type = :type"
+                f"{', legal_hold = :held' * held} REMOVE failure",
                 "#state IN (:uploading, :scanning)",
                 {
                     ":available": {"S": "available"},
