@@ -286,7 +286,7 @@ def definition(
                 ":ends_as": {"S": state},
                 ":uploading": {"S": "uploading"},
                 ":scanning": {"S": "scanning"},
-                ":why": {"S.$": "States.StringToJson($.failure.Cause).errorMessage"},
+                ":why": {"S.$": "$.reason.said.errorMessage"},
             },
             Catch=[already, *failed],
             Next="EndFile",
@@ -345,8 +345,7 @@ def definition(
                     {"ErrorEquals": ["States.ALL"], **retry},
                 ],
                 Catch=[
-                    {"ErrorEquals": ["Rejected"], "ResultPath": "$.failure", "Next": "Reject"},
-                    {"ErrorEquals": ["Quarantined"], "ResultPath": "$.failure", "Next": "Quarantine"},
+                    {"ErrorEquals": ["Rejected", "Quarantined"], "ResultPath": "$.failure", "Next": "ReadReason"},
                     *failed,
                 ],
                 Next="WhatIsLeft",
@@ -428,6 +427,18 @@ def definition(
                 Next="Done",
             ),
             "Done": {"Type": "Succeed"},
+            # What a function raises comes as text of JSON (Lambda, "Errors and automatic retries").
+            "ReadReason": {
+                "Type": "Pass",
+                "Parameters": {"said.$": "States.StringToJson($.failure.Cause)"},
+                "ResultPath": "$.reason",
+                "Next": "WhatToDoWithIt",
+            },
+            "WhatToDoWithIt": {
+                "Type": "Choice",
+                "Choices": [{"Variable": "$.failure.Error", "StringEquals": "Quarantined", "Next": "Quarantine"}],
+                "Default": "Reject",
+            },
             "Reject": end_as("rejected"),
             "Quarantine": end_as("quarantined"),
             "EndFile": discard("Inspect"),

@@ -210,7 +210,11 @@ def test_the_workflow_waits_for_a_scan_and_puts_into_quarantine(stack: Synthesiz
         "#state = :uploading",
     )
     caught = {error: each["Next"] for each in states["Inspect"]["Catch"] for error in each["ErrorEquals"]}
-    assert (caught["Rejected"], caught["Quarantined"]) == ("Reject", "Quarantine")
+    assert caught["Rejected"] == caught["Quarantined"] == "ReadReason"
+    assert states["ReadReason"]["Next"] == "WhatToDoWithIt"
+    (quarantine,) = states["WhatToDoWithIt"]["Choices"]
+    assert (quarantine["Variable"], quarantine["StringEquals"]) == ("$.failure.Error", "Quarantined")
+    assert (quarantine["Next"], states["WhatToDoWithIt"]["Default"]) == ("Quarantine", "Reject")
     assert states["Inspect"]["Retry"][0] == {"ErrorEquals": ["Rejected", "Quarantined"], "MaxAttempts": 0}
     ending = states["Quarantine"]["Parameters"]["ExpressionAttributeValues"]
     assert ending[":ends_as"] == {"S": "quarantined"}
