@@ -289,7 +289,7 @@ def definition(
                 ":ends_as": {"S": state},
                 ":uploading": {"S": "uploading"},
                 ":scanning": {"S": "scanning"},
-                ":why": {"S.$": "States.StringToJson($.failure.Cause).errorMessage"},
+                ":why": {"S.$": "$.reason.said.errorMessage"},
             },
             Catch=[already, *failed],
             Next="EndFile",
@@ -348,8 +348,7 @@ def definition(
                     {"ErrorEquals": ["States.ALL"], **retry},
                 ],
                 Catch=[
-                    {"ErrorEquals": ["Rejected"], "ResultPath": "$.failure", "Next": "Reject"},
-                    {"ErrorEquals": ["Quarantined"], "ResultPath": "$.failure", "Next": "Quarantine"},
+                    {"ErrorEquals": ["Rejected", "Quarantined"], "ResultPath": "$.failure", "Next": "ReadReason"},
                     *failed,
                 ],
                 Next="WhatIsLeft",
@@ -372,7 +371,8 @@ def definition(
                 "Default": "Done",
             },
             "MakeAvailable": update(
-                f"SET #state = :available, available_time = :now, detected_type = :type{', legal_hold = :held' * held}",
+                "SET #state = :available, available_time = :now, detected_type = :type"
+                f"{', legal_hold = :held' * held} REMOVE failure",
                 "#state IN (:uploading, :scanning)",
                 {
                     ":available": {"S": "available"},
@@ -430,6 +430,18 @@ def definition(
                 Next="Done",
             ),
             "Done": {"Type": "Succeed"},
+            # What a function raises comes as text of JSON (Lambda, "Errors and automatic retries").
+            "ReadReason": {
+                "Type": "Pass",
+                "Parameters": {"said.$": "States.StringToJson($.failure.Cause)"},
+                "ResultPath": "$.reason",
+                "Next": "WhatToDoWithIt",
+            },
+            "WhatToDoWithIt": {
+                "Type": "Choice",
+                "Choices": [{"Variable": "$.failure.Error", "StringEquals": "Quarantined", "Next": "Quarantine"}],
+                "Default": "Reject",
+            },
             "Reject": end_as("rejected"),
             "Quarantine": end_as("quarantined"),
             "EndFile": discard("Inspect"),

@@ -24,6 +24,9 @@ AFTER_LIFECYCLE = timedelta(days=1)
 # GuardDuty scans within minutes, and longer where a file is large. Who waits longer than this waits for nothing.
 SCANNED_WITHIN = timedelta(hours=24)
 
+# The run that opened a file announces it; it is over by then (modules/workflow.py, TIMEOUT_SECONDS).
+ANNOUNCED_WITHIN = timedelta(minutes=10)
+
 Left = Literal["open", "wait for scan", "announce", "alert and announce", "discard", "nothing"]
 
 
@@ -92,8 +95,10 @@ def inspect(
     if record is None:
         raise Unknown(f"there is no record of {file_id}")
     if record.state not in {"uploading", "scanning"}:
-        return _inspection(_left(record), record, keeping, now)
+        return _inspection(_left(record, now), record, keeping, now)
     stored = objects.head(record.object_key)
+    if stored is None and record.state == "scanning":
+        raise Rejected("its bytes are gone")
     if stored is None:
         return _inspection("nothing", record, keeping, now)
     _compare(stored, record)
@@ -105,10 +110,10 @@ def inspect(
     return replace(_inspection("open", record, keeping, now), detected_type=detect(head))
 
 
-def _left(record: FileRecord) -> Left:
+def _left(record: FileRecord, now: datetime) -> Left:
     match record.state:
         case "available":
-            return "nothing" if record.announced_time else "announce"
+            return "nothing" if record.announced_time or _is_being_announced(record, now) else "announce"
         case "rejected" if not record.announced_time:
             return "announce"
         case "quarantined":
@@ -116,6 +121,11 @@ def _left(record: FileRecord) -> Left:
         case _:
             # Its end is not over, or bytes came after it.
             return "discard"
+
+
+def _is_being_announced(record: FileRecord, now: datetime) -> bool:
+    """Whether another run may be about to do it: the events of S3 and of a scan come at the same time."""
+    return bool(record.available_time) and now - datetime.fromisoformat(record.available_time) < ANNOUNCED_WITHIN
 
 
 def _compare(stored: Stored, record: FileRecord) -> None:

@@ -210,7 +210,11 @@ def test_the_workflow_waits_for_a_scan_and_puts_into_quarantine(stack: Synthesiz
         "#state = :uploading",
     )
     caught = {error: each["Next"] for each in states["Inspect"]["Catch"] for error in each["ErrorEquals"]}
-    assert (caught["Rejected"], caught["Quarantined"]) == ("Reject", "Quarantine")
+    assert caught["Rejected"] == caught["Quarantined"] == "ReadReason"
+    assert states["ReadReason"]["Next"] == "WhatToDoWithIt"
+    (quarantine,) = states["WhatToDoWithIt"]["Choices"]
+    assert (quarantine["Variable"], quarantine["StringEquals"]) == ("$.failure.Error", "Quarantined")
+    assert (quarantine["Next"], states["WhatToDoWithIt"]["Default"]) == ("Quarantine", "Reject")
     assert states["Inspect"]["Retry"][0] == {"ErrorEquals": ["Rejected", "Quarantined"], "MaxAttempts": 0}
     ending = states["Quarantine"]["Parameters"]["ExpressionAttributeValues"]
     assert ending[":ends_as"] == {"S": "quarantined"}
@@ -261,7 +265,7 @@ def test_a_held_file_is_held_by_s3_and_by_its_record(held: Synthesized) -> None:
     assert held.resources()["aws_s3_bucket.storage_uploads"]["object_lock_enabled"] is True
     states = workflow(held)["States"]
     opened = states["MakeAvailable"]["Parameters"]
-    assert opened["UpdateExpression"].endswith(", legal_hold = :held")
+    assert ", legal_hold = :held " in opened["UpdateExpression"]
     assert opened["ExpressionAttributeValues"][":held"] == {"BOOL": True}
     assert states["MakeAvailable"]["Next"] == "Hold"
     hold = states["Hold"]

@@ -173,6 +173,12 @@ def test_nobody_waits_for_a_scan_for_ever(aws: Aws) -> None:
         look(aws, scanning=True, now=NOW + timedelta(hours=24, seconds=1))
 
 
+def test_a_file_whose_bytes_are_gone_does_not_wait_for_its_scan(aws: Aws) -> None:
+    add(aws, content=None, state="scanning")
+    with pytest.raises(Rejected, match="its bytes are gone"):
+        look(aws, scanning=True)
+
+
 def test_an_open_file_stays_open_whatever_its_tag_says(aws: Aws) -> None:
     add(aws, state="available", announced_time="2026-01-02T12:00:01Z")
     aws.s3.tags["uploads/f"] = {SCAN_TAG: "THREATS_FOUND"}
@@ -195,6 +201,8 @@ def test_bytes_without_a_record_are_told(aws: Aws) -> None:
     ("changed", "left"),
     [
         ({"state": "available"}, "announce"),
+        ({"state": "available", "available_time": "2026-01-02T11:50:00.000Z"}, "announce"),
+        ({"state": "available", "available_time": "2026-01-02T11:50:01.000Z"}, "nothing"),
         ({"state": "available", "announced_time": "2026-01-02T12:00:01Z"}, "nothing"),
         ({"state": "ending", "ends_as": "rejected"}, "discard"),
         ({"state": "rejected", "failure": "no"}, "announce"),
