@@ -138,7 +138,7 @@ def a_small_file(client: Client) -> None:
         client.call("startUpload", 422, example | {"file_name": "other.txt"}, key=key)
         state = client.follow("startUpload", 200, "status", started)
         assert state.json["checksum"] == example["checksum"]
-        client.follow("startUpload", 409, "complete", started)
+        client.follow("startUpload", 409, "complete", started, body={})
         client.follow("startUpload", 409, "parts", started, body=OPERATIONS["signParts"].examples()["next"])
         file_id = started.json["file_id"]
         client.call("getFileContent", 409, file_id=file_id)
@@ -151,7 +151,7 @@ def a_small_file(client: Client) -> None:
 
     over = client.call("startUpload", 201, example, key=key)
     assert "method" not in over.json
-    completed = client.follow("startUpload", 200, "complete", started)
+    completed = client.follow("startUpload", 200, "complete", started, body={})
     client.follow("startUpload", 409, "abort", started)
     parameters = {each["name"]: each["example"] for each in OPERATIONS["listFiles"].parameters if "example" in each}
     page = client.call("listFiles", 200, query=parameters)
@@ -196,7 +196,7 @@ def a_large_file(client: Client) -> None:
     assert [each["field"] for each in incomplete.json["errors"]] == ["parts/12"]
     assert put(client.deployed, signed.json["parts"][1], part) == 200
     completed = client.follow("startUpload", 200, "complete", started, body={})
-    client.follow("startUpload", 200, "complete", started)
+    client.follow("startUpload", 200, "complete", started, body={})
     client.wait_until_available(completed.json["file_id"])
     client.follow("startUpload", 409, "parts", started, body=OPERATIONS["signParts"].examples()["next"])
     assert client.follow("startUpload", 200, "status", started).json["state"] == "available"
@@ -210,7 +210,7 @@ def an_upload_that_is_given_up(client: Client) -> None:
     client.follow("startUpload", 204, "abort", started)
     client.follow("startUpload", 204, "abort", started)
     assert client.follow("startUpload", 200, "status", started).json["state"] == "aborted"
-    client.follow("startUpload", 409, "complete", started)
+    client.follow("startUpload", 409, "complete", started, body={})
 
 
 def a_small_file_in_one_request(client: Client) -> None:
