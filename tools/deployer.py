@@ -25,6 +25,7 @@ _BUCKETS = (
     "s3:GetAccelerateConfiguration",
     "s3:GetBucketAcl",
     "s3:GetBucketCORS",
+    "s3:PutBucketCORS",
     "s3:GetBucketLogging",
     "s3:GetBucketNotification",
     "s3:GetBucketObjectLockConfiguration",

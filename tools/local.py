@@ -13,6 +13,7 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,10 +65,18 @@ class Api:
         stage = self.invoke_url.rstrip("/").rpartition("/")[2]
         return self.aws.api_url(api_id, stage).rstrip("/")
 
-    def request(self, method: str, path: str, body: bytes | None = None, *, signed: bool = True) -> tuple[int, bytes]:
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        signed: bool = True,
+    ) -> tuple[int, bytes]:
         """Send a request as the caller, or as nobody, and return status and body."""
         url = f"{self.url}{path}"
-        request = AWSRequest(method, url, data=body, headers={"Content-Type": "application/json"})
+        request = AWSRequest(method, url, data=body, headers={"Content-Type": "application/json", **(headers or {})})
         if signed:
             self.caller.sign(request)
         prepared = urllib.request.Request(  # noqa: S310 - the URL is ours

@@ -14,9 +14,10 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import jwt
@@ -27,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import RSAAlgorithm
 
-from functions.common.records import FileRecord, Records
+from functions.common.records import FileRecord, Quota, Records
 from modules.api import ACCESS_LOG_PREFIX, EXECUTION_LOG_PREFIX, Api
 from modules.authorization import Authorization
 from modules.encryption import CustomerKey, admit_logs
@@ -45,6 +46,9 @@ from tools.embedded_aws.layout import LOOPBACK, Layout
 from tools.layers import host_runtime
 from tools.local import LocalSystem
 from tools.terraform import Terraform
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 # Queues and their policies alone take the provider 50 seconds.
 pytestmark = pytest.mark.slow
@@ -139,23 +143,28 @@ class TokensStack(BaseStack):
             description="Checks the tokens of the API's callers",
             environment={"JWT_ISSUER": settings.jwt_issuer or "", "JWT_AUDIENCE": settings.jwt_audience or ""},
         )
-        download = Function(
+        files = Function(
             self,
-            "download",
+            "files",
             shared=shared,
             description="Knows the owner of a file",
             # A link is signed without a look at the bucket.
-            environment={"BUCKET_NAME": "there-is-none", "TABLE_NAME": metadata.table_name},
+            environment={
+                "BUCKET_NAME": "there-is-none",
+                "TABLE_NAME": metadata.files.name,
+                "DISCARD_FUNCTION_ARN": "arn:aws:lambda:us-east-1:000000000000:function:none:live",
+            },
         )
-        metadata.grant_read(download.role)
+        metadata.grant_read(files.role)
         authorization = Authorization(self, "authorization", settings=settings, function=authorizer)
         api = Api(self, "api", settings=settings, authorization=authorization, logs_key=logs_key)
         api.health_check()  # no API without one, says a guard
-        api.route("GET", "/files/{file_id}/content", download)
+        api.route("GET", "/files/{file_id}/content", files)
         api.publish()
         RefusedTokens(self, "tokens_refused", settings=settings, authorizer=authorizer)
         TerraformOutput(self, "api_url", value=api.invoke_url, description="Address of the API's stage.")
-        TerraformOutput(self, "table_name", value=metadata.table_name, description="Table of the records.")
+        TerraformOutput(self, "quotas_table_name", value=metadata.quotas.name, description="Table of the quotas.")
+        TerraformOutput(self, "table_name", value=metadata.files.name, description="Table of the records.")
 
 
 @dataclass(frozen=True)
@@ -241,9 +250,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
         try:
             terraform = deploy(folder / "cdktf.out", system, aws, issuer)
             outputs = terraform.outputs()
-            records = Records(boto3.resource("dynamodb", **root(aws)).Table(outputs["table_name"]))
+            dynamodb: DynamoDBClient = boto3.client("dynamodb", **root(aws))
+            records = Records(dynamodb, outputs["table_name"], outputs["quotas_table_name"])
             file = ("text/plain", 1, "checksum", "uploads/1", "available", "2026-01-01T00:00:00.000Z", "https://file")
-            records.create(FileRecord("1", f"user:{OWNER}", "a.txt", *file))  # type: ignore[arg-type]
+            record = FileRecord("1", f"user:{OWNER}", "a.txt", *file)  # type: ignore[arg-type]
+            records.create(record, quota=Quota(1, 1), now=datetime.now(UTC))
             api_id = outputs["api_url"].removeprefix("https://").partition(".")[0]
             yield Small(aws, issuer, terraform, aws.api_url(api_id, "v1").rstrip("/"), iam_log)
         finally:

@@ -365,8 +365,11 @@ def assert_model_is_deployed(function: Json, given: Mapping[str, str]) -> None:
 
 def as_resolved(stack: Synthesized, function: Json) -> dict[str, str]:
     given = {name: resolved(stack, value) for name, value in variables(function).items()}
-    machine = "arn:aws:states:us-east-1:111111111111:stateMachine:sluice-prod-file"
-    return {name: machine if name == "STATE_MACHINE_ARN" else value for name, value in given.items()}
+    of_their_form = {
+        "STATE_MACHINE_ARN": "arn:aws:states:us-east-1:111111111111:stateMachine:sluice-prod-file",
+        "DISCARD_FUNCTION_ARN": "arn:aws:lambda:us-east-1:111111111111:function:sluice-prod-discard:live",
+    }
+    return {name: of_their_form.get(name, value) for name, value in given.items()}
 
 
 def test_row_05_variables_are_those_of_the_model(stack: Synthesized, prod: Synthesized) -> None:
@@ -497,9 +500,9 @@ def test_row_07_path_takes_a_doubled_event_once(stack: Synthesized) -> None:
     ]
     assert steps
     for step in steps:
-        assert step["Parameters"]["ConditionExpression"] == "#state = :uploading"
+        assert step["Parameters"]["ConditionExpression"] == "#state IN (:uploading, :scanning)"
         values = step["Parameters"]["ExpressionAttributeValues"]
-        assert values[":uploading"] == {"S": "uploading"}
+        assert (values[":uploading"], values[":scanning"]) == ({"S": "uploading"}, {"S": "scanning"})
         first = step["Catch"][0]
         assert first["ErrorEquals"] == ["DynamoDB.ConditionalCheckFailedException"]
         assert states[first["Next"]]["Type"] == "Succeed"
@@ -509,9 +512,9 @@ def test_row_07_path_is_taken_by_a_schedule_where_an_event_was_lost(stack: Synth
     (schedule,) = stack.resources("aws_scheduler_schedule").values()
     assert re.fullmatch(r"rate\(([1-9]|[1-5]\d) minutes\)", schedule["schedule_expression"])
     sweeper = stack.resources()[function_behind(stack, schedule["target"]["arn"], "arn")]
-    allowed = dict(granted(stack, referred(sweeper["role"])))
-    assert referred(allowed["states:StartExecution"], "arn") == only(stack, "aws_sfn_state_machine")
-    assert allowed["dynamodb:Query"].startswith(f"${{{only(stack, 'aws_dynamodb_table')}.arn}}/index/")
+    allowed = set(granted(stack, referred(sweeper["role"])))
+    assert ("states:StartExecution", f"${{{only(stack, 'aws_sfn_state_machine')}.arn}}") in allowed
+    assert ("dynamodb:Query", "${aws_dynamodb_table.metadata_files.arn}/index/by-due") in allowed
 
 
 # 8: no dead-letter queues
@@ -966,9 +969,16 @@ def test_row_14_validation_is_the_gateways_too(stack: Synthesized) -> None:
             assert used
             for schema in used.values():
                 assert schema["type"] == "object"
-                assert {"file_name", "file_content", "content_type"} <= set(schema["properties"])
             found += 1
     assert found
+    assert {"file_name", "file_content", "content_type"} == set(properties_of(stack, "post_upload"))
+    assert {"file_name", "size", "content_type", "checksum"} < set(properties_of(stack, "post_uploads"))
+
+
+def properties_of(stack: Synthesized, route: str) -> dict[str, Any]:
+    model = stack.resources("aws_api_gateway_model")[f"aws_api_gateway_model.api_{route}_model"]
+    properties: dict[str, Any] = json.loads(model["schema"])["properties"]
+    return properties
 
 
 # 15: no CORS, no health check
@@ -1203,13 +1213,13 @@ def test_row_18_alarms_watch_everything_that_can_fail(stack: Synthesized) -> Non
     for ended in ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"):
         (alarm,) = alarms(stack, ended, StateMachineArn=f"${{{machine}.arn}}")
         assert alarm.state({ended: steady(0, 0, 0, 1)}, 3) == "ALARM"
-    table = only(stack, "aws_dynamodb_table")
-    (alarm,) = alarms(stack, "SystemErrors", TableName=f"${{{table}.name}}")
     operations = {
         action.partition(":")[2] for role in stack.resources("aws_iam_role") for action, _ in granted(stack, role)
     }
-    for operation in {"GetItem", "PutItem", "UpdateItem", "Query"} & operations:
-        assert alarm.state({f"SystemErrors {operation}": steady(0, 0, 0, 1)}, 3) == "ALARM", operation
+    for table in stack.resources("aws_dynamodb_table"):
+        (alarm,) = alarms(stack, "SystemErrors", TableName=f"${{{table}.name}}")
+        for operation in {"GetItem", "PutItem", "UpdateItem", "Query"} & operations | {"TransactWriteItems"}:
+            assert alarm.state({f"SystemErrors {operation}": steady(0, 0, 0, 1)}, 3) == "ALARM", operation
 
 
 def test_row_18_alarms_tell_somebody_what_to_do(stack: Synthesized) -> None:
@@ -1496,7 +1506,7 @@ BREAKS: list[tuple[int, Callable[[Json], object]]] = [
             "api_errors",
             "api_latency",
             "workflow_failures",
-            "table_errors",
+            "files_table_errors",
             "sweep_schedule_dead_letters_waiting",
         )
     ],

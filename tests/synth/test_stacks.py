@@ -142,7 +142,7 @@ def test_addresses_are_plain_and_known(prod: Synthesized, snapshot: SnapshotAsse
 def test_every_environment_has_the_addresses_of_prod_but_for_what_settings_leave_out(
     stack: Synthesized, prod: Synthesized
 ) -> None:
-    optional = ("storage_access_logs", "storage_logging", "firewall", "api_options", "releases")
+    optional = ("storage_access_logs", "storage_logging", "storage_cors", "firewall", "api_options", "releases")
     differing = {address.partition(".")[2] for address in set(stack.resources()) ^ set(prod.resources())}
     assert [name for name in differing if not name.startswith(optional)] == []
 

@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -30,7 +31,7 @@ def create_tables(client: DynamoDBClient) -> None:
     due = {"IndexName": "by-due", "KeySchema": _key("due_shard", "due_time"), "Projection": {"ProjectionType": "ALL"}}
     own = {"IndexName": "by-owner", "KeySchema": _key("owner", "upload_time"), "Projection": {"ProjectionType": "ALL"}}
     for name, key, indexes in ((FILES, "file_id", [due, own]), (QUOTAS, "owner", [due])):
-        keys = {key, *(part["AttributeName"] for index in indexes for part in index["KeySchema"])}  # type: ignore[index]
+        keys = {key, *(part["AttributeName"] for index in indexes for part in index["KeySchema"])}
         client.create_table(
             TableName=name,
             BillingMode="PAY_PER_REQUEST",
@@ -121,10 +122,7 @@ class FakeS3:
             "list_object_versions": self._list_object_versions,
         }[operation]
 
-        class Paginator:
-            paginate = staticmethod(pages)
-
-        return Paginator()
+        return SimpleNamespace(paginate=pages)
 
     def _list_parts(self, *, Bucket: str, Key: str, UploadId: str) -> list[dict[str, Any]]:
         _, parts = self._upload(UploadId)

@@ -124,7 +124,7 @@ def test_bytes_without_a_record_are_told(aws: Aws) -> None:
         ({"state": "deleted"}, "discard"),
     ],
 )
-def test_an_event_that_comes_again_does_what_is_left(aws: Aws, changed: dict[str, str], left: str) -> None:
+def test_an_event_that_comes_again_does_what_is_left(aws: Aws, changed: dict[str, Any], left: str) -> None:
     add(aws, **changed)
     assert look(aws).left == left
 

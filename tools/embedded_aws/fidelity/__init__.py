@@ -51,6 +51,7 @@ FIXES: tuple[Callable[[Settings], None], ...] = (
     eventbridge.invoke_functions_as_events,
     cognito.find_signing_keys_in_process,
     logs.keep_query_definitions,
+    s3.check_posted_bytes,
     s3.refuse_small_parts,
     s3.ask_functions_for_permission,
     iam.log_decisions,
