@@ -120,7 +120,6 @@ class Function(Construct):
         role: what it may do; grants add to it.
         name: its name in AWS.
         qualifier: the alias, which resources name beside the name of the function.
-        qualified_name: name and alias, by which other functions call it.
         arn: ARN of the alias: what others call.
         invoke_arn: what API Gateway integrates: the alias.
         function_arn: ARN of the function without an alias, for those who manage it.
@@ -224,7 +223,6 @@ class Function(Construct):
         )
         self.name = function.function_name
         self.qualifier = alias.name
-        self.qualified_name = f"{self.name}:{self.qualifier}"
         self.arn = alias.arn
         self.invoke_arn = alias.invoke_arn
         self.function_arn = function.arn

@@ -110,7 +110,7 @@ class UploadsStack(BaseStack):
         storage.grant_discard(discard.role)
         metadata.grant_read(discard.role)
         metadata.grant_finish(discard.role)
-        discarding = {"DISCARD_FUNCTION": discard.qualified_name}
+        discarding = {"DISCARD_FUNCTION_ARN": discard.arn}
 
         upload = Function(
             self,

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class Discarding:
     """Invokes `discard` without waiting. Lambda tries again and keeps what failed; the sweeper finds what was lost."""
 
-    def __init__(self, function_name: str) -> None:
-        self._function_name = function_name
+    def __init__(self, function_arn: str) -> None:
+        self._function_arn = function_arn
         self._client: LambdaClient | None = None
 
     def __call__(self, file_id: str) -> None:
@@ -28,7 +28,7 @@ class Discarding:
             # Few calls need it; the others start faster.
             self._client = boto3.client("lambda")
         self._client.invoke(
-            FunctionName=self._function_name,
+            FunctionName=self._function_arn,
             InvocationType="Event",
             Payload=json.dumps({"file_id": file_id}).encode(),
         )

@@ -14,8 +14,8 @@ from functions.common.records import Quota
 # Several values in one variable, with commas between them.
 Listed = Annotated[tuple[str, ...], BeforeValidator(lambda text: tuple(text.split(",")) if text else ())]
 TableName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{3,255}$")]
-# A name with an alias or a version behind it, as Invoke takes it.
-FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,140}:[A-Za-z0-9_-]{1,128}$")]
+# Of an alias: which version answers is not the caller's business.
+FunctionArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:function:[\w-]+:[a-z]\w*$")]
 
 
 class Environment(BaseModel):

@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.common import objects
 from functions.common.discarding import Discarding
-from functions.common.environment import FilesEnvironment, FunctionName
+from functions.common.environment import FilesEnvironment, FunctionArn
 from functions.common.http import Refused, answer, no_content, owned, owner_of, rest_api
 from functions.common.records import FileRecord, Records
 from functions.files.listing import Page, cursor_after
@@ -22,7 +22,7 @@ LINK_SECONDS = 60
 class OwnFilesEnvironment(FilesEnvironment):
     """Where files are, and who removes them."""
 
-    discard_function: FunctionName
+    discard_function_arn: FunctionArn
 
 
 environment = OwnFilesEnvironment.load()
@@ -30,7 +30,7 @@ logger = Logger(service="files")
 app = rest_api(logger, failure="The file could not be handled")
 records = Records(boto3.client("dynamodb"), environment.table_name)
 files = objects.Objects(objects.client(), environment.bucket_name)
-discard = Discarding(environment.discard_function)
+discard = Discarding(environment.discard_function_arn)
 
 
 @app.get("/files")

@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import Field
 
 from functions.common.discarding import Discarding
-from functions.common.environment import FilesEnvironment, FunctionName, TableName
+from functions.common.environment import FilesEnvironment, FunctionArn, TableName
 from functions.common.objects import Objects
 from functions.common.records import Records
 from functions.sweep.logic import Sweeper
@@ -22,7 +22,7 @@ class SweepEnvironment(FilesEnvironment):
     """Where files are, what to start, and who removes."""
 
     quotas_table_name: TableName
-    discard_function: FunctionName
+    discard_function_arn: FunctionArn
     state_machine_arn: str = Field(pattern=r"^arn:aws[a-z-]*:states:[a-z0-9-]+:\d{12}:stateMachine:[\w-]+$")
 
 
@@ -58,7 +58,7 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
         records=records,
         objects=objects,
         start=start,
-        discard=Discarding(environment.discard_function),
+        discard=Discarding(environment.discard_function_arn),
         has_time=lambda: context.get_remaining_time_in_millis() > RESERVE_MILLISECONDS,
     )
     swept = asdict(sweeper.sweep(datetime.now(UTC)))

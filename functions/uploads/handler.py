@@ -12,7 +12,7 @@ from pydantic import Field
 
 from functions.common import objects
 from functions.common.discarding import Discarding
-from functions.common.environment import FunctionName, StartEnvironment
+from functions.common.environment import FunctionArn, StartEnvironment
 from functions.common.http import answer, api_url, body_of, no_content, owned, owner_of, rest_api
 from functions.common.records import FileRecord, Records
 from functions.uploads.logic import Declaration, Rules, Uploads, file_id_of
@@ -24,7 +24,7 @@ class UploadsEnvironment(StartEnvironment):
     max_upload_bytes: int = Field(ge=1)
     link_seconds: int = Field(ge=1)
     storage_key_arn: str = Field(pattern=r"^arn:aws[a-z-]*:")
-    discard_function: FunctionName
+    discard_function_arn: FunctionArn
 
 
 environment = UploadsEnvironment.load()
@@ -43,7 +43,7 @@ uploads = Uploads(
     records=records,
     objects=objects.Objects(objects.client(), environment.bucket_name),
     rules=rules,
-    discard=Discarding(environment.discard_function),
+    discard=Discarding(environment.discard_function_arn),
 )
 
 

@@ -152,7 +152,7 @@ class TokensStack(BaseStack):
             environment={
                 "BUCKET_NAME": "there-is-none",
                 "TABLE_NAME": metadata.files.name,
-                "DISCARD_FUNCTION": "none",
+                "DISCARD_FUNCTION_ARN": "arn:aws:lambda:us-east-1:000000000000:function:none:live",
             },
         )
         metadata.grant_read(files.role)

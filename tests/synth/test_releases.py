@@ -37,11 +37,6 @@ def test_nothing_calls_a_function_but_by_its_alias(stack: Synthesized) -> None:
     for address, body in stack.resources().items():
         own = re.findall(r"aws_lambda_function\.\w+\.(?:arn|invoke_arn|qualified_\w+)\}", json.dumps(body))
         assert not own or address == "aws_iam_role_policy.releases_role_shift_traffic", address
-    for address, body in stack.resources("aws_lambda_function").items():
-        for name, value in body["environment"]["variables"].items():
-            called = re.findall(r"\$\{aws_lambda_function\.(\w+)\.function_name\}(.*)", str(value))
-            for other, rest in called:
-                assert rest == f":${{aws_lambda_alias.{other}_live.name}}", f"{address} {name}"
     for body in stack.resources("aws_lambda_permission").values():
         assert re.fullmatch(r"\$\{aws_lambda_alias\.\w+_live\.name\}", body["qualifier"])
     for body in stack.resources("aws_lambda_function_event_invoke_config").values():

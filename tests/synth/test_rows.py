@@ -366,8 +366,11 @@ def assert_model_is_deployed(function: Json, given: Mapping[str, str]) -> None:
 
 def as_resolved(stack: Synthesized, function: Json) -> dict[str, str]:
     given = {name: resolved(stack, value) for name, value in variables(function).items()}
-    machine = "arn:aws:states:us-east-1:111111111111:stateMachine:sluice-prod-file"
-    return {name: machine if name == "STATE_MACHINE_ARN" else value for name, value in given.items()}
+    of_their_form = {
+        "STATE_MACHINE_ARN": "arn:aws:states:us-east-1:111111111111:stateMachine:sluice-prod-file",
+        "DISCARD_FUNCTION_ARN": "arn:aws:lambda:us-east-1:111111111111:function:sluice-prod-discard:live",
+    }
+    return {name: of_their_form.get(name, value) for name, value in given.items()}
 
 
 def test_row_05_variables_are_those_of_the_model(stack: Synthesized, prod: Synthesized) -> None:

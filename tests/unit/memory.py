@@ -33,7 +33,7 @@ VARIABLES = {
     "MAX_UPLOAD_BYTES": "900000000",
     "LINK_SECONDS": "900",
     "STORAGE_KEY_ARN": "arn:aws:kms:us-east-1:000000000000:key/files",
-    "DISCARD_FUNCTION": "discard:live",
+    "DISCARD_FUNCTION_ARN": "arn:aws:lambda:us-east-1:000000000000:function:discard:live",
     "RECORD_RETENTION_DAYS": "90",
     "MALWARE_SCANNING": "false",
     "EXPIRATION_DAYS": "90",
@@ -53,7 +53,7 @@ class FakeLambda:
     invoked: list[dict[str, Any]] = field(default_factory=list)
 
     def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> None:  # noqa: N803
-        assert (FunctionName, InvocationType) == ("discard:live", "Event")
+        assert (FunctionName, InvocationType) == (VARIABLES["DISCARD_FUNCTION_ARN"], "Event")
         self.invoked.append(json.loads(Payload))
 
 
