@@ -995,6 +995,34 @@ def test_an_authorizer_accepts_the_tokens_of_its_user_pool_alone(cloud: Cloud, f
 # s3
 
 
+def test_a_form_stores_just_the_bytes_of_its_checksum_and_keeps_that(cloud: Cloud, bucket: str) -> None:
+    s3 = cloud.client("s3")
+    # SHA-256 of "abc" (FIPS 180-2).
+    checksum = "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="
+    fields = {"x-amz-checksum-algorithm": "SHA256", "x-amz-checksum-sha256": checksum}
+    form = s3.generate_presigned_post(
+        bucket, "posted", Fields=dict(fields), Conditions=[{name: value} for name, value in fields.items()]
+    )
+
+    def post(content: bytes) -> int:
+        lines = [
+            f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+            for name, value in form["fields"].items()
+        ]
+        last = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + content + b"\r\n--x--\r\n"
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        request = urllib.request.Request(form["url"], "".join(lines).encode() + last, headers)
+        trust = create_default_context(cafile=str(cloud.aws.ca_bundle))
+        try:
+            return int(urllib.request.urlopen(request, context=trust).status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    assert post(b"abd") == 400
+    assert post(b"abc") == 204
+    assert s3.head_object(Bucket=bucket, Key="posted", ChecksumMode="ENABLED")["ChecksumSHA256"] == checksum
+
+
 def test_a_small_part_is_refused_when_the_upload_is_completed(cloud: Cloud, bucket: str) -> None:
     s3 = cloud.client("s3")
 

@@ -10,11 +10,12 @@ import threading
 import urllib.request
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from functions.common.records import from_item
+from functions.common.records import FileRecord, Quota, QuotaExceededError, Records, from_item, timestamp
 from functions.uploads.parts import MAX_POST_BYTES, SMALLEST_PART_BYTES, Cut, checksum_of
 from tests.e2e.conftest import Deployed, wait_for
 from tools.caller import caller
@@ -338,6 +339,35 @@ def test_the_quota_is_reserved_and_given_back(deployed: Deployed, stranger: Api)
     assert ask(stranger, "DELETE", f"/files/{begun['file_id']}")[0] == 204
     wait_for(lambda: quota(deployed, stranger) == before)
     assert leftovers(deployed, begun["file_id"]) == 0
+
+
+def test_the_quota_holds_when_many_start_at_once(deployed: Deployed) -> None:
+    import boto3
+
+    from tools.embedded_aws import control
+
+    client: Any = boto3.client("dynamodb", **deployed.options(control.ROOT))  # type: ignore[call-overload]
+    records = Records(client, deployed.outputs["table_name"], deployed.outputs["quotas_table_name"])
+    now, owner, results = datetime.now(UTC), f"many-{secrets.token_hex(4)}", []
+
+    def begin() -> None:
+        file_id = str(uuid.uuid4())
+        file = ("a", "text/plain", 3, "checksum", f"uploads/{file_id}")
+        record = FileRecord(file_id, owner, *file, "aborted", timestamp(now), "url")
+        try:
+            records.create(record, quota=Quota(bytes=10, files=100), now=now)
+            results.append("begun")
+        except QuotaExceededError:
+            results.append("refused")
+
+    threads = [threading.Thread(target=begin) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == ["begun"] * 3 + ["refused"] * 9
+    quotas = client.get_item(TableName=deployed.outputs["quotas_table_name"], Key={"owner": {"S": owner}})["Item"]
+    assert (quotas["bytes"], quotas["files"]) == ({"N": "9"}, {"N": "3"})
 
 
 def test_what_is_too_much_is_refused_before_a_byte_is_sent(deployed: Deployed) -> None:

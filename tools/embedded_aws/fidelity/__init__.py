@@ -46,6 +46,7 @@ FIXES: tuple[Callable[[Settings], None], ...] = (
     eventbridge.ask_targets_for_permission,
     eventbridge.invoke_functions_as_events,
     cognito.find_signing_keys_in_process,
+    s3.check_posted_bytes,
     s3.refuse_small_parts,
     s3.ask_functions_for_permission,
     iam.log_decisions,

@@ -2,6 +2,7 @@
 
 # mypy: disable-error-code="import-not-found"
 import re
+from contextvars import ContextVar
 from typing import Any
 
 from ministack.services import lambda_svc, s3
@@ -51,6 +52,49 @@ def refuse_small_parts(_: Settings) -> None:
         return complete
 
     hook.replace(fix, s3, "_complete_multipart_upload", make, "bucket_name key body query_params headers")
+
+
+def check_posted_bytes(_: Settings) -> None:
+    """Refuse a posted form whose file is not what its checksum says, and keep the checksum with the object.
+
+    AWS reads `x-amz-checksum-sha256` and its like in a form as it reads the headers of a put
+    (https://docs.aws.amazon.com/AmazonS3/latest/API/RESTObjectPOST.html). ministack lets the policy compare the field
+    and looks no further. The fix compares the bytes, and hands the checksum on to the record of the object.
+    """
+    fix = "s3.check_posted_bytes"
+    parse = hook.attribute(fix, s3, "_parse_multipart_form")
+    resolve = hook.attribute(fix, s3, "_resolve_object_checksums")
+    posted: ContextVar[dict[str, str] | None] = ContextVar("posted", default=None)
+
+    def make_post(original: Function) -> Function:
+        def post(bucket_name: str, body: bytes, headers: dict[str, str]) -> object:
+            form = parse(headers.get("content-type", ""), body)
+            named = {name.lower(): value for name, _, _, value in form}
+            claimed = {
+                name: value.decode("latin-1") for name, value in named.items() if name.startswith("x-amz-checksum-")
+            }
+            claimed.pop("x-amz-checksum-algorithm", None)
+            checksums, refused = resolve(named.get("file", b""), claimed)
+            if refused:
+                return refused
+            token = posted.set(checksums)
+            try:
+                return original(bucket_name, body, headers)
+            finally:
+                posted.reset(token)
+
+        return post
+
+    def make_record(original: Function) -> Function:
+        def build(
+            body: bytes, headers: dict[str, str], etag: str | None = None, checksums: dict[str, str] | None = None
+        ) -> object:
+            return original(body, headers, etag=etag, checksums=checksums or posted.get())
+
+        return build
+
+    hook.replace(fix, s3, "_post_object", make_post, "bucket_name body headers")
+    hook.replace(fix, s3, "_build_object_record", make_record, "body headers etag checksums")
 
 
 def ask_functions_for_permission(_: Settings) -> None:

@@ -1,0 +1,318 @@
+"""What the functions of uploads and files decide, with AWS in memory."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.common.http import Refused
+from functions.common.objects import Part
+from functions.common.records import FileRecord, Quota, timestamp
+from functions.files.listing import Page, cursor_after
+from functions.uploads.logic import Declaration, Rules, file_id_of
+from functions.uploads.parts import MAX_FILE_BYTES, MAX_PARTS, MAX_POST_BYTES, Cut, checksum_of, faults
+from tests.unit.fakes import rest_event, sha256
+from tests.unit.memory import Aws, call
+
+MIB = 2**20
+LARGE = MAX_POST_BYTES + 1
+RULES = Rules(900_000_000, ("text/plain", "image/*"), Quota(10**9, 10), 900, timedelta(hours=24), "arn:aws:kms:::key/k")
+COMPOSITE = f"{sha256(b'any')}-{Cut.of(LARGE).count}"
+
+
+def body(**changed: object) -> str:
+    return json.dumps(
+        {"file_name": "a.txt", "size": 5, "checksum": sha256(b"hello"), "content_type": "text/plain"} | changed
+    )
+
+
+def ask(method: str, path: str, text: str | None = None, **event: Any) -> tuple[int, dict[str, Any]]:  # noqa: ANN401
+    function = "files" if path.startswith("/files") else "uploads"
+    return call(function, rest_event(method, path, text, **event))
+
+
+# the declaration
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "words"),
+    [
+        (None, 400, "Missing request body"),
+        ("[]", 400, "must be a JSON object"),
+        (body(size=None), 400, "Missing size"),
+        (body(size="5"), 400, "must be a whole number"),
+        (body(size=True), 400, "must be a whole number"),
+        (body(size=5.5), 400, "must be a whole number"),
+        (body(size=0), 400, "must be 1 or more"),
+        (body(size=900_000_001), 413, "larger than 900000000 bytes"),
+        (body(checksum=None), 400, "Missing checksum"),
+        (body(checksum="x"), 400, "Invalid checksum"),
+        (body(checksum=sha256(b"hello")[:-2] + "p="), 400, "Invalid checksum"),
+        (body(checksum=COMPOSITE), 400, "Invalid checksum"),
+        (body(size=LARGE), 400, "here 12 of 8388608 bytes"),
+        (body(size=LARGE, checksum=f"{sha256(b'any')}-11"), 400, "here 12 of 8388608 bytes"),
+        (body(size=LARGE, checksum=COMPOSITE, part_checksums="x"), 400, "Invalid part_checksums"),
+        (body(size=LARGE, checksum=COMPOSITE, part_checksums=[sha256(b"")] * 11), 400, "a list of 10 at most"),
+        (body(size=LARGE, checksum=COMPOSITE, part_checksums=["x"]), 400, "Invalid part_checksums/1"),
+        (body(file_name="a/b"), 400, "Invalid file_name"),
+        (body(content_type="video/mp4"), 415, "video/mp4 are not taken"),
+        (body(content_type="text"), 400, "Invalid content_type"),
+    ],
+)
+def test_a_wrong_declaration_says_what_is_wrong(text: str | None, status: int, words: str) -> None:
+    with pytest.raises(Refused, match=words) as refused:
+        Declaration.parse(text, rules=RULES)
+    assert refused.value.status == status
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=3),
+    max_leaves=5,
+)
+NAMES = ["file_name", "size", "content_type", "checksum", "part_checksums"]
+
+
+@given(st.text() | st.dictionaries(st.sampled_from(NAMES) | st.text(), JSON).map(json.dumps))
+def test_whatever_comes_is_refused_in_words_or_is_right(text: str) -> None:
+    try:
+        declaration = Declaration.parse(text, rules=RULES)
+    except Refused as refused:
+        assert refused.status in {400, 413, 415}
+    else:
+        assert 1 <= declaration.size <= RULES.max_bytes
+
+
+@given(st.integers(MAX_POST_BYTES + 1, MAX_FILE_BYTES))
+def test_a_file_is_cut_as_s3_takes_it(size: int) -> None:
+    cut = Cut.of(size)
+    assert 1 <= cut.count <= MAX_PARTS
+    assert cut.part_size % (8 * MIB) == 0
+    assert 1 <= cut.size_of(cut.count) <= cut.part_size <= 5 * 2**30
+    assert (cut.count - 1) * cut.part_size + cut.size_of(cut.count) == size
+
+
+def test_the_checksum_of_parts_is_as_s3_writes_it() -> None:
+    """Two parts of which the digests are known: SHA-256 of the empty string, and of "abc" (FIPS 180-2)."""
+    empty = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+    abc = bytes.fromhex("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+    expected = base64.b64encode(hashlib.sha256(empty + abc).digest()).decode()
+    assert checksum_of([empty, abc]) == f"{expected}-2"
+
+
+def test_parts_are_put_together_when_all_is_right_and_not_before() -> None:
+    cut = Cut(20 * MIB, 8 * MIB)
+    digests = [hashlib.sha256(bytes([n])).digest() for n in range(3)]
+    checksum = checksum_of(digests)
+    right = [Part(n + 1, cut.size_of(n + 1), base64.b64encode(digests[n]).decode(), "e") for n in range(3)]
+    assert faults(cut, checksum, right) == []
+    assert faults(cut, checksum, right[:2]) == [("parts/3", "it has not arrived")]
+    assert faults(cut, checksum, [*right, Part(4, 1, "x", "e")]) == [("parts/4", "there are 3 parts alone")]
+    short = [right[0], Part(2, 1, right[1].checksum, "e"), right[2]]
+    assert faults(cut, checksum, short) == [("parts/2", f"it has 1 bytes instead of {8 * MIB}")]
+    blank = [right[0], Part(2, right[1].size, "", "e"), right[2]]
+    assert faults(cut, checksum, blank) == [("parts/2", "it was sent without its checksum")]
+    swapped = [right[0], Part(2, right[1].size, right[0].checksum, "e"), right[2]]
+    assert [field for field, _ in faults(cut, checksum, swapped)] == ["checksum"]
+
+
+def test_a_key_of_a_caller_names_one_file_and_no_key_names_a_new_one() -> None:
+    assert file_id_of("ann", "12345678") == file_id_of("ann", "12345678")
+    assert len({file_id_of("ann", "12345678"), file_id_of("bob", "12345678"), file_id_of("ann", "12345679")}) == 3
+    assert file_id_of("ann", None) != file_id_of("ann", None)
+    for wrong in ("", "1234567", "x" * 129, "with blank", "a\n12345678"):
+        with pytest.raises(Refused, match="Invalid Idempotency-Key"):
+            file_id_of("ann", wrong)
+
+
+# uploads
+
+
+def test_a_start_answers_with_a_form_that_pins_everything(aws: Aws) -> None:
+    status, begun = ask("POST", "/uploads", body())
+    assert (status, begun["method"], begun["state"]) == (201, "post", "uploading")
+    fields = begun["post"]["fields"]
+    assert fields["key"] == f"uploads/{begun['file_id']}"
+    conditions = json.loads(fields["policy"])
+    assert ["content-length-range", 5, 5] in conditions
+    assert {name: value for each in conditions if isinstance(each, dict) for name, value in each.items()} == {
+        "Content-Type": "text/plain",
+        "x-amz-checksum-algorithm": "SHA256",
+        "x-amz-checksum-sha256": sha256(b"hello"),
+        "x-amz-server-side-encryption": "aws:kms",
+        "x-amz-server-side-encryption-aws-kms-key-id": "arn:aws:kms:us-east-1:000000000000:key/files",
+    }
+    assert begun["post"]["url"].endswith("for=900")
+
+
+def test_a_start_in_parts_answers_with_links_that_pin_size_and_checksum(aws: Aws) -> None:
+    checksums = [sha256(b"one"), sha256(b"two")]
+    _, begun = ask("POST", "/uploads", body(size=LARGE, checksum=COMPOSITE, part_checksums=checksums))
+    assert (begun["method"], begun["part_size"], begun["part_count"]) == ("multipart", 8 * MIB, 12)
+    (upload_id,) = aws.s3.uploads
+    key = f"uploads/{begun['file_id']}"
+    assert [part["url"] for part in begun["parts"]] == [
+        f"https://signed/upload_part/{key}?for=900&upload={upload_id}&PartNumber={n}&ContentLength={8 * MIB}"
+        f"&ChecksumSHA256={checksum}"
+        for n, checksum in enumerate(checksums, 1)
+    ]
+    assert begun["parts"][0]["headers"] == {"content-length": str(8 * MIB), "x-amz-checksum-sha256": checksums[0]}
+    _, last = ask(
+        "POST",
+        f"/uploads/{begun['file_id']}/parts",
+        json.dumps({"parts": [{"part_number": 12, "checksum": checksums[0]}]}),
+    )
+    assert f"ContentLength={LARGE - 11 * 8 * MIB}&" in last["parts"][0]["url"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (None, "Invalid parts"),
+        ([], "a list of 1 to 100"),
+        ([{"part_number": 1, "checksum": sha256(b"")}] * 101, "a list of 1 to 100"),
+        ([7], "Invalid parts/1"),
+        ([{"part_number": 0, "checksum": sha256(b"")}], "must be 1 or more, and 12 at most"),
+        ([{"part_number": 13, "checksum": sha256(b"")}], "12 at most"),
+        ([{"part_number": 1, "checksum": "x"}], "Invalid parts/1/checksum"),
+    ],
+)
+def test_wrong_parts_are_refused(aws: Aws, parts: object, words: str) -> None:
+    _, begun = ask("POST", "/uploads", body(size=LARGE, checksum=COMPOSITE))
+    status, problem = ask("POST", f"/uploads/{begun['file_id']}/parts", json.dumps({"parts": parts}))
+    assert (status, words in problem["detail"]) == (400, True), problem
+
+
+def test_an_upload_whose_time_is_over_takes_nothing(aws: Aws) -> None:
+    _, begun = ask("POST", "/uploads", body(size=LARGE, checksum=COMPOSITE))
+    path = f"/uploads/{begun['file_id']}"
+    aws.change(begun["file_id"], expires_time="2020-01-01T00:00:00.000+00:00")
+    parts = json.dumps({"parts": [{"part_number": 1, "checksum": sha256(b"")}]})
+    assert ask("POST", f"{path}/parts", parts)[0] == 409
+    assert ask("POST", f"{path}/complete", "{}")[0] == 409
+    assert "parts" not in ask("GET", path)[1]
+
+
+def test_no_link_outlives_its_upload(aws: Aws) -> None:
+    _, begun = ask("POST", "/uploads", body())
+    aws.change(begun["file_id"], expires_time=timestamp(datetime.now(UTC) + timedelta(seconds=100)))
+    form = ask("GET", f"/uploads/{begun['file_id']}")[1]["post"]
+    assert 95 <= int(form["url"].rpartition("=")[2]) <= 100
+
+
+@pytest.mark.parametrize("state", ["aborted", "expired", "rejected", "quarantined", "deleted", "ending"])
+def test_what_has_ended_cannot_be_completed(aws: Aws, state: str) -> None:
+    _, begun = ask("POST", "/uploads", body())
+    aws.change(begun["file_id"], state=state, ends_as="deleted" if state == "ending" else "")
+    status, problem = ask("POST", f"/uploads/{begun['file_id']}/complete", "{}")
+    assert (status, problem["detail"]) == (409, f"The upload is {'deleted' if state == 'ending' else state}")
+
+
+def test_an_abort_claims_the_record_and_has_it_discarded(aws: Aws) -> None:
+    _, begun = ask("POST", "/uploads", body())
+    assert ask("DELETE", f"/uploads/{begun['file_id']}") == (204, {})
+    assert aws.functions.invoked == [{"file_id": begun["file_id"]}]
+    assert aws.items()[begun["file_id"]]["state"] == "ending"
+    assert ask("GET", f"/uploads/{begun['file_id']}")[1]["state"] == "aborted"
+
+
+def test_an_available_file_is_not_aborted(aws: Aws) -> None:
+    _, begun = ask("POST", "/uploads", body())
+    aws.change(begun["file_id"], state="available")
+    assert ask("DELETE", f"/uploads/{begun['file_id']}")[0] == 409
+    assert aws.items()[begun["file_id"]]["state"] == "available"
+
+
+# quota
+
+
+def test_the_quota_counts_bytes_and_files(aws: Aws) -> None:
+    assert ask("POST", "/uploads", body(size=900_000_000, checksum=f"{sha256(b'x')}-108"))[0] == 201
+    status, problem = ask("POST", "/uploads", body(size=100_000_001, checksum=COMPOSITE))
+    assert (status, problem["type"]) == (403, "urn:sluice:problem:quota-exceeded")
+    assert ask("POST", "/uploads", body(size=100_000_000))[0] == 201, "to the last byte"
+    assert ask("POST", "/uploads", body(size=1))[0] == 403
+    assert ask("POST", "/uploads", body(), user_arn="arn:aws:iam::000000000000:user/bob")[0] == 201
+
+
+def test_a_file_too_many_is_refused(aws: Aws) -> None:
+    assert [ask("POST", "/uploads", body(size=1))[0] for _ in range(11)] == [201] * 10 + [403]
+    assert len(aws.items()) == 10
+
+
+# files
+
+
+def test_a_file_is_deleted_once_and_stays_deleted(aws: Aws) -> None:
+    _, begun = ask("POST", "/uploads", body())
+    path = f"/files/{begun['file_id']}"
+    assert ask("DELETE", path)[0] == 409, "it is an upload still"
+    aws.change(begun["file_id"], state="available")
+    assert ask("DELETE", path)[0] == 204
+    assert ask("GET", path)[0] == 404
+    assert ask("GET", f"{path}/content")[0] == 409
+    assert ask("DELETE", path)[0] == 204
+    assert aws.functions.invoked == [{"file_id": begun["file_id"]}] * 2
+
+
+def test_a_file_under_a_legal_hold_is_not_deleted(aws: Aws) -> None:
+    _, begun = ask("POST", "/uploads", body())
+    aws.change(begun["file_id"], state="available", legal_hold=True)
+    status, problem = ask("DELETE", f"/files/{begun['file_id']}")
+    assert (status, problem["detail"]) == (409, "The file is under a legal hold")
+    assert aws.items()[begun["file_id"]]["state"] == "available"
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"limit": "0"}, "Invalid limit"),
+        ({"limit": "101"}, "Invalid limit"),
+        ({"limit": "-1"}, "Invalid limit"),
+        ({"limit": "x"}, "Invalid limit"),
+        ({"state": "ending"}, "Invalid state"),
+        ({"cursor": "x"}, "Invalid cursor"),
+        ({"cursor": "W10"}, "Invalid cursor"),
+        ({"owner": "bob"}, "no parameter owner"),
+    ],
+)
+def test_a_wrong_list_is_refused(aws: Aws, query: dict[str, str], words: str) -> None:
+    status, problem = ask("GET", "/files", query=query)
+    assert (status, words in problem["detail"]) == (400, True), problem
+
+
+@given(st.dictionaries(st.sampled_from(["limit", "state", "cursor", "prefix"]) | st.text(), st.text()))
+def test_whatever_is_asked_for_is_refused_in_words_or_is_right(query: Mapping[str, str]) -> None:
+    try:
+        page = Page.parse(query)
+    except Refused as refused:
+        assert refused.status == 400
+    else:
+        assert 1 <= page.limit <= 100
+
+
+def test_a_cursor_leads_to_where_it_came_from() -> None:
+    last = {"upload_time": "2026-01-02T12:00:00.000+00:00", "file_id": "0c5e2f6e-1111-4222-8333-444455556666"}
+    assert Page.parse({"cursor": cursor_after(last) or ""}).after == last
+    assert cursor_after(None) is None
+
+
+def test_a_list_with_a_filter_finds_what_is_far_behind(aws: Aws) -> None:
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    for number in range(230):
+        moment = timestamp(now + timedelta(seconds=number))
+        name = "needle.txt" if number in {0, 229} else "hay.txt"
+        record = FileRecord(f"f{number}", "ann", name, "text/plain", 1, "c", "k", "available", moment, "u")
+        aws.records.create(record, quota=Quota(10**6, 10**6), now=now)
+    found, after = aws.records.of_owner("ann", limit=1, after=None, prefix="needle")
+    assert [item["file_id"] for item in found] == ["f229"]
+    found, after = aws.records.of_owner("ann", limit=1, after=after, prefix="needle")
+    assert ([item["file_id"] for item in found], after) == (["f0"], None)
