@@ -94,6 +94,10 @@ class Screen:
             self._noted = message
         self.console.print(message, markup=False, soft_wrap=True)
 
+    def last(self, message: str) -> None:
+        """A line behind everything."""
+        self.console.print(message, markup=False, soft_wrap=True)
+
     def hide(self) -> None:
         """No bar while nothing is sent."""
         self._progress.update(self._task, visible=False)
@@ -109,19 +113,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         # A second ^C on the way out would end in a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        screen.console.print(f"\nStopped. {again}".rstrip(), markup=False, soft_wrap=True)
+        screen.last(f"\nStopped. {again}".rstrip())
         code = INTERRUPTED
     except SluiceError as error:
-        screen.console.print(f"sluice: {error}", markup=False, soft_wrap=True)
+        screen.last(f"sluice: {error}")
         code = FAILED
     except BrokenPipeError:
         # Whoever read the results has enough; nothing may be written on the way out either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
     except OSError as error:
-        screen.console.print(
-            f"sluice: {error.filename or 'this machine'}: {error.strerror or error}", markup=False, soft_wrap=True
-        )
+        screen.last(f"sluice: {error.filename or 'this machine'}: {error.strerror or error}")
         code = FAILED
     sys.exit(code)
 
