@@ -12,6 +12,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -150,12 +151,15 @@ class Case:
             self.deployed.outputs["table_name"]
         )
         past = "2026-01-01T00:00:00.000+00:00"
-        table.update_item(
-            Key={"file_id": self.file_id},
-            UpdateExpression="SET due_time = :past, expires_time = :past",
-            ConditionExpression="attribute_exists(due_time)",
-            ExpressionAttributeValues={":past": past},
-        )
+        with suppress(table.meta.client.exceptions.ConditionalCheckFailedException):
+            table.update_item(
+                Key={"file_id": self.file_id},
+                UpdateExpression="SET due_time = :past, expires_time = :past",
+                # What is available and announced is to stay for as long as the settings say.
+                ConditionExpression="attribute_exists(due_time) AND (#state <> :available OR attribute_not_exists(announced_time))",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues={":past": past, ":available": "available"},
+            )
 
     def is_settled(self) -> bool:
         item = self.now()
