@@ -133,7 +133,8 @@ class BaseStack(TerraformStack):
         Raises:
             AddressError: another element has it.
         """
-        path = (tf_element if isinstance(tf_element, Node) else tf_element.node).path
+        # `to_string` of a construct is its path, in one round trip to Node.js where `node.path` takes two.
+        path = tf_element.path if isinstance(tf_element, Node) else tf_element.to_string()
         address = "_".join(part for part in path.split("/")[1:] if part != _HIDDEN)
         other = self.__dict__["_paths"].setdefault(address, path)
         if other != path:
