@@ -478,11 +478,8 @@ class Api(Construct):
     def _fingerprint(self) -> str:
         """SHA-256 of everything that a deployment takes a copy of, so that each change of it deploys again."""
         resolver = DefaultTokenResolver(StringConcat())
-        described: Sequence[object] = [
-            Tokenization.resolve(child.to_terraform(), resolver=resolver, scope=self, preparing=False)
-            for child in self.node.find_all()
-            if isinstance(child, TerraformResource)
-        ]
+        resources = [child.to_terraform() for child in self.node.find_all() if isinstance(child, TerraformResource)]
+        described: object = Tokenization.resolve(resources, resolver=resolver, scope=self, preparing=False)
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, Protocol
 
 from cdktf_cdktf_provider_aws.cloudwatch_dashboard import CloudwatchDashboard
@@ -58,6 +59,8 @@ class AlertTopic(Protocol):
 
 class Watched(Protocol):
     """A construct with a name in AWS: a function, a queue or a table."""
+
+    def __hash__(self) -> int: ...
 
     @property
     def node(self) -> Node: ...  # noqa: D102
@@ -588,6 +591,7 @@ class Monitoring(Construct):
         return f"{self._prefix}-{construct_id.replace('_', '-')}"
 
 
+@cache  # each question to a construct is a round trip to Node.js
 def _label(construct: Watched) -> str:
     """What a construct is called in its stack, as its address says it."""
     return "_".join(part for part in construct.node.path.split("/")[1:] if part != "Default")

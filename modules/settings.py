@@ -172,7 +172,8 @@ class Settings(BaseSettings):
     lambda_timeout: int = Field(
         default=15, ge=1, le=29, description="Seconds a function may run; API Gateway waits 29 at most."
     )
-    lambda_memory_size: int = Field(default=512, ge=128, le=10240, description="Memory of a function in MiB.")
+    # Memory and processor: docs/benchmarks.md, "Memory and processor of the functions".
+    lambda_memory_size: int = Field(default=1024, ge=128, le=10240, description="Memory of a function in MiB.")
 
     release_strategy: Literal["all-at-once", "canary"] = Field(
         default="all-at-once",

@@ -179,7 +179,8 @@ class BaseStack(TerraformStack):
         Raises:
             AddressError: another element has it.
         """
-        path = (tf_element if isinstance(tf_element, Node) else tf_element.node).path
+        # `to_string` of a construct is its path, in one round trip to Node.js where `node.path` takes two.
+        path = tf_element.path if isinstance(tf_element, Node) else tf_element.to_string()
         address = _address(path)
         other = self.__dict__["_paths"].setdefault(address, path)
         if other != path:

@@ -87,7 +87,7 @@ def test_a_receiver_has_a_queue_a_subscription_a_secret_and_a_mapping(webhooks: 
         )
         mapping = found[f"{MAPPING}.webhooks_{name}"]
         assert referred(mapping["event_source_arn"], "arn") == f"aws_sqs_queue.webhook_{name}"
-        assert referred(mapping["function_name"]) == "aws_lambda_function.webhooks"
+        assert referred(mapping["function_name"]) == "aws_lambda_alias.webhooks_live"
         assert mapping["function_response_types"] == ["ReportBatchItemFailures"]
         assert 2 <= mapping["scaling_config"]["maximum_concurrency"] <= 1000
         assert mapping["batch_size"] <= 10
