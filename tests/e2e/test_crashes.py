@@ -156,7 +156,8 @@ class Case:
                 Key={"file_id": self.file_id},
                 UpdateExpression="SET due_time = :past, expires_time = :past",
                 # What is available and announced is to stay for as long as the settings say.
-                ConditionExpression="attribute_exists(due_time) AND (#state <> :available OR attribute_not_exists(announced_time))",
+                ConditionExpression="attribute_exists(due_time) "
+                "AND (#state <> :available OR attribute_not_exists(announced_time))",
                 ExpressionAttributeNames={"#state": "state"},
                 ExpressionAttributeValues={":past": past, ":available": "available"},
             )

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,9 @@ def readable(value: Any) -> Any:  # noqa: ANN401 - any JSON
     if isinstance(value, list):
         return [readable(inner) for inner in value]
     if isinstance(value, str) and value.startswith('{"'):
-        return readable(json.loads(value))
+        # A template of EventBridge's has places where JSON has values.
+        with suppress(json.JSONDecodeError):
+            return readable(json.loads(value))
     return value
 
 
