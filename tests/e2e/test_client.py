@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import select
 import signal
 import socket
@@ -171,11 +172,12 @@ def proxy() -> Iterator[CuttingProxy]:
 
 
 def sparse(path: Path, size: int) -> None:
-    """A file of holes, with a stamp in each part so that no two parts are the same."""
+    """A file of holes, with a stamp in each part so that no two parts, and no two files, are the same."""
+    own = secrets.token_hex(8)
     with path.open("wb") as file:
         for at in range(0, size, PART_BYTES):
             file.seek(at)
-            file.write(f"part at {at}".encode())
+            file.write(f"{own} {at}".encode())
         file.truncate(size)
 
 
