@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import select
 import signal
 import socket
@@ -27,6 +28,9 @@ PART_BYTES = 8 * MIB
 # 16 parts at a time are 128 MiB; nothing may hold them, whatever the size of the file.
 PARALLEL = 16
 PEAK_MIB = 64
+LARGE_BYTES = 2**30
+# After so many bytes every connection is cut, and at last the client interrupted.
+CUTS, INTERRUPTION = (250_000_000, 500_000_000), 750_000_000
 
 
 @dataclass(frozen=True)
@@ -162,17 +166,18 @@ class CuttingProxy:
 
 @pytest.fixture
 def proxy() -> Iterator[CuttingProxy]:
-    proxy = CuttingProxy([250_000_000, 500_000_000])
+    proxy = CuttingProxy(CUTS)
     yield proxy
     proxy.close()
 
 
 def sparse(path: Path, size: int) -> None:
-    """A file of holes, with a stamp in each part so that no two parts are the same."""
+    """A file of holes, with a stamp in each part so that no two parts, and no two files, are the same."""
+    own = secrets.token_hex(8)
     with path.open("wb") as file:
         for at in range(0, size, PART_BYTES):
             file.seek(at)
-            file.write(f"part at {at}".encode())
+            file.write(f"{own} {at}".encode())
         file.truncate(size)
 
 
@@ -235,11 +240,11 @@ def test_a_gigabyte_survives_cuts_and_an_interruption_in_flat_memory(
     deployed: Deployed, tmp_path: Path, proxy: CuttingProxy
 ) -> None:
     client = Client(deployed, tmp_path, "client-large")
-    size = 2**30
+    size = LARGE_BYTES
     sparse(tmp_path / "film.mov", size)
     upload = ("upload", "--parallel", str(PARALLEL), "--content-type", "application/octet-stream", "film.mov")
     process = client.start(*upload, HTTPS_PROXY=proxy.url)
-    wait_for(lambda: proxy.sent_up > 750_000_000 or process.poll() is not None, seconds=400)
+    wait_for(lambda: proxy.sent_up > INTERRUPTION or process.poll() is not None, seconds=400)
     process.send_signal(signal.SIGINT)
     first = client.end(process)
     assert first.code == 130, first.err
@@ -256,7 +261,7 @@ def test_a_gigabyte_survives_cuts_and_an_interruption_in_flat_memory(
         Bucket=deployed.outputs["bucket_name"], Key=f"uploads/{file_id}", ChecksumMode="ENABLED"
     )
     assert stored["ContentLength"] == size
-    assert stored["ChecksumSHA256"].endswith(f"-{size // PART_BYTES}")
+    assert stored["ChecksumSHA256"].endswith(f"-{-(-size // PART_BYTES)}")
     back = client.run("download", "--to", "back.mov", file_id)
     assert back.code == 0, back.err
     compare = subprocess.run(["cmp", "film.mov", "back.mov"], cwd=tmp_path, capture_output=True, check=False)

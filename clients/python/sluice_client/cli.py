@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from sluice_client.api import Api, Upload
 from sluice_client.connection import connect
@@ -193,7 +193,8 @@ def _list(options: argparse.Namespace, api: Api) -> int:
         for file in files:
             print(file.file_id, file.state, file.size, file.upload_time, file.file_name, sep="\t")
         return 0
-    table = Table("file id", "state", "size", "uploaded", "name", box=None)
+    # Ids are there to be copied: whatever is too narrow, they are whole.
+    table = Table(Column("file id", min_width=36), "state", "size", "uploaded", "name", box=None)
     for file in files:
         row = (file.file_id, file.state, decimal(file.size), file.upload_time[:16].replace("T", " "), file.file_name)
         table.add_row(*map(escape, row))
