@@ -7,7 +7,7 @@ ENVIRONMENT ?= dev
 SHELL := /bin/sh
 VENV := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup up down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret release-hold layer cdktf lint test test-all judges bench scale lock clean
+.PHONY: help setup up upload down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret release-hold layer cdktf lint test test-all judges bench scale lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
@@ -17,6 +17,9 @@ setup: ## Python environments, provider bindings and layers; quick when nothing 
 
 up: setup ## deploy to the embedded AWS, upload a file, print what to do next; PORT=... for a port of your own
 	@$(VENV) -m tools.local up $(if $(PORT),--port $(PORT))
+
+upload: setup ## send FILE (of any size) with the client to what `up` made
+	@$(VENV) -m tools.local upload $(FILE)
 
 down: setup ## destroy what `up` made, and stop
 	@$(VENV) -m tools.local down

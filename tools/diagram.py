@@ -13,6 +13,7 @@ import json
 import re
 import subprocess
 import tempfile
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,8 @@ _GROUPS = {
 # What an action does to what it is about, by the start of its name.
 _WRITES = ("Put", "Update", "Delete", "Abort", "Create", "Complete")
 _READS = ("Get", "List", "Query", "Scan", "BatchGet", "Head")
+# Letters of a line of a box.
+_WIDEST = 28
 # Routes that a function's box names; the others are counted.
 _ROUTES_SHOWN = 3
 
@@ -294,7 +297,8 @@ class Picture:
                     self._lead(FILE, address, called)
         for address, body in root.every("aws_cloudwatch_event_rule"):
             pattern = json.loads(body.get("event_pattern") or "{}")
-            self._box(address, "processing", "message", *_words(pattern.get("detail-type")), "EventBridge")
+            said = " ".join(_words(pattern.get("detail-type")))
+            self._box(address, "processing", "message", *textwrap.wrap(said, _WIDEST), "EventBridge")
             for bucket in references(body.get("event_pattern")):
                 self._lead(FILE, bucket, address)
         for _, target in root.every("aws_cloudwatch_event_target"):

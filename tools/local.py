@@ -6,9 +6,12 @@ import argparse
 import base64
 import hashlib
 import json
+import os
 import shlex
 import shutil
 import ssl
+import subprocess
+import sys
 import time
 import tomllib
 import urllib.error
@@ -23,7 +26,7 @@ from botocore.awsrequest import AWSRequest
 
 from modules.settings import Settings
 from tools.bootstrap import bootstrap
-from tools.caller import Caller, caller
+from tools.caller import Bearer, Caller, caller
 from tools.console import Failure, exit_with, say, shown, step
 from tools.deployer import deployer_policies
 from tools.embedded_aws import control
@@ -261,6 +264,7 @@ def up(port: int | None) -> None:
     seconds, resources = time.monotonic() - started, len(terraform.resources())
     say(f"\nSluice is up on the embedded AWS ({seconds:.0f} s, {resources} resources).")
     say(f"\n  API       {api.url}")
+    say("  any size  make upload FILE=...   by the client, in parts where the file is large")
     say(f"  upload    curl -K {curl} -d {shlex.quote(body)} {api.url}/upload")
     say(f"  download  curl -K {curl} FILE_URL   answers with a link to the file")
     say('  AWS       eval "$(make -s env)"   then any AWS tool, terraform or cdktf works on it')
@@ -318,16 +322,35 @@ def print_logs() -> None:
         print(f"{datetime.fromtimestamp(moment / 1000, UTC):%H:%M:%S} {name}  {message.rstrip()}")
 
 
+def upload_by_client(files: list[str]) -> None:
+    """Send files of any size with the client, as a user who is signed in."""
+    system = LocalSystem(program=find_program())
+    aws = control.running(system.folder / "aws")
+    if aws is None:
+        raise Failure("uploading", "nothing is up", "run `make up`")
+    if not files:
+        raise Failure("uploading", "no file is named", "make upload FILE=...")
+    api = system.api(aws, system.synthesize(aws))
+    if not isinstance(api.caller, Bearer):
+        raise Failure("uploading", "the API takes signatures", "see docs/client.md")
+    access = {"SLUICE_URL": api.url, "SLUICE_TOKEN": api.caller.token, "AWS_CA_BUNDLE": str(aws.ca_bundle)}
+    command = [sys.executable, "-m", "sluice_client", "upload", *files]
+    sys.exit(subprocess.run(command, env={**os.environ, **access}, check=False).returncode)
+
+
 def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m tools.local", description=__doc__)
-    parser.add_argument("command", choices=["up", "down", "env", "logs"])
+    parser.add_argument("command", choices=["up", "down", "env", "logs", "upload"])
+    parser.add_argument("files", nargs="*", help="for `upload`")
     parser.add_argument("--port", type=int, default=None, help="port of the embedded AWS; a free one by default")
     options = parser.parse_args()
     if options.command == "up":
         up(options.port)
     elif options.command == "down":
         down()
+    elif options.command == "upload":
+        upload_by_client(options.files)
     elif options.command == "logs":
         print_logs()
     else:
