@@ -123,7 +123,7 @@ class Assumptions:
         cold_share: share of invocations that start a new environment.
         cold_milliseconds: what such a start adds.
         status_calls: how often a client asks for the state of a file.
-        looks: requests to S3 with which `inspect` looks at a file; tests/e2e/test_cost.py counts them.
+        looks: requests to S3 with which `inspect` looks at a file: size and checksum, first bytes.
         record_bytes: of a record in DynamoDB.
         function_log_bytes: log lines of an invocation, the platform's among them.
         access_log_bytes: a line of the API's access log.
@@ -149,7 +149,7 @@ class Assumptions:
     cold_share: float = 0.01
     cold_milliseconds: int = 1_200
     status_calls: int = 1
-    looks: int = 1
+    looks: int = 2
     record_bytes: int = 700
     function_log_bytes: int = 900
     access_log_bytes: int = 750
@@ -213,7 +213,8 @@ def platform(stack: Mapping[str, Any]) -> Platform:
         },
         memory={name: function["memory_size"] for name, function in of("aws_lambda_function").items()},
         scanning=bool(of("aws_guardduty_malware_protection_plan")),
-        webhooks=0,
+        # One a receiver.
+        webhooks=len(of("aws_lambda_event_source_mapping")),
         bucket_keys=encryption["rule"][0]["bucket_key_enabled"],
         express=machine["type"] == "EXPRESS",
         standing={
@@ -328,6 +329,7 @@ OPEN = (
     Write("available", FILES, indexes={"by-owner": 1}),
     Write("announced", FILES, indexes={"by-due": 2}),
 )
+SCAN = (Write("waits for its scan", FILES, indexes={"by-due": 2, "by-owner": 1}),)
 END = (
     Write("claimed", FILES, indexes={"by-due": 2, "by-owner": 1}),
     Write("end: the record", FILES, True, {"by-due": 1, "by-owner": 1}),
@@ -347,7 +349,7 @@ def lines(load: Workload, settings: Settings, found: Platform, assumed: Assumpti
     invocations = {name: files * count for name, count in calls.items()} | {"inspect": runs}
     invoked = sum(invocations.values())
     seconds = sum(gb_seconds(name, count, found, assumed) for name, count in invocations.items())
-    writes = (START if load.is_small else START_IN_PARTS) + OPEN
+    writes = (START if load.is_small else START_IN_PARTS) + OPEN + (SCAN if found.scanning else ())
     written = sum(write.units(found, assumed) for write in writes)
     lists = 0 if load.is_small else math.ceil(load.parts / PARTS_A_LIST)
     stored = "one form" if load.is_small else f"{load.parts:,} parts, create, {lists} lists, complete"
@@ -372,10 +374,11 @@ def lines(load: Workload, settings: Settings, found: Platform, assumed: Assumpti
         Line("DynamoDB", "writes", files * written, "dynamodb_write", f"{written} units a file"),
         Line("DynamoDB", "reads", invoked - files, "dynamodb_read", "one an invocation, but for the start"),
         Line("S3", "PUT, POST, LIST", puts, "s3_put", stored),
-        Line("S3", "GET, HEAD", assumed.looks * runs, "s3_get", "`inspect`"),
+        Line("S3", "GET, HEAD", (assumed.looks + found.scanning) * runs, "s3_get", "`inspect`"),
         Line("KMS", "requests of S3", keyed * share, "kms_request", f"{share:.0%} of {keyed:,}"),
         Line("KMS", "variables of functions", invoked * assumed.cold_share, "kms_request", "one a cold start"),
-        Line("EventBridge", "events of S3", files, "eventbridge_opt_in", "one a file"),
+        # GuardDuty tags what it scanned, and S3 tells that too.
+        Line("EventBridge", "events of S3", runs, "eventbridge_opt_in", f"{runs // files} a file"),
         *(_express(runs, assumed) if found.express else _standard(files, states)),
         Line("SNS", "publish", files, "sns_request", "one a file"),
         Line("SNS", "to the inbox", files, "sns_to_sqs", "free"),
@@ -479,6 +482,9 @@ def life(load: Workload, settings: Settings, found: Platform, assumed: Assumptio
             f"{infrequent} days, then removed",
         ),
         Line("S3", "LIST", load.files * 2, "s3_put", "`discard`: versions, unfinished uploads; DELETE is free"),
+        Line(
+            "EventBridge", "events of S3", load.files * 4, "eventbridge_opt_in", "moved, expired, both versions removed"
+        ),
         Line("Lambda", "requests", load.files, "lambda_request", "`discard`"),
         Line("Lambda", "duration", seconds, f"lambda_{settings.lambda_architecture}", "`discard`"),
         Line("DynamoDB", "writes", load.files * ended, "dynamodb_write", f"{ended} units a file: claim, end, quota"),

@@ -28,7 +28,7 @@ def test_the_path_that_is_paid_for_opens_and_announces(stack: Synthesized) -> No
 
 def test_writes_are_of_tables_and_indexes_that_are_there(stack: Synthesized) -> None:
     indexes = platform(stack.json).indexes
-    for write in (*cost.START_IN_PARTS, *cost.OPEN, *cost.END):
+    for write in (*cost.START_IN_PARTS, *cost.OPEN, *cost.SCAN, *cost.END):
         assert set(write.indexes) <= indexes[write.table], write.what
 
 

@@ -182,8 +182,9 @@ def extra(load: Workload = MILLION, found: Platform = FOUND, **settings: object)
 
 def test_scanning_costs_objects_data_and_a_second_run() -> None:
     guardduty = 1000 * 0.215 + 1e12 / 2**30 * 0.09
-    # The first run enters 4 states and inspects; the log of the workflow and that of the function grow by as much.
-    run = 100 + 0.20 + 1.33334 + 0.125 + 0.80 + 0.06 + (4e9 + 1e9) / 2**30 * 0.5
+    # The first run enters 4 states and inspects, and the record waits (1 + 2 + 1 units). Both runs read tags, which is
+    # 6,000,000 requests instead of 2,000,000; the tag is another event of S3. Logs grow by a run and an invocation.
+    run = 100 + 0.20 + 1.33334 + 0.125 + 2.50 + 1.60 + 0.06 + 1.00 + (4e9 + 1e9) / 2**30 * 0.5
     kept = 5e9 / 2**30 * 0.15 * 7 / (730 / 24) * 0.03
     assert extra(found=replace(FOUND, scanning=True)) == pytest.approx(guardduty + run + kept, rel=1e-6)
 
@@ -243,6 +244,7 @@ def test_a_life_is_standard_then_infrequent_then_removed() -> None:
     assert billed(found, "S3", "STANDARD").dollars == pytest.approx(gigabytes * 30 / month * 0.023)
     assert billed(found, "S3", "STANDARD_IA").dollars == pytest.approx(gigabytes * 61 / month * 0.0125)
     assert billed(found, "S3", "transition").dollars == pytest.approx(0.01)
+    assert billed(found, "EventBridge", "events of S3").dollars == pytest.approx(0.004)
     # claimed 1 + 2 + 1, ended 2 + 1 + 1, quota 2
     assert billed(found, "DynamoDB", "writes").quantity == 10_000
     # 800 bytes, and as much for two indexes, for 91 and 90 days
