@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from cdktf import (
     DefaultTokenResolver,
@@ -504,7 +503,7 @@ class _Answer:
             return
         problem = {
             "type": f"urn:sluice:problem:{kind}",
-            "title": HTTPStatus(status or 500).phrase,
+            "title": kind.replace("-", " ").capitalize(),
             "status": status or 500,
             "detail": error,
             "error": error,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConfig, Response, content_types
@@ -76,7 +75,7 @@ def problem(
     """An error in the form of RFC 9457."""
     body: dict[str, object] = {
         "type": f"urn:sluice:problem:{PROBLEMS[status]}",
-        "title": HTTPStatus(status).phrase,
+        "title": title_of(PROBLEMS[status]),
         "status": status,
         "detail": detail,
         **(more or {}),
@@ -84,6 +83,11 @@ def problem(
     if faults:
         body["errors"] = [{"field": field, "detail": sentence} for field, sentence in faults]
     return answer(status, body, content_type=PROBLEM_JSON)
+
+
+def title_of(kind: str) -> str:
+    """The title of a kind of problem, the same for each of them."""
+    return kind.replace("-", " ").capitalize()
 
 
 def rest_api(logger: Logger, *, failure: str, plain_errors: bool = False) -> APIGatewayRestResolver:

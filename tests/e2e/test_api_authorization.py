@@ -34,6 +34,11 @@ class Answer:
         content: dict[str, Any] = json.loads(self.body)
         return content
 
+    def is_problem(self, status: int, words: str) -> bool:
+        """Whether the gateway says this itself, as a problem that also says `error`."""
+        said = (self.json["status"], self.json["detail"], self.json["error"])
+        return self.headers["content-type"] == "application/problem+json" and said == (status, words, words)
+
 
 def ask(
     deployed: Deployed,
@@ -96,7 +101,8 @@ def test_a_signed_in_user_uploads_and_is_the_owner(deployed: Deployed) -> None:
     path = f"/files/{file_id}/content"
     wait_for(lambda: ask(deployed, "GET", path, token=signed_in(deployed)).status == 200)
     other = caller(deployed.aws, deployed.outputs, "someone-else")
-    assert replace(deployed.api, caller=other).request("GET", path) == (404, b'{"error":"No such file"}')
+    status, answered = replace(deployed.api, caller=other).request("GET", path)
+    assert (status, json.loads(answered)["detail"]) == (404, "No such file")
     # The same person, signed in again, has a token of another name and is still the owner.
     again = caller(deployed.aws, deployed.outputs)
     assert again != deployed.api.caller
@@ -113,7 +119,7 @@ def forged(token: str, **changed: object) -> str:
 def unauthorized(answered: Answer) -> bool:
     assert answered.headers["access-control-allow-origin"] == ORIGIN
     assert answered.headers["www-authenticate"] == "Bearer"
-    return (answered.status, answered.json) == (401, {"error": "Unauthorized"})
+    return answered.is_problem(401, "Unauthorized")
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/upload"), ("GET", "/files/1/content")])
@@ -166,7 +172,7 @@ def test_a_browser_is_told_what_a_page_may_send(deployed: Deployed, path: str, m
     assert answered.headers["access-control-allow-origin"] == ORIGIN
     assert answered.headers["access-control-allow-methods"] == methods
     assert answered.headers["access-control-allow-headers"] == (
-        "Content-Type,X-Amz-Date,Authorization,X-Api-Key,X-Amz-Security-Token"
+        "Content-Type,X-Amz-Date,Authorization,X-Api-Key,X-Amz-Security-Token,Idempotency-Key"
     )
 
 
@@ -201,7 +207,7 @@ def test_the_gateway_refuses_what_is_no_upload_and_says_what_is(
     answered = ask(deployed, "POST", "/upload", token=signed_in(deployed), body=body, Content_Type=content_type)
     assert answered.status == 400
     assert answered.json["error"] == "Invalid JSON in request body"
-    assert "file_name" in answered.json["hint"]
+    assert "types" in answered.json["hint"]
     assert answered.headers["access-control-allow-origin"] == ORIGIN
 
 
@@ -223,14 +229,14 @@ def test_what_earlier_callers_know_comes_in_the_same_words(deployed: Deployed, b
 def test_a_body_beyond_all_limits_is_a_413(deployed: Deployed) -> None:
     body = json.dumps({"file_name": "a", "file_content": "A" * 7_000_000}).encode()
     answered = ask(deployed, "POST", "/upload", token=signed_in(deployed), body=body)
-    assert (answered.status, answered.json) == (413, {"error": "Request body is too large"})
+    assert answered.is_problem(413, "Request body is too large; send larger files by POST /uploads")
     assert answered.headers["access-control-allow-origin"] == ORIGIN
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/nothing"), ("DELETE", "/upload"), ("GET", "/")])
 def test_a_path_or_method_that_is_not_there_is_a_404(deployed: Deployed, method: str, path: str) -> None:
     answered = ask(deployed, method, path)
-    assert (answered.status, answered.json) == (404, {"error": "No such path or method"})
+    assert answered.is_problem(404, "No such path or method")
     assert answered.headers["access-control-allow-origin"] == ORIGIN
 
 
@@ -245,7 +251,7 @@ def test_health_goes_deep_and_soon_says_enough(deployed: Deployed) -> None:
     assert all(answered.json == healthy for answered in answers if answered.status == 200)
     refused = [answered for answered in answers if answered.status == 429]
     assert refused
-    assert refused[0].json == {"error": "Too many requests; try again later"}
+    assert refused[0].is_problem(429, "Too many requests; try again later")
     assert refused[0].headers["retry-after"] == "1"
     # The limit of one method leaves the others alone.
     assert ask(deployed, "GET", "/health").status == 200

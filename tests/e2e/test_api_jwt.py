@@ -293,7 +293,7 @@ def test_the_bearer_of_a_right_token_is_its_subject(small: Small) -> None:
     assert owner.status == 200
     assert "/uploads/1?" in owner.json["download_url"]
     other = small.ask(small.token(sub="bob"))
-    assert (other.status, other.json) == (404, {"error": "No such file"})
+    assert (other.status, other.json["detail"]) == (404, "No such file")
 
 
 def part(value: object) -> str:
@@ -330,9 +330,9 @@ WRONG: dict[str, Callable[[Small], str]] = {
 
 
 def is_unauthorized(answered: Answer) -> bool:
-    return (answered.status, answered.json, answered.headers.get("www-authenticate")) == (
+    return (answered.status, answered.json["error"], answered.headers.get("www-authenticate")) == (
         401,
-        {"error": "Unauthorized"},
+        "Unauthorized",
         "Bearer",
     )
 
@@ -362,7 +362,7 @@ def test_an_issuer_that_is_down_is_a_500_and_lets_nobody_in(small: Small) -> Non
         for token in (small.token(), WRONG["signed by someone else"](small)):
             answered = small.ask(token)
             assert answered.status == 500
-            assert answered.json == {"error": "Internal server error", "request_id": answered.json["request_id"]}
+            assert (answered.json["error"], bool(answered.json["request_id"])) == ("Internal server error", True)
     finally:
         small.issuer.start()
     # What the alarm on the authorizer tells apart: these are errors, and no refused tokens.

@@ -71,7 +71,8 @@ def test_the_owner_gets_the_same_bytes_back_and_a_stranger_nothing(deployed: Dep
     assert deployed.api.fetch(forged)[0] == 403
 
     stranger = replace(deployed.api, caller=caller(deployed.aws, deployed.outputs, "stranger"))
-    assert stranger.request("GET", f"/files/{file_id}/content") == (404, b'{"error":"No such file"}')
+    status, answer = stranger.request("GET", f"/files/{file_id}/content")
+    assert (status, json.loads(answer)["detail"]) == (404, "No such file")
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_a_log_line_has_the_request_id_and_never_the_content(aws: Aws, capsys: p
 
 NO_SUCH_FILE = {
     "type": "urn:sluice:problem:not-found",
-    "title": "Not Found",
+    "title": "Not found",
     "status": 404,
     "detail": "No such file",
 }
