@@ -101,8 +101,8 @@ def test_a_signed_in_user_uploads_and_is_the_owner(deployed: Deployed) -> None:
     path = f"/files/{file_id}/content"
     wait_for(lambda: ask(deployed, "GET", path, token=signed_in(deployed)).status == 200)
     other = caller(deployed.aws, deployed.outputs, "someone-else")
-    status, answered = replace(deployed.api, caller=other).request("GET", path)
-    assert (status, json.loads(answered)["detail"]) == (404, "No such file")
+    status, refusal = replace(deployed.api, caller=other).request("GET", path)
+    assert (status, json.loads(refusal)["detail"]) == (404, "No such file")
     # The same person, signed in again, has a token of another name and is still the owner.
     again = caller(deployed.aws, deployed.outputs)
     assert again != deployed.api.caller
