@@ -424,7 +424,7 @@ def definition(
             ),
             "RememberAnnouncement": update(
                 "SET announced_time = :now, due_time = :due",
-                "attribute_exists(due_shard)",
+                "attribute_exists(file_id)",
                 {":now": {"S.$": "$$.State.EnteredTime"}, ":due": {"S.$": "$.inspection.found.due_time"}},
                 Catch=[already, *failed],
                 Next="Done",

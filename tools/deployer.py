@@ -301,7 +301,6 @@ _RELEASES = (
     "codedeploy:GetDeploymentConfig",
     "codedeploy:ListDeployments",
     "codedeploy:RegisterApplicationRevision",
-    "codedeploy:StopDeployment",
 )
 
 _FIREWALL = (
@@ -457,7 +456,13 @@ def _access(settings: Settings) -> str:
                     "deploymentconfig:CodeDeployDefault.Lambda*",
                 )
             ],
-        )
+        ),
+        Statement(
+            sid="StopReleases",
+            actions=["codedeploy:StopDeployment"],
+            resources=["*"],
+            any_resource="CodeDeploy has no resource type for this action (Service Authorization Reference)",
+        ),
     ]
     return document(
         # A pool's id is not known before it is made.

@@ -69,6 +69,8 @@ class Deployed:
     # Where webhooks go, and what they are signed with; there are none on systems that a test deploys for itself.
     listening: Receiver | None = None
     webhook_secrets: dict[str, str] = field(default_factory=dict)
+    # ARNs that a test had a policy deny.
+    denied_on_purpose: set[str] = field(default_factory=set)
 
     @property
     def receiver(self) -> Receiver:

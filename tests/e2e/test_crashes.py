@@ -310,6 +310,24 @@ def test_no_bytes_are_left_over(cases: dict[str, tuple[Case, set[str]]]) -> None
         assert stored == (1 if case.now()["state"] == "available" else 0), name
 
 
+def test_the_sweeper_counts_a_quota_that_drifted(deployed: Deployed) -> None:
+    case, process = Case(deployed), Process(deployed)
+    case.begun()
+    quotas = boto3.resource("dynamodb", **deployed.options(control.ROOT)).Table(  # type: ignore[call-overload]
+        deployed.outputs["quotas_table_name"]
+    )
+    quotas.update_item(
+        Key={"owner": case.owner},
+        UpdateExpression="SET #bytes = :drifted, due_time = :past",
+        ExpressionAttributeNames={"#bytes": "bytes"},
+        ExpressionAttributeValues={":drifted": 777, ":past": "2026-01-01T00:00:00.000+00:00"},
+    )
+    functions: Any = boto3.client("lambda", **deployed.options(control.ROOT))  # type: ignore[call-overload]
+    functions.invoke(FunctionName="sluice-local-sweep", Payload=b'{"task": "sweep_schedule"}')
+    assert quotas.get_item(Key={"owner": case.owner})["Item"]["bytes"] == len(CONTENT)
+    process.uploads.abort(case.record(), now=datetime.now(UTC))
+
+
 def test_every_quota_is_settled(cases: dict[str, tuple[Case, set[str]]]) -> None:
     for name, (case, _) in cases.items():
         item = case.now()

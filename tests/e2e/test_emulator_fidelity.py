@@ -1388,6 +1388,23 @@ def test_a_policy_may_except_a_role_by_its_arn(cloud: Cloud, bucket: str) -> Non
         s3.head_object(**head)
 
 
+def test_what_a_task_publishes_has_its_attributes(cloud: Cloud) -> None:
+    sns, sqs = cloud.client("sns"), cloud.client("sqs")
+    topic = sns.create_topic(Name=cloud.name("topic"))["TopicArn"]
+    url = sqs.create_queue(QueueName=cloud.name("queue"))["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    admit = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage"}
+    policy = {"Version": "2012-10-17", "Statement": [{**admit, "Resource": arn}]}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    role = cloud.role("states.amazonaws.com", {"Action": "sns:Publish", "Resource": topic})
+    attributes = {"event": {"DataType": "String", "StringValue": "file_uploaded"}}
+    message = {"TopicArn": topic, "Message": "x", "MessageAttributes": attributes}
+    assert run(cloud, role, "arn:aws:states:::sns:publish", message)["status"] == "SUCCEEDED"
+    told = json.loads(wait_for("message", lambda: receive(cloud, url))["Body"])
+    assert told["MessageAttributes"] == {"event": {"Type": "String", "Value": "file_uploaded"}}
+
+
 def test_a_task_may_put_a_legal_hold(cloud: Cloud) -> None:
     s3, bucket = cloud.client("s3"), cloud.name("held")
     s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)

@@ -67,7 +67,8 @@ def changed_by_hand(deployed: Deployed, deployer: dict[str, str]) -> Iterator[st
     name = "/aws/lambda/sluice-local-upload"
     logs.put_retention_policy(logGroupName=name, retentionInDays=30)
     yield "aws_cloudwatch_log_group.upload_logs"
-    (group,) = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+    groups = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+    (group,) = (each for each in groups if each["logGroupName"] == name)
     logs.put_retention_policy(logGroupName=name, retentionInDays=7)
     assert group["retentionInDays"] == 7
 

@@ -159,6 +159,7 @@ def test_a_link_opens_a_file_only_while_it_is_clean(deployed: Deployed, root: An
     others = s3.generate_presigned_url("get_object", Params=where)
     assert deployed.api.fetch(link)[0] == deployed.api.fetch(others)[0] == 200
     s3.put_object(**where, Body=eicar())
+    deployed.denied_on_purpose.add(f"arn:aws:s3:::{bucket}/uploads/{file_id}")
     wait_for(lambda: tag_of(deployed, root, file_id) == "THREATS_FOUND")
     assert deployed.api.fetch(link)[0] == deployed.api.fetch(others)[0] == 403
     with pytest.raises(ClientError, match="AccessDenied"):

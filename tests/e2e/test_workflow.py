@@ -92,6 +92,11 @@ def test_an_uploaded_file_becomes_available_and_is_announced(deployed: Deployed,
         "file_name": "fünf.txt",
         "file_url": f"{deployed.api.url}/files/{file_id}/content",
         "upload_time": record(deployed, file_id)["upload_time"],
+        "version": "1",
+        "owner": record(deployed, file_id)["owner"],
+        "size": 5,
+        "content_type": "application/octet-stream",
+        "checksum": "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=",
     }
 
 
@@ -126,20 +131,15 @@ def put_record(deployed: Deployed, file_id: str, **changed: str) -> None:
     )
 
 
-def test_the_sweeper_finds_a_file_whose_event_was_lost(
-    deployed: Deployed, sqs: SQSClient, functions: LambdaClient
-) -> None:
-    """No bytes arrived: the file is rejected, and somebody is told."""
+def test_the_sweeper_gives_up_a_file_whose_bytes_never_came(deployed: Deployed, functions: LambdaClient) -> None:
     file_id = f"lost-{secrets.token_hex(4)}"
-    put_record(deployed, file_id)
-    with deployed.subscribed(deployed.outputs["alerts_topic_arn"]) as alerts:
-        answer = functions.invoke(
-            FunctionName="sluice-local-sweep", Qualifier="live", Payload=b'{"task": "sweep_schedule"}'
-        )
-        assert json.loads(answer["Payload"].read())["count"] >= 1
-        wait_for(lambda: record(deployed, file_id)["state"] == "rejected")
-        assert "no bytes arrived" in record(deployed, file_id)["failure"]
-        wait_for(lambda: any(file_id in str(message) for message in take(sqs, alerts)))
+    past = "2026-01-02T00:00:00.000+00:00"
+    put_record(deployed, file_id, due_shard="0", due_time=past, expires_time=past)
+    answer = functions.invoke(
+        FunctionName="sluice-local-sweep", Qualifier="live", Payload=b'{"task": "sweep_schedule"}'
+    )
+    assert json.loads(answer["Payload"].read())["expired"] >= 1
+    wait_for(lambda: record(deployed, file_id)["state"] == "expired")
 
 
 def test_bytes_that_are_not_those_declared_are_rejected(deployed: Deployed) -> None:

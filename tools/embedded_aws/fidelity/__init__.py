@@ -41,6 +41,7 @@ FIXES: tuple[Callable[[Settings], None], ...] = (
     stepfunctions.bind_the_role,
     stepfunctions.keep_tracing_configuration,
     stepfunctions.know_legal_holds,
+    stepfunctions.hand_on_message_attributes,
     apigateway.ask_the_function_for_permission,
     apigateway.keep_mock_integrations_without_method,
     apigateway.leave_out_absent_access_log_settings,

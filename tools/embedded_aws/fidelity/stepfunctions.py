@@ -204,6 +204,28 @@ def keep_tracing_configuration(_: Settings) -> None:
     hook.replace(fix, states, "_update_state_machine", make, "data")
 
 
+def hand_on_message_attributes(_: Settings) -> None:
+    """Publish the message attributes of a task with its message.
+
+    AWS takes `MessageAttributes` of `sns:publish` as SNS does, by which subscribers filter
+    (https://docs.aws.amazon.com/step-functions/latest/dg/connect-sns.html). ministack hands the task's parameters to
+    SNS, which looks for attributes in the form of a query and finds none. The fix writes them in that form.
+    """
+    fix = "stepfunctions.hand_on_message_attributes"
+    services = hook.attribute(fix, states, "_SERVICE_DISPATCH")
+    publish = services["arn:aws:states:::sns:publish"]
+
+    def publish_with_attributes(resource: str, parameters: Mapping[str, Any]) -> object:
+        entries = {}
+        for number, (name, value) in enumerate(parameters.get("MessageAttributes", {}).items(), start=1):
+            entry = f"MessageAttributes.entry.{number}"
+            entries[f"{entry}.Name"] = name
+            entries |= {f"{entry}.Value.{kind}": text for kind, text in value.items()}
+        return publish(resource, {**parameters, **entries})
+
+    services["arn:aws:states:::sns:publish"] = publish_with_attributes
+
+
 def know_legal_holds(_: Settings) -> None:
     """Let a task put a legal hold on an object, with `aws-sdk:s3:putObjectLegalHold`.
 
