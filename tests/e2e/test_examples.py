@@ -18,6 +18,8 @@ from tools.local import local_settings
 from tools.synthesis import synthesize
 from tools.terraform import Terraform
 
+pytestmark = pytest.mark.slow
+
 HERE = "us-east-1:000000000000"
 
 

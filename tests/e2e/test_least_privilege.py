@@ -63,6 +63,7 @@ def test_no_call_of_the_deployer_or_of_a_role_was_denied(deployed: Deployed) -> 
 
 
 @pytest.mark.last
+@pytest.mark.slow  # every other test has to have run
 def test_everything_that_is_granted_was_used(deployed: Deployed) -> None:
     calls = used(deployed)
     in_vain = [

@@ -21,6 +21,8 @@ from tools.local import local_settings
 from tools.plan.__main__ import PLANS
 from tools.terraform import cli_configuration
 
+pytestmark = pytest.mark.slow
+
 PLAN = PLANS / "local"
 
 

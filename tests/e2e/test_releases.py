@@ -17,6 +17,8 @@ from tools.local import local_settings
 from tools.releases import Moved, rollback
 from tools.terraform import Terraform
 
+pytestmark = pytest.mark.slow
+
 NAME = "sluice-local-health"
 ALIAS = "aws_lambda_alias.health_live"
 ACCOUNT = "000000000000"

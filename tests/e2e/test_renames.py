@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from cdktf import App
 
 from modules.encryption import CustomerKey
@@ -13,6 +14,8 @@ from stacks.base import BaseStack
 from tests.e2e.conftest import Deployed
 from tools.local import local_settings
 from tools.terraform import Changes, Terraform
+
+pytestmark = pytest.mark.slow
 
 
 class Small(BaseStack):

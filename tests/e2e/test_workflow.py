@@ -160,7 +160,9 @@ def test_bytes_without_a_record_are_told_and_harm_nobody(deployed: Deployed, sqs
         wait_for(lambda: any(key.rpartition("/")[2] in str(message) for message in take(sqs, alerts)), seconds=60)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(
+    "name", [name if name == "upload" else pytest.param(name, marks=pytest.mark.slow) for name in FUNCTIONS]
+)
 def test_a_function_that_fails_on_an_event_leaves_a_dead_letter_that_can_be_redriven(
     deployed: Deployed, session: boto3.Session, sqs: SQSClient, functions: LambdaClient, name: str
 ) -> None:
