@@ -15,7 +15,7 @@ Progress = Callable[[str], None]
 PROGRAM = ROOT / "clients" / "python" / "benchmarks" / "large_upload.py"
 """Uploads as many MiB as its argument says, from a file that it makes, to a server that takes parts and forgets them.
 
-It prints one line: peak memory in MiB above that of the process before the upload, bytes of a part, parts at once.
+It prints one line: the peak memory of the client in MiB, bytes of a part, parts at once.
 """
 
 MIB = 1024
