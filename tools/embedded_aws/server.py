@@ -175,6 +175,9 @@ async def _serve(secure: socket.socket, plain: socket.socket, certificate: Path,
     config.certfile, config.keyfile = str(certificate), str(key)
     config.graceful_timeout = GRACE_SECONDS
     config.keep_alive_timeout = 75
+    # An apply sends more than the thousand requests that end a connection by default, and clients send the last one
+    # again, which "already exists" then.
+    config.keep_alive_max_requests = 1_000_000
 
     # Otherwise a stop waits 30 s for the farewell of every client that keeps a connection open.
     asyncio.constants.SSL_SHUTDOWN_TIMEOUT = GRACE_SECONDS
