@@ -417,8 +417,10 @@ def deployer_policies(settings: Settings) -> list[str]:
 
 
 def _empty(settings: Settings) -> tuple[str, ...]:
-    """What empties a bucket; the provider lifts the legal hold of a version that S3 does not let go, and says that it may
-    pass over a retention, which takes its permission whether there is one or not.
+    """What empties a bucket.
+
+    The provider lifts the legal hold of a version that S3 does not let go. It also says that it may pass over a
+    retention, which takes its permission whether there is one or not.
     """
     lift = ("s3:BypassGovernanceRetention", "s3:GetObject", "s3:PutObjectLegalHold") if settings.legal_hold else ()
     return ("s3:DeleteObject", "s3:DeleteObjectVersion", *lift)
