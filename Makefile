@@ -7,7 +7,7 @@ ENVIRONMENT ?= dev
 SHELL := /bin/sh
 VENV := .venv/bin/python
 # One worker waits for Terraform and the embedded AWS while the other computes.
-WORKERS := --numprocesses 2 --dist loadgroup
+WORKERS := --numprocesses 2
 .DEFAULT_GOAL := help
 .PHONY: help setup up upload down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret release-hold layer cdktf lint test test-all judges bench scale lock clean
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.unit.memory import aws
 from tools.bindings import quiet_node_banner, use
@@ -19,8 +20,28 @@ hypothesis.settings.load_profile("sluice")
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Each of these deploys a system of its own, or none.
+APART = {"test_api_jwt", "test_emulator_fidelity", "test_legal_hold"}
+
 quiet_node_banner()
 use(ROOT)
+
+
+class ByWhatTheyShare(LoadScopeScheduling):  # type: ignore[misc]
+    """One worker runs all tests that share something slow: a folder's synthesis, the one system of e2e.
+
+    xdist's own groups (`--dist loadgroup`) do not come through with pytest 9.2: a test's id is no longer to be changed.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = Path(nodeid.partition("::")[0])
+        return path.stem if path.stem in APART else path.parent.name
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config) -> LoadScopeScheduling:
+    """What runs longest, e2e, is collected first and begins first."""
+    config.option.loadscopereorder = False
+    return ByWhatTheyShare(config)
 
 
 @pytest.fixture(autouse=True)

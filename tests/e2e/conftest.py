@@ -31,21 +31,9 @@ if TYPE_CHECKING:
 WEBHOOK_PATHS = ("/first", "/second")
 
 
-HERE = Path(__file__).resolve().parent
-# Each of these deploys a system of its own, or none.
-APART = {"test_api_jwt", "test_emulator_fidelity", "test_legal_hold"}
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all tests of the one system to one worker; what looks back at the whole session, and destroys, goes last."""
+    """What looks back at the whole session, and destroys, goes last."""
     items.sort(key=lambda item: item.get_closest_marker("last") is not None)
-    for item in items:
-        module = item.path.stem
-        if item.path.parent == HERE:
-            item.add_marker(pytest.mark.xdist_group(module if module in APART else "the system"))
-        else:
-            # One synthesis serves a folder.
-            item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
