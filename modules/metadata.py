@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cdktf import TerraformResourceLifecycle
 from cdktf_cdktf_provider_aws.dynamodb_table import (
     DynamodbTable,
     DynamodbTableAttribute,
@@ -65,6 +66,12 @@ class Table(Construct):
             server_side_encryption=DynamodbTableServerSideEncryption(enabled=True, kms_key_arn=key.arn),
             point_in_time_recovery=DynamodbTablePointInTimeRecovery(enabled=settings.protect_data),
             deletion_protection_enabled=settings.protect_data,
+            # Copies are made of its stream (DynamoDB, "Global tables: How it works").
+            stream_enabled=True if settings.replica_region else None,
+            stream_view_type="NEW_AND_OLD_IMAGES" if settings.replica_region else None,
+            # A copy is a resource of its own, in its own region; without this, the table would plan to remove it
+            # (Terraform, "Resource: aws_dynamodb_table_replica").
+            lifecycle=TerraformResourceLifecycle(ignore_changes=["replica"]) if settings.replica_region else None,
         )
         self.name = table.name
         self.arn = table.arn

@@ -17,18 +17,13 @@ from cdktf_cdktf_provider_aws.cloudwatch_log_metric_filter import (
     CloudwatchLogMetricFilter,
     CloudwatchLogMetricFilterMetricTransformation,
 )
-from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import (
-    CloudwatchMetricAlarm,
-    CloudwatchMetricAlarmMetricQuery,
-    CloudwatchMetricAlarmMetricQueryMetric,
-)
+from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import CloudwatchMetricAlarm
 from constructs import Construct, Node
 
+from modules.alarms import ERROR_RATE_PERCENT, PERIOD, Advice, Alarms, AlertTopic, Metric
 from modules.queues import RETENTION_SECONDS
 from modules.settings import Settings
 
-PERIOD = 300
-ERROR_RATE_PERCENT = 1
 # A third of the default LAMBDA_TIMEOUT: it warns well before functions are stopped. Where LAMBDA_TIMEOUT is shorter
 # than this, they are stopped first, and the alarm on 5xx answers tells that.
 LATENCY_P99_MILLISECONDS = 5000
@@ -40,21 +35,14 @@ LATE_WEBHOOK_SECONDS = 900
 # Receivers are other people's: one in two that fail is trouble of theirs that lasts, not a hiccup.
 UNDELIVERED_PERCENT = 50
 
+# DynamoDB copies within a second, mostly ("Global tables: How it works").
+LATE_COPY_MILLISECONDS = 60_000
+
 # The values of the dimension `Operation` that requests to the table have; the permissions granted on it say which.
 TABLE_OPERATIONS = ("GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem")
 
 # What the authorizer logs, as JSON, with each token that it refuses.
 REFUSAL = "token refused"
-
-# CloudWatch, "Limits that apply to alarms based on metric math expressions".
-MOST_METRICS = 10
-
-
-class AlertTopic(Protocol):
-    """The topic that alarms are told to; its policy and its key have to admit CloudWatch."""
-
-    @property
-    def arn(self) -> str: ...  # noqa: D102
 
 
 class Watched(Protocol):
@@ -103,44 +91,14 @@ class WatchedWorkflow(Protocol):
     def rules(self) -> Mapping[str, str]: ...  # noqa: D102
 
 
-@dataclass(frozen=True)
-class Metric:
-    """One metric of AWS's, and how its samples of a period become one number.
-
-    Attributes:
-        statistic: such as `Sum`, or a percentile such as `p99`.
-        label: what the dashboard calls it.
-    """
-
-    namespace: str
-    name: str
-    dimensions: Mapping[str, str]
-    statistic: str = "Sum"
-    label: str = ""
+class WatchedReplica(Protocol):
+    """Copies of files and tables in a second region."""
 
     @property
-    def is_percentile(self) -> bool:
-        """Whether it takes `extended_statistic` rather than `statistic`."""
-        return self.statistic.startswith("p")
+    def region(self) -> str: ...  # noqa: D102
 
-
-@dataclass(frozen=True)
-class Advice:
-    """What an alarm says to whoever gets it.
-
-    Attributes:
-        happened: what happened, a sentence.
-        next_step: what to do now, as the end of a sentence.
-        section: anchor of the alarm's section in docs/operations.md.
-    """
-
-    happened: str
-    next_step: str
-    section: str
-
-    def text(self, handbook: str) -> str:
-        """All of it, with where the handbook is."""
-        return f"{self.happened} Next: {self.next_step}. More: {handbook}#{self.section}"
+    @property
+    def copied(self) -> Mapping[str, str]: ...  # noqa: D102
 
 
 class RefusedTokens(Construct):
@@ -170,7 +128,7 @@ class RefusedTokens(Construct):
         )
 
 
-class Monitoring(Construct):
+class Monitoring(Alarms):
     """The alarms of an environment, and the dashboard that shows them first.
 
     Attributes:
@@ -195,6 +153,7 @@ class Monitoring(Construct):
         inbox: Watched | None = None,
         webhooks: Sequence[Watched] = (),
         authorizer: WatchedAuthorizer | None = None,
+        replica: WatchedReplica | None = None,
     ) -> None:
         """
         Args:
@@ -204,12 +163,9 @@ class Monitoring(Construct):
             inbox: a queue that its readers may leave unread until messages expire.
             webhooks: queues of webhooks, one a receiver.
             authorizer: the function whose errors are refused tokens, mostly.
+            replica: where files and tables are copied to.
         """
-        super().__init__(scope, construct_id)
-        self._prefix = settings.prefix
-        self._handbook = settings.handbook
-        self._alerts = alerts
-        self._alarms: list[CloudwatchMetricAlarm] = []
+        super().__init__(scope, construct_id, settings=settings, alerts=alerts)
         self.error_alarms: dict[str, CloudwatchMetricAlarm] = {}
         refused: Metric | None = None
         if authorizer is not None:
@@ -231,8 +187,12 @@ class Monitoring(Construct):
             self._watch_webhooks(queue)
         for table in tables:
             self._watch_table(table)
+            if replica is not None:
+                self._watch_copy(table, replica)
+        if replica is not None:
+            self._watch_copies(replica)
         rows = [
-            _alarms_row([alarm.arn for alarm in self._alarms]),
+            _alarms_row([alarm.arn for alarm in self.alarms]),
             *([_api_row(api)] if api is not None else []),
             _functions_row(functions, refused),
             *([_workflow_row(workflow)] if workflow is not None else []),
@@ -251,7 +211,7 @@ class Monitoring(Construct):
 
     def _watch_errors(self, function: Watched) -> None:
         """An alarm on a function that fails (Lambda, "Types of metrics for Lambda functions")."""
-        self.error_alarms[function.name] = self._rate(
+        self.error_alarms[function.name] = self.rate(
             f"{_label(function)}_errors",
             errors=_of_function(function, "Errors"),
             requests=_of_function(function, "Invocations"),
@@ -272,7 +232,7 @@ class Monitoring(Construct):
         a flood of them would hide that nobody with a right token gets in. The count of the log may come in later than
         Lambda's; one period that looks bad meanwhile is not two.
         """
-        self.error_alarms[authorizer.name] = self._rate(
+        self.error_alarms[authorizer.name] = self.rate(
             f"{_label(authorizer)}_errors",
             errors=_of_function(authorizer, "Errors"),
             requests=_of_function(authorizer, "Invocations"),
@@ -289,7 +249,7 @@ class Monitoring(Construct):
     def _watch_function(self, function: Watched) -> None:
         """More alarms on a function's metrics (Lambda, "Types of metrics for Lambda functions")."""
         name = _label(function)
-        self._any(
+        self.any(
             f"{name}_throttles",
             [_of_function(function, "Throttles")],
             Advice(
@@ -298,7 +258,7 @@ class Monitoring(Construct):
                 "function-throttles",
             ),
         )
-        self._any(
+        self.any(
             f"{name}_lost_events",
             [_of_function(function, "DeadLetterErrors"), _of_function(function, "DestinationDeliveryFailures")],
             Advice(
@@ -310,7 +270,7 @@ class Monitoring(Construct):
 
     def _watch_api(self, api: WatchedApi) -> None:
         """Alarms on the stage's metrics (API Gateway, "Amazon API Gateway dimensions and metrics")."""
-        self._rate(
+        self.rate(
             "api_errors",
             errors=_of_api(api, "5XXError"),
             requests=_of_api(api, "Count", "SampleCount"),
@@ -321,7 +281,7 @@ class Monitoring(Construct):
                 "api-errors",
             ),
         )
-        self._level(
+        self.level(
             "api_latency",
             _of_api(api, "Latency", "p99"),
             threshold=LATENCY_P99_MILLISECONDS,
@@ -341,7 +301,7 @@ class Monitoring(Construct):
         Sources: Step Functions, "Monitoring Step Functions metrics using Amazon CloudWatch"; EventBridge, "Monitoring
         Amazon EventBridge".
         """
-        self._any(
+        self.any(
             "workflow_failures",
             [_of_workflow(workflow, name) for name in ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted")],
             Advice(
@@ -350,7 +310,7 @@ class Monitoring(Construct):
                 "workflow-failures",
             ),
         )
-        self._any(
+        self.any(
             "workflow_not_started",
             [
                 _of_rule(rule, name)
@@ -366,7 +326,7 @@ class Monitoring(Construct):
 
     def _watch_dead_letters(self, queue: Watched) -> None:
         """An alarm on a dead-letter queue (SQS, "Available CloudWatch metrics for Amazon SQS")."""
-        self._level(
+        self.level(
             f"{_label(queue)}_waiting",
             _of_queue(queue, "ApproximateNumberOfMessagesVisible"),
             threshold=0,
@@ -382,7 +342,7 @@ class Monitoring(Construct):
 
     def _watch_inbox(self, queue: Watched) -> None:
         """An alarm on messages that nobody reads (SQS, "Available CloudWatch metrics for Amazon SQS")."""
-        self._level(
+        self.level(
             f"{_label(queue)}_expiring",
             _of_queue(queue, "ApproximateAgeOfOldestMessage"),
             threshold=OLDEST_MESSAGE_SECONDS,
@@ -402,7 +362,7 @@ class Monitoring(Construct):
         A message that is received and not deleted was not taken, and will be received again.
         """
         name = _label(queue)
-        self._expression(
+        self.expression(
             f"{name}_undelivered",
             {"received": _received(queue), "deleted": _deleted(queue)},
             "IF(FILL(received, 0) > 0, 100 * (FILL(received, 0) - FILL(deleted, 0)) / FILL(received, 0), 0)",
@@ -417,7 +377,7 @@ class Monitoring(Construct):
                 "undelivered-webhooks",
             ),
         )
-        self._level(
+        self.level(
             f"{name}_late",
             _of_queue(queue, "ApproximateAgeOfOldestMessage"),
             threshold=LATE_WEBHOOK_SECONDS,
@@ -438,7 +398,7 @@ class Monitoring(Construct):
         CloudWatch lets alarms on DynamoDB's metrics keep their state where data is missing, whatever they ask for
         ("Configuring how CloudWatch alarms treat missing data"); FILL makes the zeros with which they end.
         """
-        self._any(
+        self.any(
             f"{table.node.id}_table_errors",
             _of_table(table, "SystemErrors"),
             Advice(
@@ -447,7 +407,7 @@ class Monitoring(Construct):
                 "table-errors",
             ),
         )
-        self._any(
+        self.any(
             f"{table.node.id}_table_throttles",
             _of_table(table, "ThrottledRequests"),
             Advice(
@@ -457,138 +417,39 @@ class Monitoring(Construct):
             ),
         )
 
-    def _rate(
-        self, construct_id: str, *, errors: Metric, requests: Metric, advice: Advice, neither: Metric | None = None
-    ) -> CloudwatchMetricAlarm:
-        """An alarm on the share of errors, in percent, in two periods one after the other.
-
-        FILL makes a period without requests a zero. Otherwise CloudWatch would go back to older periods, so that two
-        bad ones with quiet ones between them would do.
-
-        Args:
-            neither: what counts as an error and a request, and is none that this is about.
-        """
-        metrics = {"errors": errors, "requests": requests}
-        failed, asked = "FILL(errors, 0)", "FILL(requests, 0)"
-        if neither is not None:
-            metrics["neither"] = neither
-            failed, asked = f"({failed} - FILL(neither, 0))", f"({asked} - FILL(neither, 0))"
-        return self._expression(
-            construct_id,
-            metrics,
-            f"IF({asked} > 0, 100 * {failed} / {asked}, 0)",
-            label="errors in percent",
-            threshold=ERROR_RATE_PERCENT,
-            periods=2,
-            datapoints=2,
-            advice=advice,
+    def _watch_copies(self, replica: WatchedReplica) -> None:
+        """An alarm on files that were not copied (S3, "Using S3 Replication metrics")."""
+        self.any(
+            "copies_failed",
+            [Metric("AWS/S3", "OperationsFailedReplication", replica.copied)],
+            Advice(
+                f"S3 could not copy files, or what was deleted, to {replica.region}.",
+                "find out what S3 may not do there, mend it, and have S3 Batch Replication copy what failed",
+                "failed-copies",
+            ),
         )
 
-    def _any(self, construct_id: str, metrics: Sequence[Metric], advice: Advice) -> None:
-        """An alarm on anything at all that is counted, over as soon as two periods have none.
-
-        A period may be filled with zero before its late data comes in (CloudWatch, "Using math expressions", on FILL
-        in alarms): the alarm looks at two periods, and one is enough.
-
-        Raises:
-            ValueError: more metrics than CloudWatch takes.
-        """
-        if len(metrics) > MOST_METRICS:
-            raise ValueError(f"alarm {construct_id}: {len(metrics)} metrics; CloudWatch takes {MOST_METRICS}")
-        queries = {f"m{index}": metric for index, metric in enumerate(metrics)}
-        self._expression(
-            construct_id,
-            queries,
-            " + ".join(f"FILL({query_id}, 0)" for query_id in queries),
-            label="count",
-            threshold=0,
-            periods=2,
-            datapoints=1,
-            advice=advice,
+    def _watch_copy(self, table: Watched, replica: WatchedReplica) -> None:
+        """An alarm on a table whose copy lags behind (DynamoDB, "DynamoDB Metrics and dimensions")."""
+        self.level(
+            f"{table.node.id}_copy_late",
+            Metric(
+                "AWS/DynamoDB",
+                "ReplicationLatency",
+                {"TableName": table.name, "ReceivingRegion": replica.region},
+                "Average",
+            ),
+            threshold=LATE_COPY_MILLISECONDS,
+            periods=3,
+            # It is reported only while something is copied.
+            missing="ignore",
+            advice=Advice(
+                f"The copy of the table {table.name} in {replica.region} is more than "
+                f"{LATE_COPY_MILLISECONDS // 1000} seconds behind, for 15 minutes.",
+                "look at AWS Health for both regions, and whether the copy's key can be used",
+                "late-copies",
+            ),
         )
-
-    def _expression(
-        self,
-        construct_id: str,
-        metrics: Mapping[str, Metric],
-        expression: str,
-        *,
-        label: str,
-        threshold: int,
-        periods: int,
-        datapoints: int,
-        advice: Advice,
-    ) -> CloudwatchMetricAlarm:
-        """An alarm on metric math; the missing data of its metrics is not breaching."""
-        queries = [
-            CloudwatchMetricAlarmMetricQuery(
-                id=query_id,
-                metric=CloudwatchMetricAlarmMetricQueryMetric(
-                    namespace=metric.namespace,
-                    metric_name=metric.name,
-                    dimensions=metric.dimensions or None,
-                    stat=metric.statistic,
-                    period=PERIOD,
-                ),
-            )
-            for query_id, metric in metrics.items()
-        ]
-        result = CloudwatchMetricAlarmMetricQuery(id="result", expression=expression, label=label, return_data=True)
-        alarm = CloudwatchMetricAlarm(
-            self,
-            construct_id,
-            alarm_name=self._name(construct_id),
-            alarm_description=advice.text(self._handbook),
-            metric_query=[result, *queries],
-            comparison_operator="GreaterThanThreshold",
-            threshold=threshold,
-            evaluation_periods=periods,
-            datapoints_to_alarm=datapoints,
-            treat_missing_data="notBreaching",
-            alarm_actions=[self._alerts.arn],
-            ok_actions=[self._alerts.arn],
-        )
-        self._alarms.append(alarm)
-        return alarm
-
-    def _level(
-        self,
-        construct_id: str,
-        metric: Metric,
-        *,
-        threshold: int,
-        periods: int,
-        missing: Literal["notBreaching", "ignore"],
-        advice: Advice,
-    ) -> None:
-        """An alarm on one metric that is above a threshold in some periods."""
-        self._alarms.append(
-            CloudwatchMetricAlarm(
-                self,
-                construct_id,
-                alarm_name=self._name(construct_id),
-                alarm_description=advice.text(self._handbook),
-                namespace=metric.namespace,
-                metric_name=metric.name,
-                dimensions=metric.dimensions,
-                statistic=None if metric.is_percentile else metric.statistic,
-                extended_statistic=metric.statistic if metric.is_percentile else None,
-                # Most environments have fewer requests in five minutes than a p99 is sure of (1,000): with `ignore`,
-                # the alarm would keep silent there, and keep its state once it had spoken.
-                evaluate_low_sample_count_percentiles="evaluate" if metric.is_percentile else None,
-                period=PERIOD,
-                comparison_operator="GreaterThanThreshold",
-                threshold=threshold,
-                evaluation_periods=periods,
-                datapoints_to_alarm=periods,
-                treat_missing_data=missing,
-                alarm_actions=[self._alerts.arn],
-                ok_actions=[self._alerts.arn],
-            )
-        )
-
-    def _name(self, construct_id: str) -> str:
-        return f"{self._prefix}-{construct_id.replace('_', '-')}"
 
 
 @cache  # each question to a construct is a round trip to Node.js

@@ -134,6 +134,14 @@ def alarms_of(settings: Settings) -> Sender:
     return Sender("cloudwatch.amazonaws.com", f"arn:aws:cloudwatch:{home}:alarm:{settings.prefix}-*")
 
 
+def tell_by_email(scope: Construct, settings: Settings, alerts: Topic) -> None:
+    """Subscribe the address that gets alarms, where there is one, to a topic of alarms."""
+    if settings.alert_email:
+        SnsTopicSubscription(
+            scope, "alert_email", topic_arn=alerts.arn, protocol="email", endpoint=settings.alert_email
+        )
+
+
 class Notifications(Construct):
     """The two topics, and a queue that holds what was said about files until somebody reads it.
 
@@ -157,10 +165,7 @@ class Notifications(Construct):
             key=key,
             publishers=[alarms_of(settings)],
         )
-        if settings.alert_email:
-            SnsTopicSubscription(
-                self, "alert_email", topic_arn=self.alerts.arn, protocol="email", endpoint=settings.alert_email
-            )
+        tell_by_email(self, settings, self.alerts)
         subscribed = SubscribedQueue(self, "inbox", settings=settings, topic_arn=self.files.arn, key=queues_key)
         self.inbox = subscribed.queue
         self.queues = [subscribed.dead_letters]

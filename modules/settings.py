@@ -105,7 +105,10 @@ class Settings(BaseSettings):
     owner: str = Field(default="platform", min_length=1, max_length=64, description="Tag `Owner` on every resource.")
 
     account_id: AccountId = Field(description="The AWS account to deploy to. Terraform refuses every other one.")
-    primary_region: Region = Field(default="us-east-1", description="The region of every resource.")
+    primary_region: Region = Field(default="us-east-1", description="The region of every resource, but for copies.")
+    replica_region: Region | None = Field(
+        default=None, description="A second region that holds a copy of every file and record; by default none does."
+    )
     assume_role_arn: RoleArn | None = Field(default=None, description="Role that Terraform assumes to deploy.")
     state_bucket: BucketName | None = Field(
         default=None, description="Bucket of the Terraform state; by default PROJECT-ENVIRONMENT-state-ACCOUNT-REGION."
@@ -225,6 +228,8 @@ class Settings(BaseSettings):
     def _fits_together(self) -> Self:
         if len(set(self.webhook_urls)) < len(self.webhook_urls):
             raise ValueError("webhook_urls names an address twice; each gets every event once")
+        if self.replica_region == self.primary_region:
+            raise ValueError(f"replica_region = {self.replica_region!r} is primary_region; name another one, or none")
         if self.record_retention_days <= self.quarantine_retention_days:
             raise ValueError(
                 f"record_retention_days = {self.record_retention_days} must be more than quarantine_retention_days = "
@@ -283,6 +288,17 @@ class Settings(BaseSettings):
     def prefix(self) -> str:
         """First part of the names of this environment's resources."""
         return f"{self.project_name}-{self.environment}"
+
+    @property
+    def in_replica_region(self) -> Settings:
+        """The same, for what is in the second region.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if self.replica_region is None:
+            raise ValueError("replica_region is not set")
+        return self.model_copy(update={"primary_region": self.replica_region, "replica_region": None})
 
     @property
     def handbook(self) -> str:

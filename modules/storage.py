@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cdktf_cdktf_provider_aws.s3_bucket import S3Bucket
@@ -27,6 +27,20 @@ from cdktf_cdktf_provider_aws.s3_bucket_ownership_controls import (
 )
 from cdktf_cdktf_provider_aws.s3_bucket_policy import S3BucketPolicy
 from cdktf_cdktf_provider_aws.s3_bucket_public_access_block import S3BucketPublicAccessBlock
+from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
+    S3BucketReplicationConfigurationA,
+    S3BucketReplicationConfigurationRule,
+    S3BucketReplicationConfigurationRuleDeleteMarkerReplication,
+    S3BucketReplicationConfigurationRuleDestination,
+    S3BucketReplicationConfigurationRuleDestinationEncryptionConfiguration,
+    S3BucketReplicationConfigurationRuleDestinationMetrics,
+    S3BucketReplicationConfigurationRuleDestinationMetricsEventThreshold,
+    S3BucketReplicationConfigurationRuleDestinationReplicationTime,
+    S3BucketReplicationConfigurationRuleDestinationReplicationTimeTime,
+    S3BucketReplicationConfigurationRuleFilter,
+    S3BucketReplicationConfigurationRuleSourceSelectionCriteria,
+    S3BucketReplicationConfigurationRuleSourceSelectionCriteriaSseKmsEncryptedObjects,
+)
 from cdktf_cdktf_provider_aws.s3_bucket_server_side_encryption_configuration import (
     S3BucketServerSideEncryptionConfigurationA,
     S3BucketServerSideEncryptionConfigurationRuleA,
@@ -51,6 +65,10 @@ SCAN_TAG = "GuardDutyMalwareScanStatus"
 CLEAN = "NO_THREATS_FOUND"
 _ABORT_LEFTOVERS = S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(days_after_initiation=7)
 _EXPIRE_OLD_VERSIONS = S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=30)
+# Of a copy, an old version is what its owner deleted.
+_EXPIRE_DELETED_COPIES = S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=1)
+# The one time that S3 takes (S3, "Replication Time Control").
+_COPIED_WITHIN_MINUTES = 15
 
 
 class PrivateBucket(Construct):
@@ -195,6 +213,94 @@ def _about(statement: Statement, arn: str) -> Statement:
     return replace(statement, resources=[resource.replace("{bucket}", arn) for resource in statement.resources])
 
 
+def lifecycle(scope: Construct, bucket: PrivateBucket, *, settings: Settings, copies: bool = False) -> None:
+    """Files move to cheaper storage, and are DELETED when the settings say so; leftovers never stay.
+
+    Args:
+        copies: of a bucket of copies. S3 does not copy what its own rules delete ("What does Amazon S3 replicate?").
+    """
+    # A bucket that is copied keeps a delete marker of what was deleted, until nothing else is left.
+    marked = copies or settings.replica_region is not None
+    rules = [
+        S3BucketLifecycleConfigurationRule(
+            id="files",
+            status="Enabled",
+            filter=[S3BucketLifecycleConfigurationRuleFilter(prefix=FILES)],
+            transition=[
+                S3BucketLifecycleConfigurationRuleTransition(
+                    days=settings.s3_lifecycle_transition_days, storage_class="STANDARD_IA"
+                )
+            ],
+            expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=settings.s3_lifecycle_expiration_days)]
+            if settings.s3_lifecycle_expiration_days
+            else None,
+        ),
+        S3BucketLifecycleConfigurationRule(
+            id="leftovers",
+            status="Enabled",
+            filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
+            abort_incomplete_multipart_upload=[_ABORT_LEFTOVERS],
+            noncurrent_version_expiration=[_EXPIRE_DELETED_COPIES if copies else _EXPIRE_OLD_VERSIONS],
+            expiration=[S3BucketLifecycleConfigurationRuleExpiration(expired_object_delete_marker=True)]
+            if marked
+            else None,
+        ),
+    ]
+    S3BucketLifecycleConfiguration(
+        scope,
+        "lifecycle",
+        bucket=bucket.name,
+        rule=rules,
+        # Rules for old versions are refused by a bucket that has no versions yet.
+        depends_on=[bucket.versioning],
+    )
+
+
+def only_clean_files(bucket: PrivateBucket, *, scanner: Role | None = None, inspect: Role | None = None) -> None:
+    """Give no file of a bucket to anybody before the scanner has tagged it as clean, whatever link or policy they have.
+
+    GuardDuty, "Using tag-based access control (TBAC) with Malware Protection for S3". A negated condition holds where
+    its key is absent (IAM, "Condition operators"), so that a file without the tag is closed. The principal of a
+    presigned link is the role that signed it.
+
+    Args:
+        scanner: who reads files before they have the tag, and puts it; nobody else may tag.
+        inspect: who looks at them meanwhile.
+    """
+    files = [f"{bucket.arn}/{FILES}*"]
+
+    def but(*roles: Role | None) -> Conditions:
+        arns = [role.arn for role in roles if role is not None]
+        return {"ArnNotEquals": {"aws:PrincipalArn": arns if len(arns) > 1 else arns[0]}} if arns else {}
+
+    bucket.add_to_policy(
+        Statement(
+            sid="DenyFilesThatAreNotClean",
+            effect="Deny",
+            actions=["s3:GetObject", "s3:GetObjectVersion"],
+            resources=files,
+            principals="*",
+            conditions={
+                "StringNotEquals": {f"s3:ExistingObjectTag/{SCAN_TAG}": CLEAN},
+                **but(scanner, inspect),
+            },
+        ),
+        Statement(
+            sid="DenyTagsOfOthers",
+            effect="Deny",
+            actions=[
+                "s3:DeleteObjectTagging",
+                "s3:DeleteObjectVersionTagging",
+                "s3:PutObjectTagging",
+                "s3:PutObjectVersionTagging",
+            ],
+            resources=files,
+            principals="*",
+            conditions=but(scanner),
+        ),
+    )
+
+
 class Storage(Construct):
     """The files of an environment.
 
@@ -216,7 +322,8 @@ class Storage(Construct):
         self._key = key
         self.bucket_name = self._bucket.name
         self.bucket_arn = self._bucket.arn
-        self._lifecycle(settings)
+        self._marks_what_it_deletes = settings.replica_region is not None
+        lifecycle(self, self._bucket, settings=settings)
         if settings.enable_access_logs:
             self._access_logs(settings)
         if settings.cors_allowed_origins:
@@ -279,38 +386,99 @@ class Storage(Construct):
         )
         S3BucketLoggingA(self, "logging", bucket=self.bucket_name, target_bucket=logs.name, target_prefix="uploads/")
 
-    def _lifecycle(self, settings: Settings) -> None:
-        """Files move to cheaper storage, and are DELETED when the settings say so; leftovers never stay."""
-        rules = [
-            S3BucketLifecycleConfigurationRule(
-                id="files",
-                status="Enabled",
-                filter=[S3BucketLifecycleConfigurationRuleFilter(prefix=FILES)],
-                transition=[
-                    S3BucketLifecycleConfigurationRuleTransition(
-                        days=settings.s3_lifecycle_transition_days, storage_class="STANDARD_IA"
-                    )
-                ],
-                expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=settings.s3_lifecycle_expiration_days)]
-                if settings.s3_lifecycle_expiration_days
-                else None,
-            ),
-            S3BucketLifecycleConfigurationRule(
-                id="leftovers",
-                status="Enabled",
-                filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
-                abort_incomplete_multipart_upload=[_ABORT_LEFTOVERS],
-                noncurrent_version_expiration=[_EXPIRE_OLD_VERSIONS],
-            ),
-        ]
-        S3BucketLifecycleConfiguration(
+    def copy_to(self, bucket: PrivateBucket, *, settings: Settings, key: CustomerKey) -> Mapping[str, str]:
+        """Copy every file, as it comes, to a bucket of another region; what is deleted here goes there too.
+
+        S3, "Setting up permissions for live replication" and "Replicating encrypted objects".
+
+        Args:
+            key: what encrypts the copies.
+
+        Returns:
+            The dimensions of the metrics of copying (S3, "Using S3 Replication metrics").
+        """
+        role = Role(
             self,
-            "lifecycle",
-            bucket=self._bucket.name,
-            rule=rules,
-            # Rules for old versions are refused by a bucket that has no versions yet.
-            depends_on=[self._bucket.versioning],
+            "copier",
+            name=f"{settings.prefix}-copier",
+            service="s3.amazonaws.com",
+            description="Copies files to the second region",
         )
+        files, copies = f"{self.bucket_arn}/{FILES}*", f"{bucket.arn}/{FILES}*"
+        held = ("s3:GetObjectLegalHold", "s3:GetObjectRetention") if settings.legal_hold else ()
+        role.grant(
+            "files_copy",
+            Statement(
+                sid="FindFiles",
+                actions=["s3:GetReplicationConfiguration", "s3:ListBucket"],
+                resources=[self.bucket_arn],
+            ),
+            Statement(
+                sid="ReadFiles",
+                actions=[
+                    "s3:GetObjectVersionAcl",
+                    "s3:GetObjectVersionForReplication",
+                    "s3:GetObjectVersionTagging",
+                    *held,
+                ],
+                resources=[files],
+            ),
+            Statement(
+                sid="WriteCopies",
+                actions=["s3:ReplicateDelete", "s3:ReplicateObject", "s3:ReplicateTags"],
+                resources=[copies],
+            ),
+            self._key.statement("DecryptFiles", "kms:Decrypt"),
+            key.statement("EncryptCopies", "kms:Encrypt"),
+        )
+        rule = "files"
+        S3BucketReplicationConfigurationA(
+            self,
+            "copying",
+            bucket=self._bucket.id,
+            role=role.arn,
+            rule=[
+                S3BucketReplicationConfigurationRule(
+                    id=rule,
+                    status="Enabled",
+                    priority=0,
+                    filter=S3BucketReplicationConfigurationRuleFilter(prefix=FILES),
+                    delete_marker_replication=S3BucketReplicationConfigurationRuleDeleteMarkerReplication(
+                        status="Enabled"
+                    ),
+                    source_selection_criteria=S3BucketReplicationConfigurationRuleSourceSelectionCriteria(
+                        sse_kms_encrypted_objects=(
+                            S3BucketReplicationConfigurationRuleSourceSelectionCriteriaSseKmsEncryptedObjects(
+                                status="Enabled"
+                            )
+                        )
+                    ),
+                    destination=S3BucketReplicationConfigurationRuleDestination(
+                        bucket=bucket.arn,
+                        encryption_configuration=(
+                            S3BucketReplicationConfigurationRuleDestinationEncryptionConfiguration(
+                                replica_kms_key_id=key.arn
+                            )
+                        ),
+                        metrics=S3BucketReplicationConfigurationRuleDestinationMetrics(
+                            status="Enabled",
+                            event_threshold=S3BucketReplicationConfigurationRuleDestinationMetricsEventThreshold(
+                                minutes=_COPIED_WITHIN_MINUTES
+                            ),
+                        ),
+                        replication_time=S3BucketReplicationConfigurationRuleDestinationReplicationTime(
+                            status="Enabled",
+                            time=S3BucketReplicationConfigurationRuleDestinationReplicationTimeTime(
+                                minutes=_COPIED_WITHIN_MINUTES
+                            ),
+                        ),
+                    ),
+                )
+            ],
+            # S3 copies between versioned buckets alone.
+            depends_on=[self._bucket.versioning, bucket.versioning],
+        )
+        return {"SourceBucket": self.bucket_name, "DestinationBucket": bucket.name, "RuleId": rule}
 
     def grant_write(self, role: Role) -> None:
         """Let a role store files, encrypted under the bucket's key."""
@@ -338,6 +506,8 @@ class Storage(Construct):
     def grant_discard(self, role: Role) -> None:
         """Let a role remove files with all their versions, and what was left of uploads."""
         files = f"{self.bucket_arn}/{FILES}*"
+        # A delete without a version leaves a marker, which alone is copied (S3, "What does Amazon S3 replicate?").
+        mark = ["s3:DeleteObject"] if self._marks_what_it_deletes else []
         role.grant(
             "files_discard",
             Statement(
@@ -346,7 +516,9 @@ class Storage(Construct):
                 resources=[self.bucket_arn],
             ),
             Statement(
-                sid="RemoveFiles", actions=["s3:AbortMultipartUpload", "s3:DeleteObjectVersion"], resources=[files]
+                sid="RemoveFiles",
+                actions=["s3:AbortMultipartUpload", *mark, "s3:DeleteObjectVersion"],
+                resources=[files],
             ),
         )
 
@@ -378,43 +550,8 @@ class Storage(Construct):
         )
 
     def open_clean_files_alone(self, *, scanner: Role, inspect: Role) -> None:
-        """Give no file to anybody before the scanner has tagged it as clean, whatever link or policy they have.
-
-        GuardDuty, "Using tag-based access control (TBAC) with Malware Protection for S3". A negated condition holds
-        where its key is absent (IAM, "Condition operators"), so that a file without the tag is closed. The principal of
-        a presigned link is the role that signed it.
-
-        Args:
-            scanner: who reads files before they have the tag, and puts it; nobody else may tag.
-            inspect: who looks at them meanwhile.
-        """
-        files = [f"{self.bucket_arn}/{FILES}*"]
-        self._bucket.add_to_policy(
-            Statement(
-                sid="DenyFilesThatAreNotClean",
-                effect="Deny",
-                actions=["s3:GetObject", "s3:GetObjectVersion"],
-                resources=files,
-                principals="*",
-                conditions={
-                    "StringNotEquals": {f"s3:ExistingObjectTag/{SCAN_TAG}": CLEAN},
-                    "ArnNotEquals": {"aws:PrincipalArn": [scanner.arn, inspect.arn]},
-                },
-            ),
-            Statement(
-                sid="DenyTagsOfOthers",
-                effect="Deny",
-                actions=[
-                    "s3:DeleteObjectTagging",
-                    "s3:DeleteObjectVersionTagging",
-                    "s3:PutObjectTagging",
-                    "s3:PutObjectVersionTagging",
-                ],
-                resources=files,
-                principals="*",
-                conditions={"ArnNotEquals": {"aws:PrincipalArn": scanner.arn}},
-            ),
-        )
+        """Give no file to anybody but these two before it is known to be clean."""
+        only_clean_files(self._bucket, scanner=scanner, inspect=inspect)
 
     def grant_scan(self, role: Role) -> None:
         """Let GuardDuty's role read files and tag them, hear of new ones, and try whether it can.

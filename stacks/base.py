@@ -20,7 +20,7 @@ from cdktf_cdktf_provider_aws.provider import (
 from constructs import Construct, IValidation, Node
 
 from modules.settings import Settings, SettingsError
-from stacks.guards import check
+from stacks.guards import REPLICA, check
 
 # `use_lockfile` came with this version (Terraform, "Backend type: s3").
 TERRAFORM_VERSIONS = ">= 1.10.0"
@@ -87,7 +87,7 @@ class BaseStack(TerraformStack):
         self._moved: list[dict[str, str]] = []
         self.add_override("terraform.required_version", TERRAFORM_VERSIONS)
         self._backend(component or "uploads")
-        self._provider()
+        self._provider("aws", settings.primary_region)
         self.node.add_validation(_Guards(self))
 
     def rename(self, old: str, new: str) -> None:
@@ -145,12 +145,13 @@ class BaseStack(TerraformStack):
         # The binding of CDKTF 0.21 is older than this argument.
         self.add_override("terraform.backend.s3.use_lockfile", True)
 
-    def _provider(self) -> None:
+    def _provider(self, construct_id: str, region: str, alias: str | None = None) -> AwsProvider:
         settings = self.settings
-        AwsProvider(
+        provider = AwsProvider(
             self,
-            "aws",
-            region=settings.primary_region,
+            construct_id,
+            alias=alias,
+            region=region,
             allowed_account_ids=[settings.account_id],
             assume_role=[AwsProviderAssumeRole(role_arn=settings.assume_role_arn, session_name=settings.prefix)]
             if settings.assume_role_arn
@@ -172,6 +173,11 @@ class BaseStack(TerraformStack):
         )
         # Terraform reads a short name as its own registry's, OpenTofu as another's.
         self.add_override("terraform.required_providers.aws.source", "hashicorp/aws")
+        return provider
+
+    def replica_provider(self) -> AwsProvider:
+        """The provider of the second region; what is in a construct `replica`, and nothing else, has to have it."""
+        return self._provider("aws_replica", self.settings.in_replica_region.primary_region, alias=REPLICA)
 
     def _allocate_logical_id(self, tf_element: TerraformElement | Node) -> str:
         """The address of an element: its path in the stack, joined with `_`, and no hash.

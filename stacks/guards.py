@@ -16,6 +16,9 @@ from modules.settings import Settings
 
 Json = Mapping[str, Any]
 
+# Alias of the provider of the second region, and the construct that everything there is in.
+REPLICA = "replica"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -88,14 +91,21 @@ def _many(value: object) -> list[Any]:
 
 
 def provider(root: Root) -> Iterator[Finding]:
-    """Row 1: one explicit provider, of the intended region and account, for every resource."""
+    """Row 1: one explicit provider a region, of the intended account, for every resource that belongs there."""
+    settings, account = root.settings, [root.settings.account_id]
     blocks = _many(root.content.get("provider", {}).get("aws"))
-    wanted = (root.settings.primary_region, [root.settings.account_id])
-    if [(block.get("region"), block.get("allowed_account_ids")) for block in blocks] != [wanted]:
-        yield Finding(1, "provider.aws", f"one provider of {wanted[0]} that allows {wanted[1][0]} alone is needed")
+    found = [(block.get("alias"), block.get("region"), block.get("allowed_account_ids")) for block in blocks]
+    if found[:1] != [(None, settings.primary_region, account)]:
+        yield Finding(
+            1, "provider.aws", f"one provider of {settings.primary_region} that allows {account[0]} alone is needed"
+        )
+    # The stack of the state has no copies, and so no second provider.
+    if any(each != (REPLICA, settings.replica_region, account) for each in found[1:]) or len(found) > 2:
+        yield Finding(1, "provider.aws", f"of further providers, {settings.replica_region or 'none'} alone is intended")
     for address, body in root.every():
-        if "provider" in body or "region" in body:
-            yield Finding(1, address, "it has a provider or region of its own, not the stack's")
+        wanted = f"aws.{REPLICA}" if address.partition(".")[2].startswith(f"{REPLICA}_") else None
+        if body.get("provider") != wanted or "region" in body:
+            yield Finding(1, address, f"it is not under the provider {wanted or 'aws'}, but in a region of its own")
 
 
 def integration(root: Root) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from modules.notifications import Notifications
 from modules.queries import Queries
 from modules.queues import Queue
 from modules.releases import Releases
+from modules.replica import Replica
 from modules.scanning import Scanning
 from modules.schedule import Schedule
 from modules.settings import Settings
@@ -26,6 +27,7 @@ from modules.webhooks import Webhooks
 from modules.workflow import LOG_GROUPS as STATES_LOG_GROUPS
 from modules.workflow import Workflow
 from stacks.base import BaseStack
+from stacks.guards import REPLICA
 
 
 class UploadsStack(BaseStack):
@@ -77,6 +79,18 @@ class UploadsStack(BaseStack):
 
         storage = Storage(self, "storage", settings=settings, key=storage_key)
         metadata = Metadata(self, "metadata", settings=settings, key=metadata_key)
+        replica = (
+            Replica(
+                self,
+                REPLICA,
+                settings=settings,
+                provider=self.replica_provider(),
+                storage=storage,
+                metadata=metadata,
+            )
+            if settings.replica_region
+            else None
+        )
         notifications = Notifications(self, "notifications", settings=settings, key=topics_key, queues_key=queues_key)
 
         shared = Shared(
@@ -105,7 +119,12 @@ class UploadsStack(BaseStack):
             "discard",
             shared=shared,
             description="Ends a claimed file: removes its bytes and gives its quota back",
-            environment=bucket_and_table | quotas | {"RECORD_RETENTION_DAYS": str(settings.record_retention_days)},
+            environment=bucket_and_table
+            | quotas
+            | {
+                "RECORD_RETENTION_DAYS": str(settings.record_retention_days),
+                "REPLICATED": str(settings.replica_region is not None).lower(),
+            },
         )
         storage.grant_discard(discard.role)
         metadata.grant_read(discard.role)
@@ -291,6 +310,7 @@ class UploadsStack(BaseStack):
             workflow=workflow,
             inbox=notifications.inbox,
             webhooks=webhooks.queues if webhooks else [],
+            replica=replica,
         )
         Queries(
             self,

@@ -21,7 +21,7 @@ hypothesis.settings.load_profile("sluice")
 ROOT = Path(__file__).resolve().parent.parent
 
 # Each of these deploys a system of its own, or none.
-APART = {"test_api_jwt", "test_emulator_fidelity", "test_legal_hold"}
+APART = {"test_api_jwt", "test_emulator_fidelity", "test_legal_hold", "test_replica"}
 
 quiet_node_banner()
 use(ROOT)
@@ -38,10 +38,10 @@ class ByWhatTheyShare(LoadScopeScheduling):  # type: ignore[misc]
         return path.stem if path.stem in APART else path.parent.name
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config) -> LoadScopeScheduling:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
     """What runs longest, e2e, is collected first and begins first."""
     config.option.loadscopereorder = False
-    return ByWhatTheyShare(config)
+    return ByWhatTheyShare(config, log)
 
 
 @pytest.fixture(autouse=True)

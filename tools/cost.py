@@ -404,6 +404,14 @@ def lines(load: Workload, settings: Settings, found: Platform, assumed: Assumpti
             Line("Lambda", "duration of webhooks", duration, architecture, "while the receiver answers"),
         ]
     result.append(Line("Data transfer", "in", load.gigabytes, "data_in", "free"))
+    if settings.replica_region:
+        result += [
+            Line("S3", "PUT of copies", files, "s3_put", "one a file"),
+            Line("S3", "copies in time", load.gigabytes, "s3_replication_time", "every byte once"),
+            Line("Data transfer", "to the second region", load.gigabytes, "data_between_regions", "every byte once"),
+            # A write of a transaction counts once where it is copied; the difference is left in.
+            Line("DynamoDB", "writes of copies", files * written, "dynamodb_replicated_write", "no more than writes"),
+        ]
     return result
 
 
@@ -494,6 +502,10 @@ def life(load: Workload, settings: Settings, found: Platform, assumed: Assumptio
     ]
     if settings.protect_data:
         result.append(Line("DynamoDB", "backup", records * known, "dynamodb_backup", "point-in-time recovery"))
+    if settings.replica_region:
+        # The second region keeps the same, under the same rules.
+        kept = {"STANDARD", "transition", "STANDARD_IA", "records", "backup"}
+        result += [replace(line, item=f"{line.item} of copies") for line in result if line.item in kept]
     return result
 
 
@@ -624,6 +636,9 @@ def changes(settings: Settings, found: Platform, assumed: Assumptions) -> list[C
         change("LOG_RETENTION_DAYS", f"{settings.log_retention_days} to 7", log_retention_days=7),
         change("LAMBDA_ARCHITECTURE", "arm64 to x86_64", lambda_architecture="x86_64"),
         Change("LAMBDA_MEMORY_SIZE", f"{memory} to {2 * memory}, no faster", settings, doubled, assumed),
+        change("REPLICA_REGION", "none to us-west-2", replica_region="us-west-2")
+        if settings.replica_region is None
+        else change("REPLICA_REGION", f"{settings.replica_region} to none", replica_region=None),
         design("WEBHOOK_URLS", "one more", webhooks=found.webhooks + 1),
         other("a client that polls", "5 questions instead of 1", status_calls=5),
         design("bucket keys", "off", bucket_keys=False),

@@ -69,6 +69,18 @@ _TABLES = (
     "dynamodb:UpdateTimeToLive",
 )
 
+_COPIED_TABLES = (
+    "dynamodb:BatchWriteItem",
+    "dynamodb:CreateTableReplica",
+    "dynamodb:DeleteItem",
+    "dynamodb:DeleteTableReplica",
+    "dynamodb:GetItem",
+    "dynamodb:PutItem",
+    "dynamodb:Query",
+    "dynamodb:Scan",
+    "dynamodb:UpdateItem",
+)
+
 _KEYS = (
     "kms:CreateAlias",
     "kms:CreateGrant",
@@ -413,7 +425,8 @@ def deployer_policies(settings: Settings) -> list[str]:
         ),
         allow("CheckDefinitions", ("states:ValidateStateMachineDefinition",), "*", any_resource="it names no resource"),
     )
-    return [storage, compute, messages, _access(settings)]
+    copies = [_copies(settings)] if settings.replica_region else []
+    return [storage, compute, messages, _access(settings), *copies]
 
 
 def _empty(settings: Settings) -> tuple[str, ...]:
@@ -424,6 +437,54 @@ def _empty(settings: Settings) -> tuple[str, ...]:
     """
     lift = ("s3:BypassGovernanceRetention", "s3:GetObject", "s3:PutObjectLegalHold") if settings.legal_hold else ()
     return ("s3:DeleteObject", "s3:DeleteObjectVersion", *lift)
+
+
+def _copies(settings: Settings) -> str:
+    """What is in the second region, and what copies to it."""
+    there = settings.in_replica_region
+    region = f"{there.primary_region}:{there.account_id}"
+    tables = [f"arn:aws:dynamodb:{region}:table/{there.prefix}-*"]
+    replication = "replication.dynamodb.amazonaws.com"
+    return document(
+        Statement(
+            sid="KeepCopying",
+            actions=["s3:PutReplicationConfiguration"],
+            resources=[f"arn:aws:s3:::{settings.prefix}-*"],
+        ),
+        Statement(
+            sid="HandRoleToS3",
+            actions=["iam:PassRole"],
+            resources=[f"arn:aws:iam::{settings.account_id}:role/{settings.prefix}-copier"],
+            conditions={"StringEquals": {"iam:PassedToService": ["s3.amazonaws.com"]}},
+        ),
+        # DynamoDB, "Global tables security": who makes a copy has to be allowed what filling it takes.
+        Statement(sid="KeepCopiedTables", actions=[*_TABLES, *_COPIED_TABLES], resources=tables),
+        Statement(
+            sid="LetDynamoDBCopy",
+            actions=["iam:CreateServiceLinkedRole"],
+            resources=[
+                f"arn:aws:iam::{settings.account_id}:role/aws-service-role/{replication}/"
+                "AWSServiceRoleForDynamoDBReplication"
+            ],
+            conditions={"StringEquals": {"iam:AWSServiceName": replication}},
+        ),
+        # A key's id is not known before it is made.
+        Statement(
+            sid="KeepKeysOfCopies",
+            actions=_KEYS,
+            resources=[f"arn:aws:kms:{region}:key/*", f"arn:aws:kms:{region}:alias/{there.prefix}-*"],
+        ),
+        Statement(
+            sid="KeepTopicOfCopies",
+            actions=_TOPICS,
+            resources=[f"arn:aws:sns:{region}:{there.prefix}-*", f"arn:aws:sns:{region}:{there.prefix}-*:*"],
+        ),
+        Statement(
+            sid="KeepAlarmOfCopies",
+            actions=_ALARMS,
+            resources=[f"arn:aws:cloudwatch:{region}:alarm:{there.prefix}-*"],
+        ),
+    )
 
 
 def _access(settings: Settings) -> str:
@@ -546,7 +607,7 @@ def planner_policies(settings: Settings) -> list[str]:
         content = json.loads(policy)
         for statement in content["Statement"]:
             actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
-            reads = [action for action in actions if _READS.fullmatch(action)]
+            reads = [action for action in actions if _READS.fullmatch(action) and action not in _COPIED_TABLES]
             statement["Sid"] = re.sub("^Keep", "Read", statement["Sid"])
             statement["Action"] = reads[0] if len(reads) == 1 else reads
         content["Statement"] = [statement for statement in content["Statement"] if statement["Action"]]

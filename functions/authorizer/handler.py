@@ -6,22 +6,22 @@ API Gateway asks it with the token of a request, and uses its answer again for t
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import Field
+from msgspec import Meta
 
 from functions.authorizer.https import fetch_json
 from functions.authorizer.tokens import InvalidTokenError, Issuer, subject_of
 from functions.common.environment import Environment
 
 
-class AuthorizerEnvironment(Environment):
+class AuthorizerEnvironment(Environment, frozen=True, kw_only=True):
     """Whose tokens count, and what they have to be made for."""
 
-    jwt_issuer: str = Field(pattern=r"^https://")
-    jwt_audience: str = Field(min_length=1)
+    jwt_issuer: Annotated[str, Meta(pattern=r"^https://")]
+    jwt_audience: Annotated[str, Meta(min_length=1)]
 
 
 class Unauthorized(Exception):  # noqa: N818 - the text is what API Gateway reads

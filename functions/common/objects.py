@@ -223,8 +223,12 @@ class Objects:
                 raise NoUploadError(upload_id) from None
             raise
 
-    def remove(self, key: str) -> None:
-        """Leave nothing under a key: no version, no delete marker, no unfinished upload.
+    def remove(self, key: str, *, leave_marker: bool) -> None:
+        """Leave nothing under a key: no version, no unfinished upload, and no delete marker but one.
+
+        Args:
+            leave_marker: put a delete marker where bytes are and leave it to the lifecycle. S3 copies it to a bucket of
+                copies, which hears of no version that is deleted ("What does Amazon S3 replicate?").
 
         Raises:
             ClientError: S3 refused; AccessDenied also for a version under a legal hold.
@@ -238,8 +242,11 @@ class Objects:
         for versions in self._client.get_paginator("list_object_versions").paginate(
             Bucket=self._bucket_name, Prefix=key
         ):
-            for version in [*versions.get("Versions", []), *versions.get("DeleteMarkers", [])]:
+            markers = [] if leave_marker else versions.get("DeleteMarkers", [])
+            for version in [*versions.get("Versions", []), *markers]:
                 if version["Key"] == key:
+                    if leave_marker and version["IsLatest"]:
+                        self._client.delete_object(Bucket=self._bucket_name, Key=key)
                     # One by one: to delete several at once takes the right to delete without naming a version.
                     self._client.delete_object(Bucket=self._bucket_name, Key=key, VersionId=version["VersionId"])
 

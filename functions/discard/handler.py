@@ -7,19 +7,23 @@ from datetime import UTC, datetime, timedelta
 import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import Field
 
 from functions.common import objects
-from functions.common.environment import FilesEnvironment, TableName
+from functions.common.environment import Count, FilesEnvironment, TableName
 from functions.common.records import Records
 from functions.discard.logic import discard
 
 
-class DiscardEnvironment(FilesEnvironment):
-    """Where files are, and how long their records are kept."""
+class DiscardEnvironment(FilesEnvironment, frozen=True, kw_only=True):
+    """Where files are, and how long their records are kept.
+
+    Attributes:
+        replicated: whether a second region has copies, which have to go too.
+    """
 
     quotas_table_name: TableName
-    record_retention_days: int = Field(ge=1)
+    record_retention_days: Count
+    replicated: bool
 
 
 environment = DiscardEnvironment.load()
@@ -36,6 +40,7 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
         file_id,
         records=records,
         objects=files,
+        leave_markers=environment.replicated,
         keep_record=timedelta(days=environment.record_retention_days),
         now=datetime.now(UTC),
     )

@@ -16,10 +16,13 @@ class NotClaimedError(Exception):
     """The file is in use: nobody claimed it."""
 
 
-def discard(file_id: str, *, records: Records, objects: Objects, keep_record: timedelta, now: datetime) -> str:
+def discard(
+    file_id: str, *, records: Records, objects: Objects, leave_markers: bool, keep_record: timedelta, now: datetime
+) -> str:
     """End a claimed file, or remove what came after its end; return its state.
 
     Args:
+        leave_markers: whether a delete marker stays where bytes were.
         keep_record: how long the record says what became of the file.
 
     Raises:
@@ -34,12 +37,12 @@ def discard(file_id: str, *, records: Records, objects: Objects, keep_record: ti
         raise NotClaimedError(f"{file_id} is {record.state}")
     if record.state == "ending":
         if record.ends_as != "quarantined":
-            objects.remove(record.object_key)
+            objects.remove(record.object_key, leave_marker=leave_markers)
         records.finish(record, due=_next_look(record, now), purge=now + keep_record)
         return record.shown_state
     if record.state == "quarantined" and not _is_due(record, now):
         return record.state
-    objects.remove(record.object_key)
+    objects.remove(record.object_key, leave_marker=leave_markers)
     if _is_due(record, now) and record.due_time:
         records.look_again(file_id, _late_bytes(record, now), seen=record.due_time)
     return record.state

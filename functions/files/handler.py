@@ -19,7 +19,7 @@ from functions.files.listing import Page, cursor_after
 LINK_SECONDS = 60
 
 
-class OwnFilesEnvironment(FilesEnvironment):
+class OwnFilesEnvironment(FilesEnvironment, frozen=True, kw_only=True):
     """Where files are, and who removes them."""
 
     discard_function_arn: FunctionArn

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
 import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import Field
+from msgspec import Meta
 
-from functions.common.environment import FilesEnvironment, Listed
+from functions.common.environment import Count, FilesEnvironment, Listed
 from functions.common.objects import Objects
 from functions.common.records import Records
 from functions.inspect.logic import Gate, Keeping, inspect
 
 
-class InspectEnvironment(FilesEnvironment):
+class InspectEnvironment(FilesEnvironment, frozen=True, kw_only=True):
     """Where files are, what they have to pass, and how long they are kept."""
 
     allowed_content_types: Listed
     malware_scanning: bool
 
-    expiration_days: int = Field(ge=0)
-    quarantine_retention_days: int = Field(ge=1)
+    expiration_days: Annotated[int, Meta(ge=0)]
+    quarantine_retention_days: Count
 
 
 environment = InspectEnvironment.load()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Annotated
 
 import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import Field
+from msgspec import Meta
 
 from functions.common.discarding import Discarding
 from functions.common.environment import FilesEnvironment, FunctionArn, TableName
@@ -18,12 +19,12 @@ from functions.common.records import Records
 from functions.sweep.logic import Sweeper
 
 
-class SweepEnvironment(FilesEnvironment):
+class SweepEnvironment(FilesEnvironment, frozen=True, kw_only=True):
     """Where files are, what to start, and who removes."""
 
     quotas_table_name: TableName
     discard_function_arn: FunctionArn
-    state_machine_arn: str = Field(pattern=r"^arn:aws[a-z-]*:states:[a-z0-9-]+:\d{12}:stateMachine:[\w-]+$")
+    state_machine_arn: Annotated[str, Meta(pattern=r"^arn:aws[a-z-]*:states:[a-z0-9-]+:\d{12}:stateMachine:[\w-]+$")]
 
 
 # What is left for the next run keeps a little time to say so.

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated
 
 import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import Field
+from msgspec import Meta
 
 from functions.common import objects
 from functions.common.discarding import Discarding
-from functions.common.environment import FunctionArn, StartEnvironment
+from functions.common.environment import Count, FunctionArn, StartEnvironment
 from functions.common.http import answer, api_url, body_of, no_content, owned, owner_of, rest_api
 from functions.common.records import FileRecord, Records
 from functions.uploads.logic import Declaration, Rules, Uploads, file_id_of
 
 
-class UploadsEnvironment(StartEnvironment):
+class UploadsEnvironment(StartEnvironment, frozen=True, kw_only=True):
     """What is taken, from whom, how, and who removes what was given up."""
 
-    max_upload_bytes: int = Field(ge=1)
-    link_seconds: int = Field(ge=1)
-    storage_key_arn: str = Field(pattern=r"^arn:aws[a-z-]*:")
+    max_upload_bytes: Count
+    link_seconds: Count
+    storage_key_arn: Annotated[str, Meta(pattern=r"^arn:aws[a-z-]*:")]
     discard_function_arn: FunctionArn
 
 

@@ -6,15 +6,15 @@ What was not taken is given back by its id (Lambda, "Implementing partial batch 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
 import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import BeforeValidator, Field
+from msgspec import Meta
 
-from functions.common.environment import Environment
+from functions.common.environment import Count, Environment
 from functions.webhooks.https import post, trust
 from functions.webhooks.logic import Message, backoff, deliver
 from functions.webhooks.secret import SigningKeys
@@ -38,18 +38,26 @@ class Receiver(NamedTuple):
         return self.queue_url.rpartition("/")[2]
 
 
-def receivers_in(text: str) -> dict[str, Receiver]:
-    """Receivers by the name of their queue, as QUEUE_URL=SECRET_ARN=URL with commas between them."""
-    receivers = [Receiver(*each.split("=", 2)) for each in text.split(",")]
-    return {receiver.name: receiver for receiver in receivers}
+class Receivers(dict[str, Receiver]):
+    """Receivers by the name of their queue."""
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Read QUEUE_URL=SECRET_ARN=URL, with commas between them.
+
+        Raises:
+            TypeError: one of them is not all three.
+        """
+        receivers = [Receiver(*each.split("=", 2)) for each in text.split(",")]
+        return cls({receiver.name: receiver for receiver in receivers})
 
 
-class WebhooksEnvironment(Environment):
+class WebhooksEnvironment(Environment, frozen=True, kw_only=True):
     """Who is told, and how patiently."""
 
-    receivers: Annotated[dict[str, Receiver], BeforeValidator(receivers_in)]
-    webhook_attempts: int = Field(ge=1)
-    webhook_backoff_seconds: int = Field(ge=0)
+    receivers: Receivers
+    webhook_attempts: Count
+    webhook_backoff_seconds: Annotated[int, Meta(ge=0)]
 
 
 environment = WebhooksEnvironment.load()

@@ -221,7 +221,14 @@ def discard_claimed(case: Case, process: Process) -> None:
     case.put()
     record = case.record(size=sum(map(len, PARTS)))
     Process(case.deployed).records.claim(record, "aborted", of=("uploading",), now=datetime.now(UTC))
-    discard(case.file_id, records=process.records, objects=process.objects, keep_record=DAY, now=datetime.now(UTC))
+    discard(
+        case.file_id,
+        records=process.records,
+        objects=process.objects,
+        leave_markers=False,
+        keep_record=DAY,
+        now=datetime.now(UTC),
+    )
 
 
 def sweep_expired(case: Case, process: Process) -> None:

@@ -107,12 +107,12 @@ class Cloud:
         self.aws, self.key, self.iam_log = aws, key, iam_log
         self._names = 0
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, region: str = REGION) -> Any:
         return _boto3.client(
             service,
             endpoint_url=self.aws.endpoint_url,
             verify=str(self.aws.ca_bundle),
-            region_name=REGION,
+            region_name=region,
             aws_access_key_id=self.key.access_key,
             aws_secret_access_key=self.key.secret_key,
         )
@@ -534,6 +534,39 @@ def test_a_secret_without_a_value_has_no_version(cloud: Cloud) -> None:
         secrets.put_secret_value(SecretId=secret, SecretString=value)
     assert secrets.get_secret_value(SecretId=secret)["SecretString"] == "y"
     assert secrets.get_secret_value(SecretId=secret, VersionStage="AWSPREVIOUS")["SecretString"] == "x"
+
+
+def test_the_keys_of_aws_are_there_in_every_region(cloud: Cloud) -> None:
+    kms = cloud.client("kms")
+    key = kms.describe_key(KeyId="alias/aws/dynamodb")["KeyMetadata"]
+    assert key["Arn"] == f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{key['KeyId']}"
+    assert key["KeyManager"] == "AWS"
+    assert kms.describe_key(KeyId="alias/aws/dynamodb")["KeyMetadata"] == key
+    with pytest.raises(ClientError, match="NotFoundException"):
+        kms.describe_key(KeyId="alias/none")
+
+
+def test_a_copy_of_a_table_has_a_key_of_its_own_region(cloud: Cloud) -> None:
+    dynamodb = cloud.client("dynamodb")
+    name, keys = (
+        cloud.name("table"),
+        {region: f"arn:aws:kms:{region}:{ACCOUNT}:key/x" for region in (REGION, "eu-west-1")},
+    )
+    dynamodb.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        SSESpecification={"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": keys[REGION]},
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    )
+    copy = {"RegionName": "eu-west-1", "KMSMasterKeyId": keys["eu-west-1"]}
+    dynamodb.update_table(TableName=name, ReplicaUpdates=[{"Create": copy}])
+    (replica,) = dynamodb.describe_table(TableName=name)["Table"]["Replicas"]
+    assert replica["KMSMasterKeyId"] == keys["eu-west-1"]
+    for region, key in keys.items():
+        there = cloud.client("dynamodb", region).describe_table(TableName=name)["Table"]
+        assert there["SSEDescription"]["KMSMasterKeyArn"] == key
 
 
 def encrypted_queue(cloud: Cloud, service: str, *, open_key: bool) -> tuple[str, str]:

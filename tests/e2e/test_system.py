@@ -43,6 +43,8 @@ def test_an_uploaded_file_is_an_object_under_the_customer_key_and_a_record(deplo
     file_id = answer["file_id"]
     assert answer["file_url"] == f"{deployed.api.url}/files/{file_id}/content"
 
+    # Until then, the bucket gives it to nobody.
+    wait_for(lambda: deployed.api.request("GET", f"/files/{file_id}/content")[0] != 409)
     stored = deployed.s3().get_object(Bucket=deployed.outputs["bucket_name"], Key=f"uploads/{file_id}")
     assert stored["Body"].read() == content
     assert (stored["ServerSideEncryption"], stored["ContentType"]) == ("aws:kms", "image/png")

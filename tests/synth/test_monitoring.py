@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modules.monitoring import REFUSAL, Metric, Monitoring
+from modules.alarms import Alarms, Metric
+from modules.monitoring import REFUSAL
 from tests.conftest import ROOT
 from tests.metric_math import Alarm, Series, evaluate
 from tests.synth.conftest import Synthesized, settings_of, synthesize
@@ -61,8 +62,13 @@ PUBLISHED: Mapping[str, Mapping[str, tuple[set[str], set[str]]]] = {
         **dict.fromkeys(["SystemErrors", "ThrottledRequests"], ({"TableName", "Operation"}, COUNT)),
         "SuccessfulRequestLatency": ({"TableName", "Operation"}, TIME),
         **dict.fromkeys(["ConsumedReadCapacityUnits", "ConsumedWriteCapacityUnits"], ({"TableName"}, COUNT)),
+        "ReplicationLatency": ({"TableName", "ReceivingRegion"}, {"Average", "Maximum"}),
     },
-    "AWS/S3": dict.fromkeys(["BucketSizeBytes", "NumberOfObjects"], ({"BucketName", "StorageType"}, {"Average"})),
+    "AWS/S3": {
+        **dict.fromkeys(["BucketSizeBytes", "NumberOfObjects"], ({"BucketName", "StorageType"}, {"Average"})),
+        "OperationsFailedReplication": ({"SourceBucket", "DestinationBucket", "RuleId"}, COUNT),
+        "ReplicationLatency": ({"SourceBucket", "DestinationBucket", "RuleId"}, {"Maximum"}),
+    },
     # Made from a log by the platform itself.
     "sluice-dev": {"TokensRefused": (set(), COUNT)},
 }
@@ -250,8 +256,12 @@ def test_every_alarm_ends_in_a_next_step_and_leads_to_its_section(stack: Synthes
 TOLD_BY_THE_WORKFLOW = {"files-in-quarantine"}
 
 
-def test_an_alarm_leads_to_every_section(tokens: Synthesized) -> None:
-    descriptions = [body["alarm_description"] for body in tokens.resources(ALARM).values()]
+def test_an_alarm_leads_to_every_section(tokens: Synthesized, tmp_path: Path) -> None:
+    synthesize(tmp_path, settings_of("dev", replica_region="eu-central-1"))
+    two_regions = Synthesized(tmp_path / "stacks" / "sluice-dev")
+    descriptions = [
+        body["alarm_description"] for stack in (tokens, two_regions) for body in stack.resources(ALARM).values()
+    ]
     linked = {description.partition("docs/operations.md#")[2] for description in descriptions}
     assert linked == {anchor for anchor in anchors(HANDBOOK) if anchor not in {"operations", *TOLD_BY_THE_WORKFLOW}}
 
@@ -328,7 +338,7 @@ def test_latency_warns_before_functions_run_into_their_timeout(stack: Synthesize
 def test_an_alarm_on_more_metrics_than_cloudwatch_takes_is_refused() -> None:
     metrics = [Metric("AWS/DynamoDB", "SystemErrors", {"Operation": str(number)}) for number in range(11)]
     with pytest.raises(ValueError, match="11 metrics; CloudWatch takes 10"):
-        Monitoring._any(object.__new__(Monitoring), "too_many", metrics, None)  # type: ignore[arg-type]
+        Alarms.any(object.__new__(Alarms), "too_many", metrics, None)  # type: ignore[arg-type]
 
 
 # When alarms fire

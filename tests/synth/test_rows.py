@@ -308,14 +308,15 @@ NAME_OF = {"aws_s3_bucket": "bucket", "aws_dynamodb_table": "name", "aws_lambda_
 
 STARTED = """
 import importlib, json, sys
+from msgspec.structs import fields as fields_of
 from functions.common.environment import Environment
 fields, load = {}, Environment.load.__func__
 def noted(model, *given):
-    fields.update(model.model_fields)
+    fields.update({field.encode_name: field.required for field in fields_of(model)})
     return load(model, *given)
 Environment.load = classmethod(noted)
 importlib.import_module(sys.argv[1])
-print(json.dumps({name.upper(): field.is_required() for name, field in fields.items()}))
+print(json.dumps(fields))
 """
 
 
@@ -864,7 +865,7 @@ def test_row_12_endpoints_are_described_and_not_put_together(any_stack: Synthesi
 
 def test_row_13_inline_arguments_are_resources_of_their_own(any_stack: Synthesized) -> None:
     for bucket, resource in any_stack.resources("aws_s3_bucket").items():
-        assert set(resource) <= {"//", "bucket", "force_destroy", "depends_on", "lifecycle", "tags"}, bucket
+        assert set(resource) <= {"//", "bucket", "force_destroy", "depends_on", "lifecycle", "provider", "tags"}, bucket
         versioning = of_bucket(any_stack, "aws_s3_bucket_versioning", bucket)
         assert versioning["versioning_configuration"]["status"] == "Enabled"
         assert of_bucket(any_stack, "aws_s3_bucket_server_side_encryption_configuration", bucket)
@@ -1084,7 +1085,7 @@ NO_RESOURCE_TYPE = {
 }
 # Names that nobody can know before: streams of one log group, objects below one prefix of one bucket.
 OPEN_ENDED = re.compile(
-    r"\$\{aws_cloudwatch_log_group\.\w+\.arn\}:\*|\$\{aws_s3_bucket\.storage_uploads\.arn\}/uploads/\*"
+    r"\$\{aws_cloudwatch_log_group\.\w+\.arn\}:\*|\$\{aws_s3_bucket\.(storage_uploads|replica_files)\.arn\}/uploads/\*"
 )
 
 

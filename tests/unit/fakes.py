@@ -54,6 +54,7 @@ class FakeS3:
         self.uploads: dict[str, tuple[str, dict[int, bytes]]] = {}
         self.failing = False
         self.kept: set[str] = set()
+        self.markers: dict[str, list[str]] = {}
         self.tags: dict[str, dict[str, str]] = {}
         self.modified = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
         self._ids = itertools.count(1)
@@ -61,7 +62,16 @@ class FakeS3:
     @property
     def objects(self) -> dict[str, bytes]:
         """The current version of each object."""
-        return {key: versions[-1][1] for key, versions in self.versions.items() if versions}
+        return {
+            key: versions[-1][1]
+            for key, versions in self.versions.items()
+            if versions and self._history(key)[-1] == versions[-1][0]
+        }
+
+    def _history(self, key: str) -> list[str]:
+        """Ids of versions and delete markers, oldest first."""
+        ids = [*(version[0] for version in self.versions.get(key, [])), *self.markers.get(key, [])]
+        return sorted(ids, key=lambda each: int(each[1:]))
 
     def store(self, key: str, content: bytes, checksum: str = "") -> None:
         """Store a version."""
@@ -122,10 +132,14 @@ class FakeS3:
         self._upload(UploadId)
         del self.uploads[UploadId]
 
-    def delete_object(self, *, Bucket: str, Key: str, VersionId: str) -> None:
+    def delete_object(self, *, Bucket: str, Key: str, VersionId: str = "") -> None:
         if VersionId in self.kept:
             raise refusal("AccessDenied", "DeleteObject")
-        self.versions[Key] = [version for version in self.versions[Key] if version[0] != VersionId]
+        markers = self.markers.setdefault(Key, [])
+        if not VersionId:
+            markers.append(f"d{next(self._ids)}")
+        self.markers[Key] = [marker for marker in markers if marker != VersionId]
+        self.versions[Key] = [version for version in self.versions.get(Key, []) if version[0] != VersionId]
 
     def get_paginator(self, operation: str) -> Any:
         """Pages with one item each."""
@@ -149,8 +163,13 @@ class FakeS3:
         return [{}] + [{"Uploads": [{"Key": key, "UploadId": upload_id}]} for upload_id, key in found]
 
     def _list_object_versions(self, *, Bucket: str, Prefix: str) -> list[dict[str, Any]]:
-        found = [(key, version[0]) for key in self.versions for version in self.versions[key] if key.startswith(Prefix)]
-        return [{}] + [{"Versions": [{"Key": key, "VersionId": version}]} for key, version in found]
+        found: list[dict[str, Any]] = [{}]
+        for key in self.versions:
+            if key.startswith(Prefix):
+                for version in (history := self._history(key)):
+                    kind = "DeleteMarkers" if version in self.markers.get(key, []) else "Versions"
+                    found.append({kind: [{"Key": key, "VersionId": version, "IsLatest": version == history[-1]}]})
+        return found
 
     def _upload(self, upload_id: str) -> tuple[str, dict[int, bytes]]:
         if upload_id not in self.uploads:

@@ -35,6 +35,7 @@ VARIABLES = {
     "STORAGE_KEY_ARN": "arn:aws:kms:us-east-1:000000000000:key/files",
     "DISCARD_FUNCTION_ARN": "arn:aws:lambda:us-east-1:000000000000:function:discard:live",
     "RECORD_RETENTION_DAYS": "90",
+    "REPLICATED": "false",
     "MALWARE_SCANNING": "false",
     "EXPIRATION_DAYS": "90",
     "QUARANTINE_RETENTION_DAYS": "30",

@@ -22,7 +22,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
-from pydantic import ValidationError
+from msgspec import ValidationError
 
 from functions.authorizer import https
 from functions.authorizer.tokens import (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -73,7 +74,9 @@ def test_every_price_names_its_page_and_is_used_somewhere() -> None:
             1,
         ),
     )
-    settings = SETTINGS.model_copy(update={"enable_xray_tracing": True, "enable_waf": True})
+    settings = SETTINGS.model_copy(
+        update={"enable_xray_tracing": True, "enable_waf": True, "replica_region": "us-west-2"}
+    )
     x86 = settings.model_copy(update={"lambda_architecture": "x86_64"})
     used = {
         line.price
@@ -332,3 +335,21 @@ def test_a_page_is_filled_between_its_marks() -> None:
     )
     with pytest.raises(KeyError):
         cost.filled(page, {"one": "new"})
+
+
+def test_a_second_region_pays_for_every_byte_twice() -> None:
+    both = SETTINGS.model_copy(update={"replica_region": "us-west-2"})
+
+    def more(of: Callable[[Settings], list[cost.Line]]) -> dict[tuple[str, str], tuple[float, str]]:
+        before = {(line.service, line.item) for line in of(SETTINGS)}
+        found = {(line.service, line.item): (line.quantity, line.price) for line in of(both)}
+        return {name: line for name, line in found.items() if name not in before}
+
+    uploaded = more(lambda settings: lines(THOUSAND, settings, FOUND, ASSUMED))
+    assert uploaded["S3", "PUT of copies"] == (1_000, "s3_put")
+    assert uploaded["Data transfer", "to the second region"] == (THOUSAND.gigabytes, "data_between_regions")
+    assert uploaded["S3", "copies in time"] == (THOUSAND.gigabytes, "s3_replication_time")
+    kept = more(lambda settings: cost.life(THOUSAND, settings, FOUND, ASSUMED))
+    one = {(line.service, line.item): line.quantity for line in cost.life(THOUSAND, SETTINGS, FOUND, ASSUMED)}
+    assert {service for service, _ in kept} == {"S3", "DynamoDB"}
+    assert kept["S3", "STANDARD of copies"][0] == one["S3", "STANDARD"]

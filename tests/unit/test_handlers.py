@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from pydantic import ValidationError
+from msgspec import ValidationError
 
 from tests.unit.fakes import FakeContext, refusal, rest_event
 from tests.unit.memory import Aws, call, start
@@ -139,6 +139,7 @@ def test_a_function_with_wrong_variables_does_not_start(aws: Aws, name: str, mon
     monkeypatch.setenv("BUCKET_NAME", "arn:aws:s3:::bucket")
     with pytest.raises(ValidationError, match="BUCKET_NAME"):
         start(name)
+    monkeypatch.setenv("BUCKET_NAME", "a-bucket")
     monkeypatch.delenv("TABLE_NAME")
     with pytest.raises(ValidationError, match="TABLE_NAME"):
         start(name)

@@ -16,7 +16,7 @@ import pytest
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
-from pydantic import ValidationError
+from msgspec import ValidationError
 
 from functions.common.http import Refused, answer, owner_of, rest_api
 from tests.unit.fakes import FakeContext, refusal, rest_event

@@ -23,7 +23,7 @@ import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from msgspec import ValidationError
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from functions.webhooks.https import post, trust

@@ -237,8 +237,15 @@ def test_every_name_makes_a_subject_that_sns_takes(name: str) -> None:
 # discard
 
 
-def end(aws: Aws, now: datetime = NOW, file_id: str = "f") -> str:
-    return discard(file_id, records=aws.records, objects=aws.objects, keep_record=timedelta(days=90), now=now)
+def end(aws: Aws, now: datetime = NOW, file_id: str = "f", *, leave_markers: bool = False) -> str:
+    return discard(
+        file_id,
+        records=aws.records,
+        objects=aws.objects,
+        leave_markers=leave_markers,
+        keep_record=timedelta(days=90),
+        now=now,
+    )
 
 
 def test_a_claimed_file_leaves_nothing_but_its_record(aws: Aws) -> None:
@@ -254,6 +261,31 @@ def test_a_claimed_file_leaves_nothing_but_its_record(aws: Aws) -> None:
     assert record["purge_time"] == (NOW + timedelta(days=90)).timestamp()
     # Until an hour after the last link, bytes may still come.
     assert record["due_time"] == "2026-01-03T13:00:00.000+00:00"
+
+
+def test_of_what_is_copied_one_marker_stays_whatever_comes_again(aws: Aws) -> None:
+    add(aws, state="ending", ends_as="expired")
+    aws.s3.store("uploads/f", b"again")
+    end(aws, leave_markers=True)
+    assert (aws.s3.versions["uploads/f"], len(aws.s3.markers["uploads/f"])) == ([], 1)
+    end(aws, NOW + timedelta(hours=20), leave_markers=True)
+    assert len(aws.s3.markers["uploads/f"]) == 1, "nothing came, so nothing is marked"
+    aws.s3.store("uploads/f", b"late")
+    end(aws, NOW + timedelta(hours=26), leave_markers=True)
+    assert (aws.s3.versions["uploads/f"], len(aws.s3.markers["uploads/f"])) == ([], 2)
+    assert aws.s3.objects == {}
+
+
+def test_a_marker_is_there_before_the_bytes_are_gone(aws: Aws) -> None:
+    """Where the run is cut off between the two, the next one still removes the bytes, and S3 was told already."""
+    add(aws, state="ending", ends_as="deleted")
+    aws.s3.kept = {aws.s3.versions["uploads/f"][0][0]}
+    with pytest.raises(Exception, match="AccessDenied"):
+        end(aws, leave_markers=True)
+    assert len(aws.s3.markers["uploads/f"]) == 1
+    aws.s3.kept = set()
+    assert end(aws, leave_markers=True) == "deleted"
+    assert (aws.s3.versions["uploads/f"], len(aws.s3.markers["uploads/f"])) == ([], 1)
 
 
 def test_a_second_end_changes_nothing(aws: Aws) -> None:

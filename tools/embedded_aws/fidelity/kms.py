@@ -1,6 +1,7 @@
 """KMS: what encrypts with a customer's key asks that key."""
 
 # mypy: disable-error-code="import-not-found"
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -157,3 +158,39 @@ def ask_the_key(_: Settings) -> None:
 
     hook.replace(fix, sqs, "queue_policy_allows", make_policy, "queue_arn service source_arn source_account")
     hook.replace(fix, sns, "topic_policy_allows", make_policy, "topic_arn service source_arn source_account")
+
+
+def describe_keys_of_aws(_: Settings) -> None:
+    """Describe the key behind an alias of AWS's own, such as `alias/aws/dynamodb`.
+
+    Each account has them in each region (https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html, "AWS
+    managed keys"), and Terraform asks for one before it takes a key for the customer's. ministack knows none.
+    """
+    fix = "kms.describe_keys_of_aws"
+    respond = hook.attribute(fix, kms, "json_response")
+
+    def make(original: Function) -> Function:
+        def describe_key(data: Mapping[str, Any]) -> object:
+            alias = str(data.get("KeyId", "")).rpartition(":")[2]
+            if not alias.startswith("alias/aws/"):
+                return original(data)
+            home = f"arn:aws:kms:{iam.request_region()}:{get_account_id()}"
+            key_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{home}:{alias}"))
+            return respond(
+                {
+                    "KeyMetadata": {
+                        "KeyId": key_id,
+                        "Arn": f"{home}:key/{key_id}",
+                        "KeyManager": "AWS",
+                        "KeyState": "Enabled",
+                        "Enabled": True,
+                        "KeyUsage": "ENCRYPT_DECRYPT",
+                        "KeySpec": "SYMMETRIC_DEFAULT",
+                        "Origin": "AWS_KMS",
+                    }
+                }
+            )
+
+        return describe_key
+
+    hook.replace(fix, kms, "_describe_key", make, "data")

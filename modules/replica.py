@@ -1,0 +1,101 @@
+"""A second region that holds a copy of every file and every record, under keys of its own, and serves nobody.
+
+What is covered and what is not, RPO and RTO: docs/operations.md, "Two regions".
+"""
+
+from __future__ import annotations
+
+from cdktf import TerraformProvider, TerraformResource
+from cdktf_cdktf_provider_aws.dynamodb_table_replica import DynamodbTableReplicaA
+from constructs import Construct
+
+from modules.alarms import Advice, Alarms, Metric
+from modules.encryption import CustomerKey, admit_service
+from modules.metadata import Metadata
+from modules.notifications import Topic, alarms_of, tell_by_email
+from modules.settings import Settings
+from modules.storage import PrivateBucket, Storage, lifecycle, only_clean_files
+
+# What S3 promises of replication with time control: 99.99 % of files within it (S3, "Replication Time Control").
+LATE_SECONDS = 900
+
+
+class Replica(Construct):
+    """Everything in here is in the second region: its bucket and tables, their keys, and a topic for its alarm.
+
+    CloudWatch has the delay of S3's copies in the region where they arrive, and its alarms publish to topics of their
+    own region alone; so the alarm is here, and still speaks when the first region is silent.
+
+    Attributes:
+        region: where it is.
+        copied: dimensions of the metrics of copying files.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        provider: TerraformProvider,
+        storage: Storage,
+        metadata: Metadata,
+    ) -> None:
+        """
+        Args:
+            provider: of the second region.
+            storage: the files; they are copied from now on, not those that are there already.
+            metadata: the records; DynamoDB copies all.
+        """
+        super().__init__(scope, construct_id)
+        there = settings.in_replica_region
+        self.region = there.primary_region
+        files_key = CustomerKey(self, "files_key", settings=there, purpose="files", service="s3")
+        records_key = CustomerKey(self, "records_key", settings=there, purpose="records", service="dynamodb")
+        topics_key = CustomerKey(
+            self,
+            "topics_key",
+            settings=there,
+            purpose="topics",
+            service="sns",
+            admit=[admit_service(there, "cloudwatch", f"alarm:{there.prefix}-*")],
+        )
+        bucket = PrivateBucket(
+            self,
+            "files",
+            settings=there,
+            name=there.files_bucket_name,
+            key=files_key,
+            object_lock=settings.legal_hold,
+        )
+        lifecycle(self, bucket, settings=there, copies=True)
+        if settings.malware_scanning:
+            only_clean_files(bucket)
+        for table in (metadata.files, metadata.quotas):
+            DynamodbTableReplicaA(
+                self,
+                table.node.id + "_table",
+                global_table_arn=table.arn,
+                kms_key_arn=records_key.arn,
+                point_in_time_recovery=settings.protect_data,
+                deletion_protection_enabled=settings.protect_data,
+            )
+        alerts = Topic(self, "alerts", settings=there, name="alerts", key=topics_key, publishers=[alarms_of(there)])
+        tell_by_email(self, there, alerts)
+        self.copied = storage.copy_to(bucket, settings=settings, key=files_key)
+        Alarms(self, "monitoring", settings=there, alerts=alerts).level(
+            "copies_late",
+            Metric("AWS/S3", "ReplicationLatency", self.copied, "Maximum"),
+            threshold=LATE_SECONDS,
+            periods=1,
+            # It is reported only while something is copied.
+            missing="notBreaching",
+            advice=Advice(
+                f"Files reach the copy in {self.region} more than {LATE_SECONDS // 60} minutes late.",
+                "look at AWS Health for both regions, and at the alarm on copies that failed",
+                "late-copies",
+            ),
+        )
+        for each in self.node.find_all():
+            if isinstance(each, TerraformResource):
+                each.provider = provider

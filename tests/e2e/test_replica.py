@@ -1,0 +1,77 @@
+"""A second region: what is uploaded, and what is deleted, is there too. A deployment of its own."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from tests.e2e.conftest import Deployed, wait_for
+from tools.embedded_aws import control
+from tools.local import LocalSystem
+from tools.terraform import Changes
+
+# It deploys and destroys everything once more.
+pytestmark = pytest.mark.slow
+
+REGION = "eu-central-1"
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
+    monkeypatch.setenv("REPLICA_REGION", REGION)
+    system = LocalSystem(tmp_path / "local")
+    try:
+        aws = system.start(iam_log=tmp_path / "iam.jsonl")
+        system.bootstrap(aws)
+        terraform = system.synthesize(aws)
+        system.apply(terraform)
+        api = system.api(aws, terraform)
+        yield Deployed(system, aws, terraform, api, terraform.outputs(), tmp_path / "iam.jsonl")
+    finally:
+        system.stop()
+
+
+def there(copied: Deployed, service: str) -> Any:  # noqa: ANN401 - one of many clients
+    return boto3.client(service, **{**copied.options(control.ROOT), "region_name": REGION})  # type: ignore[call-overload]
+
+
+def test_the_second_region_has_what_the_first_has(copied: Deployed) -> None:
+    s3, dynamodb = there(copied, "s3"), there(copied, "dynamodb")
+    bucket = copied.outputs["bucket_name"].replace(copied.aws.region, REGION)
+    body = json.dumps({"file_name": "a.txt", "file_content": base64.b64encode(b"hello").decode()})
+    status, answer = copied.api.request("POST", "/upload", body.encode())
+    assert status == 200, answer
+    file_id = str(json.loads(answer)["file_id"])
+    key = f"uploads/{file_id}"
+
+    def record() -> dict[str, Any]:
+        found = dynamodb.get_item(TableName=copied.outputs["table_name"], Key={"file_id": {"S": file_id}})
+        return dict(found.get("Item", {}))
+
+    wait_for(lambda: record().get("state") == {"S": "available"})
+    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == b"hello"
+    quotas = dynamodb.scan(TableName=copied.outputs["quotas_table_name"])["Items"]
+    assert [(quota["files"]["N"], quota["bytes"]["N"]) for quota in quotas] == [("1", "5")]
+    assert s3.get_bucket_location(Bucket=bucket)["LocationConstraint"] == REGION
+
+    assert copied.api.request("DELETE", f"/files/{file_id}")[0] == 204
+    wait_for(lambda: record().get("state") == {"S": "deleted"})
+    first = boto3.client("s3", **copied.options(control.ROOT))  # type: ignore[call-overload]
+    left = first.list_object_versions(Bucket=copied.outputs["bucket_name"], Prefix=key)
+    assert ("Versions" in left, len(left["DeleteMarkers"])) == (False, 1)
+    # The bytes stay for the lifecycle to remove; nobody gets them by the file's key.
+    copy = s3.list_object_versions(Bucket=bucket, Prefix=key)
+    assert [each["IsLatest"] for each in copy["Versions"]] == [False]
+    assert [each["IsLatest"] for each in copy["DeleteMarkers"]] == [True]
+
+    assert copied.terraform.plan() == Changes(), "a second plan is empty"
+    denied = [line for line in map(json.loads, copied.iam_log.read_text().splitlines()) if not line["allowed"]]
+    assert denied == []
+    copied.system.destroy(copied.aws)
+    assert dynamodb.list_tables()["TableNames"] == []
