@@ -166,6 +166,25 @@ class Deployed:
         return [json.loads(line) for line in self.iam_log.read_text().splitlines()]
 
 
+@pytest.fixture
+def deployed_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Deployed]]:
+    """Deploys a system of the test's own, with other settings, on an embedded AWS of its own; stops it in the end."""
+    system = LocalSystem(tmp_path / "local")
+
+    def deploy(**settings: str) -> Deployed:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        iam_log = tmp_path / "iam.jsonl"
+        aws = system.start(iam_log=iam_log)
+        system.bootstrap(aws)
+        terraform = system.synthesize(aws)
+        system.apply(terraform)
+        return Deployed(system, aws, terraform, system.api(aws, terraform), terraform.outputs(), iam_log)
+
+    yield deploy
+    system.stop()
+
+
 @pytest.fixture(scope="session")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     """Bootstrap and apply once; stop when the session ends, whatever the tests did."""

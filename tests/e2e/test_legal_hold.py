@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -15,7 +14,7 @@ from botocore.exceptions import ClientError
 from tests.e2e.conftest import Deployed, wait_for
 from tools.embedded_aws import control
 from tools.legal_hold import release
-from tools.local import LocalSystem, local_settings
+from tools.local import local_settings
 from tools.terraform import Changes
 
 # It deploys and destroys everything once more.
@@ -30,19 +29,8 @@ RELEASES = {
 
 
 @pytest.fixture
-def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
-    monkeypatch.setenv("LEGAL_HOLD", "true")
-    monkeypatch.setenv("S3_LIFECYCLE_EXPIRATION_DAYS", "0")
-    system = LocalSystem(tmp_path / "local")
-    try:
-        aws = system.start(iam_log=tmp_path / "iam.jsonl")
-        system.bootstrap(aws)
-        terraform = system.synthesize(aws)
-        system.apply(terraform)
-        api = system.api(aws, terraform)
-        yield Deployed(system, aws, terraform, api, terraform.outputs(), tmp_path / "iam.jsonl")
-    finally:
-        system.stop()
+def held(deployed_apart: Callable[..., Deployed]) -> Deployed:
+    return deployed_apart(LEGAL_HOLD="true", S3_LIFECYCLE_EXPIRATION_DAYS="0")
 
 
 def upload(held: Deployed) -> str:

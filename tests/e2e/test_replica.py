@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -13,7 +12,6 @@ import pytest
 
 from tests.e2e.conftest import Deployed, wait_for
 from tools.embedded_aws import control
-from tools.local import LocalSystem
 from tools.terraform import Changes
 
 # It deploys and destroys everything once more.
@@ -23,18 +21,8 @@ REGION = "eu-central-1"
 
 
 @pytest.fixture
-def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
-    monkeypatch.setenv("REPLICA_REGION", REGION)
-    system = LocalSystem(tmp_path / "local")
-    try:
-        aws = system.start(iam_log=tmp_path / "iam.jsonl")
-        system.bootstrap(aws)
-        terraform = system.synthesize(aws)
-        system.apply(terraform)
-        api = system.api(aws, terraform)
-        yield Deployed(system, aws, terraform, api, terraform.outputs(), tmp_path / "iam.jsonl")
-    finally:
-        system.stop()
+def copied(deployed_apart: Callable[..., Deployed]) -> Deployed:
+    return deployed_apart(REPLICA_REGION=REGION)
 
 
 def there(copied: Deployed, service: str) -> Any:  # noqa: ANN401 - one of many clients
