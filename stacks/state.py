@@ -5,9 +5,9 @@ from __future__ import annotations
 from cdktf import TerraformOutput
 from constructs import Construct
 
+from modules.buckets import PrivateBucket
 from modules.encryption import CustomerKey
 from modules.settings import Settings
-from modules.storage import PrivateBucket
 from stacks.base import BaseStack
 
 

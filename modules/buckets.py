@@ -1,0 +1,170 @@
+"""A bucket as every bucket here is: private, versioned, encrypted; what is in it is the concern of others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cdktf_cdktf_provider_aws.s3_bucket import S3Bucket
+from cdktf_cdktf_provider_aws.s3_bucket_ownership_controls import (
+    S3BucketOwnershipControls,
+    S3BucketOwnershipControlsRule,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_policy import S3BucketPolicy
+from cdktf_cdktf_provider_aws.s3_bucket_public_access_block import S3BucketPublicAccessBlock
+from cdktf_cdktf_provider_aws.s3_bucket_server_side_encryption_configuration import (
+    S3BucketServerSideEncryptionConfigurationA,
+    S3BucketServerSideEncryptionConfigurationRuleA,
+    S3BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultA,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_versioning import (
+    S3BucketVersioningA,
+    S3BucketVersioningVersioningConfiguration,
+)
+from constructs import Construct
+
+from modules.encryption import CustomerKey
+from modules.policy import Conditions, Statement, deny_plain_http, document
+from modules.settings import Settings
+
+
+class PrivateBucket(Construct):
+    """A bucket as every bucket here is: owner enforced, no public access, versioned, one key, TLS, this account.
+
+    A bucket that S3 writes access logs to has no customer key: S3 cannot write them under one ("Enabling Amazon S3
+    server access logging: Permissions for log delivery").
+
+    Attributes:
+        arn: ARN of the bucket.
+        name: its name.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        name: str,
+        key: CustomerKey | None,
+        admit: Sequence[Statement] = (),
+        object_lock: bool = False,
+    ) -> None:
+        """
+        Args:
+            name: name of the bucket, unique in all of AWS.
+            key: what encrypts the objects; None for a bucket of access logs.
+            admit: statements for AWS services that write here, with `{bucket}` for the bucket's ARN.
+            object_lock: whether versions can be held. It is fixed when the bucket is made.
+        """
+        super().__init__(scope, construct_id)
+        bucket = S3Bucket(
+            self,
+            "Default",
+            bucket=name,
+            force_destroy=not settings.protect_data,
+            object_lock_enabled=object_lock or None,
+        )
+        self.arn = bucket.arn
+        self.name = bucket.bucket
+        self.id = bucket.id
+        S3BucketOwnershipControls(
+            self,
+            "ownership",
+            bucket=bucket.id,
+            rule=S3BucketOwnershipControlsRule(object_ownership="BucketOwnerEnforced"),
+        )
+        public_access = S3BucketPublicAccessBlock(
+            self,
+            "public_access",
+            bucket=bucket.id,
+            block_public_acls=True,
+            block_public_policy=True,
+            ignore_public_acls=True,
+            restrict_public_buckets=True,
+        )
+        self.versioning = S3BucketVersioningA(
+            self,
+            "versioning",
+            bucket=bucket.id,
+            versioning_configuration=S3BucketVersioningVersioningConfiguration(status="Enabled"),
+        )
+        S3BucketServerSideEncryptionConfigurationA(
+            self,
+            "encryption",
+            bucket=bucket.id,
+            rule=[
+                S3BucketServerSideEncryptionConfigurationRuleA(
+                    bucket_key_enabled=key is not None,
+                    apply_server_side_encryption_by_default=(
+                        S3BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultA(
+                            sse_algorithm="aws:kms" if key else "AES256", kms_master_key_id=key.arn if key else None
+                        )
+                    ),
+                )
+            ],
+        )
+        self._statements = [*self._denials(settings, key), *(_about(each, bucket.arn) for each in admit)]
+        self._policy = S3BucketPolicy(
+            self,
+            "policy",
+            bucket=bucket.id,
+            policy=document(*self._statements),
+            # S3 refuses a policy while the public access block of the same bucket changes.
+            depends_on=[public_access],
+        )
+
+    def add_to_policy(self, *statements: Statement) -> None:
+        """Add to the bucket's policy what names resources that were made after the bucket."""
+        self._statements.extend(statements)
+        self._policy.policy = document(*self._statements)
+
+    def _denials(self, settings: Settings, key: CustomerKey | None) -> list[Statement]:
+        """What nobody may do to the bucket, whatever an IAM policy allows."""
+        objects = f"{self.arn}/*"
+        denials = [
+            deny_plain_http("s3:*", self.arn, objects),
+            Statement(
+                sid="DenyForeignAccounts",
+                effect="Deny",
+                actions=["s3:*"],
+                resources=[self.arn, objects],
+                principals="*",
+                conditions={
+                    "StringNotEquals": {"aws:PrincipalAccount": settings.account_id},
+                    "BoolIfExists": {"aws:PrincipalIsAWSService": "false"},
+                },
+            ),
+        ]
+        if key is None:
+            return denials
+        return [
+            *denials,
+            # A put that names no encryption gets the bucket's key; one that names another is refused. `Null` is needed:
+            # IAM takes StringNotEquals as true where the key is absent ("Condition operators").
+            Statement(
+                sid="DenyOtherEncryption",
+                effect="Deny",
+                actions=["s3:PutObject"],
+                resources=[objects],
+                principals="*",
+                conditions=_present_but_not("s3:x-amz-server-side-encryption", "aws:kms"),
+            ),
+            Statement(
+                sid="DenyOtherKeys",
+                effect="Deny",
+                actions=["s3:PutObject"],
+                resources=[objects],
+                principals="*",
+                conditions=_present_but_not("s3:x-amz-server-side-encryption-aws-kms-key-id", key.arn),
+            ),
+        ]
+
+
+def _present_but_not(key: str, value: str) -> Conditions:
+    return {"StringNotEquals": {key: value}, "Null": {key: "false"}}
+
+
+def _about(statement: Statement, arn: str) -> Statement:
+    """A statement about a bucket that was not there when it was written."""
+    return replace(statement, resources=[resource.replace("{bucket}", arn) for resource in statement.resources])
