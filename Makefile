@@ -115,7 +115,7 @@ judges: setup cdktf ## what checkov, parliament, statelint, asl-validator and te
 	@$(VENV) -m pytest tests/judges
 
 bench: setup ## Sluice beside what a user would pick instead; ONLY=name,... for some; all take about an hour
-	@$(VENV) -m tools.bench $(if $(ONLY),--only $(ONLY))
+	@$(VENV) -m tools.bench $(if $(ONLY),--only $(ONLY),--write)
 
 scale: setup ## at which uploads a second AWS quotas give way; ENVIRONMENT=..., WRITE=1 for docs/scale.md
 	@$(if $(filter command line environment,$(origin ENVIRONMENT)),ENVIRONMENT=$(ENVIRONMENT)) $(VENV) -m tools.scale $(if $(WRITE),--write)

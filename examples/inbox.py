@@ -26,9 +26,9 @@ class InboxStack(BaseStack):
             return CustomerKey(self, f"{of}_key", settings=settings, purpose=of, service=service, admit=admit)
 
         topics = key("topics", "sns", admit_service(settings, "cloudwatch", f"alarm:{settings.prefix}-*"))
-        queues = key("queues", "sqs", admit_service(settings, "sns", f"{platform}-{settings.environment}-*"))
-        storage = Storage(self, "storage", settings=settings, key=key("documents", "s3"))
         topic_arn = shared_value(self, "files_topic_arn", settings=settings, project=platform, name="files-topic-arn")
+        queues = key("queues", "sqs", admit_service(settings, "sns", topic_arn))
+        storage = Storage(self, "storage", settings=settings, key=key("documents", "s3"))
         announced = SubscribedQueue(self, "announced", settings=settings, topic_arn=topic_arn, key=queues)
         alerts = Topic(self, "alerts", settings=settings, name="alerts", key=topics, publishers=[alarms_of(settings)])
         shared = Shared(

@@ -22,6 +22,10 @@ from modules.settings import Settings
 PERIOD = 300
 ERROR_RATE_PERCENT = 1
 
+# One where there is work and nothing is told of what was done. A difference, since a series without any data counts as
+# zero in one, and in IF as no answer.
+STANDS_STILL = "(FILL({work}, 0) > 0) - (FILL({done}, -1) >= 0)"
+
 # CloudWatch, "Limits that apply to alarms based on metric math expressions".
 MOST_METRICS = 10
 
@@ -152,8 +156,13 @@ class Alarms(Construct):
         periods: int,
         datapoints: int,
         advice: Advice,
+        missing: Literal["notBreaching", "breaching"] = "notBreaching",
     ) -> CloudwatchMetricAlarm:
-        """An alarm on metric math; the missing data of its metrics is not breaching."""
+        """An alarm on metric math.
+
+        Args:
+            missing: what it counts as if none of the metrics has any data.
+        """
         queries = [
             CloudwatchMetricAlarmMetricQuery(
                 id=query_id,
@@ -178,7 +187,7 @@ class Alarms(Construct):
             threshold=threshold,
             evaluation_periods=periods,
             datapoints_to_alarm=datapoints,
-            treat_missing_data="notBreaching",
+            treat_missing_data=missing,
             alarm_actions=[self._alerts.arn],
             ok_actions=[self._alerts.arn],
         )

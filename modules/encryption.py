@@ -134,10 +134,14 @@ def admit_service(settings: Settings, service: str, sources: str) -> Statement:
 
     Args:
         service: its name, such as `events`.
-        sources: pattern of the ARNs it acts for, behind the account, such as `rule/sluice-dev-*`.
+        sources: what it acts for: an ARN, or a pattern of what comes behind the account in one, such as
+            `rule/sluice-dev-*`.
 
     Source: SNS and SQS, "Key management: Enable compatibility between event sources from AWS services".
     """
+    home = f"arn:aws:{service}:{settings.primary_region}:{settings.account_id}"
+    # An ARN may be a reference, which Terraform resolves.
+    arns = sources if sources.startswith(("arn:", "${")) else f"{home}:{sources}"
     return Statement(
         sid=f"{service.capitalize()}UsesKey",
         actions=["kms:GenerateDataKey", "kms:Decrypt"],
@@ -146,9 +150,7 @@ def admit_service(settings: Settings, service: str, sources: str) -> Statement:
         principals={"Service": [f"{service}.amazonaws.com"]},
         conditions={
             "StringEquals": {"aws:SourceAccount": settings.account_id},
-            "ArnLike": {
-                "aws:SourceArn": f"arn:aws:{service}:{settings.primary_region}:{settings.account_id}:{sources}"
-            },
+            "ArnLike": {"aws:SourceArn": arns},
         },
     )
 

@@ -66,7 +66,8 @@ class Table(Construct):
             server_side_encryption=DynamodbTableServerSideEncryption(enabled=True, kms_key_arn=key.arn),
             point_in_time_recovery=DynamodbTablePointInTimeRecovery(enabled=settings.protect_data),
             deletion_protection_enabled=settings.protect_data,
-            # Copies are made of its stream (DynamoDB, "Global tables: How it works").
+            # Copies are made of its stream, which DynamoDB does not let go before they are gone: so not with them
+            # (DynamoDB, "Global tables: How it works").
             stream_enabled=True if settings.replica_region else None,
             stream_view_type="NEW_AND_OLD_IMAGES" if settings.replica_region else None,
             # A copy is a resource of its own, in its own region; without this, the table would plan to remove it

@@ -20,7 +20,7 @@ from cdktf_cdktf_provider_aws.cloudwatch_log_metric_filter import (
 from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import CloudwatchMetricAlarm
 from constructs import Construct, Node
 
-from modules.alarms import ERROR_RATE_PERCENT, PERIOD, Advice, Alarms, AlertTopic, Metric
+from modules.alarms import ERROR_RATE_PERCENT, PERIOD, STANDS_STILL, Advice, Alarms, AlertTopic, Metric
 from modules.queues import RETENTION_SECONDS
 from modules.settings import Settings
 
@@ -34,6 +34,9 @@ OLDEST_MESSAGE_SECONDS = RETENTION_SECONDS - 24 * 3600
 LATE_WEBHOOK_SECONDS = 900
 # Receivers are other people's: one in two that fail is trouble of theirs that lasts, not a hiccup.
 UNDELIVERED_PERCENT = 50
+
+# An hour: four runs of the sweeper.
+SCHEDULE_PERIODS = 12
 
 # DynamoDB copies within a second, mostly ("Global tables: How it works").
 LATE_COPY_MILLISECONDS = 60_000
@@ -154,6 +157,7 @@ class Monitoring(Alarms):
         webhooks: Sequence[Watched] = (),
         authorizer: WatchedAuthorizer | None = None,
         replica: WatchedReplica | None = None,
+        scheduled: Sequence[Watched] = (),
     ) -> None:
         """
         Args:
@@ -164,6 +168,7 @@ class Monitoring(Alarms):
             webhooks: queues of webhooks, one a receiver.
             authorizer: the function whose errors are refused tokens, mostly.
             replica: where files and tables are copied to.
+            scheduled: functions that run several times an hour, by a schedule.
         """
         super().__init__(scope, construct_id, settings=settings, alerts=alerts)
         self.error_alarms: dict[str, CloudwatchMetricAlarm] = {}
@@ -175,6 +180,8 @@ class Monitoring(Alarms):
             if authorizer is None or function.node.path != authorizer.node.path:
                 self._watch_errors(function)
             self._watch_function(function)
+        for function in scheduled:
+            self._watch_schedule(function)
         if api is not None:
             self._watch_api(api)
         if workflow is not None:
@@ -265,6 +272,28 @@ class Monitoring(Alarms):
                 f"An event that the function {function.name} failed on could not be written to its dead-letter queue.",
                 "see that the function's role may send to the queue and use its key, then find the event in the log",
                 "lost-events",
+            ),
+        )
+
+    def _watch_schedule(self, function: Watched) -> None:
+        """An alarm on a schedule that stands still (Lambda, "Types of metrics for Lambda functions").
+
+        Nobody else would miss its runs. Whether FILL makes zeros of a metric that has no data at all, CloudWatch does
+        not say; missing data counts as no run.
+        """
+        self.expression(
+            f"{_label(function)}_stopped",
+            {"runs": _of_function(function, "Invocations")},
+            "IF(FILL(runs, 0) > 0, 0, 1)",
+            label="periods without a run",
+            threshold=0,
+            periods=SCHEDULE_PERIODS,
+            datapoints=SCHEDULE_PERIODS,
+            missing="breaching",
+            advice=Advice(
+                f"The function {function.name} did not run for {SCHEDULE_PERIODS * PERIOD // 60} minutes.",
+                "see whether its schedule is there and enabled, and whether Lambda lets it run",
+                "stopped-sweeper",
             ),
         )
 
@@ -430,23 +459,42 @@ class Monitoring(Alarms):
         )
 
     def _watch_copy(self, table: Watched, replica: WatchedReplica) -> None:
-        """An alarm on a table whose copy lags behind (DynamoDB, "DynamoDB Metrics and dimensions")."""
+        """Alarms on a table whose copy lags behind (DynamoDB, "DynamoDB Metrics and dimensions").
+
+        A delay is told of what was copied. Where much is written and no delay is told, the copy stands still.
+        """
+        name, next_step = table.node.id, "see the status of the copy, whether its key can be used, and AWS Health"
+        late = Metric(
+            "AWS/DynamoDB",
+            "ReplicationLatency",
+            {"TableName": table.name, "ReceivingRegion": replica.region},
+            "Average",
+        )
         self.level(
-            f"{table.node.id}_copy_late",
-            Metric(
-                "AWS/DynamoDB",
-                "ReplicationLatency",
-                {"TableName": table.name, "ReceivingRegion": replica.region},
-                "Average",
-            ),
+            f"{name}_copy_late",
+            late,
             threshold=LATE_COPY_MILLISECONDS,
             periods=3,
-            # It is reported only while something is copied.
             missing="ignore",
             advice=Advice(
                 f"The copy of the table {table.name} in {replica.region} is more than "
                 f"{LATE_COPY_MILLISECONDS // 1000} seconds behind, for 15 minutes.",
-                "look at AWS Health for both regions, and whether the copy's key can be used",
+                next_step,
+                "late-copies",
+            ),
+        )
+        written = Metric("AWS/DynamoDB", "ConsumedWriteCapacityUnits", {"TableName": table.name})
+        self.expression(
+            f"{name}_copy_stands_still",
+            {"written": written, "late": late},
+            STANDS_STILL.format(work="written", done="late"),
+            label="stands still",
+            threshold=0,
+            periods=3,
+            datapoints=3,
+            advice=Advice(
+                f"The table {table.name} is written to, and nothing reached its copy in {replica.region}.",
+                next_step,
                 "late-copies",
             ),
         )

@@ -30,12 +30,16 @@ class Queries(Construct):
         functions: Sequence[str],
         workflows: Sequence[str],
         access: Sequence[str],
+        authorizer: str | None = None,
+        webhooks: str | None = None,
     ) -> None:
         """
         Args:
             functions: names of the log groups of functions.
             workflows: those of state machines.
             access: those of access logs of APIs.
+            authorizer: that of the function that asks an issuer.
+            webhooks: that of the function that sends webhooks.
         """
         super().__init__(scope, construct_id)
         self._prefix = settings.prefix
@@ -81,6 +85,25 @@ class Queries(Construct):
                 " by status, errorResponseType, httpMethod, resourcePath",
                 "sort times desc",
                 "limit 100",
+            )
+
+        if authorizer:
+            self._save(
+                "issuer-errors",
+                [authorizer],
+                "fields @timestamp, @requestId, @message",
+                "filter @message like /IssuerError|Task timed out|Runtime exited|ImportModuleError/",
+                "sort @timestamp desc",
+                "limit 50",
+            )
+        if webhooks:
+            self._save(
+                "undelivered-webhooks",
+                [webhooks],
+                "fields @timestamp, receiver, reason, receives",
+                'filter message = "not delivered"',
+                "sort @timestamp desc",
+                "limit 50",
             )
 
     def _save(self, name: str, log_groups: Sequence[str], *lines: str) -> None:

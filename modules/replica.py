@@ -9,7 +9,7 @@ from cdktf import TerraformProvider, TerraformResource
 from cdktf_cdktf_provider_aws.dynamodb_table_replica import DynamodbTableReplicaA
 from constructs import Construct
 
-from modules.alarms import Advice, Alarms, Metric
+from modules.alarms import STANDS_STILL, Advice, Alarms, Metric
 from modules.buckets import PrivateBucket
 from modules.encryption import CustomerKey, admit_service
 from modules.metadata import Metadata
@@ -25,7 +25,7 @@ class Replica(Construct):
     """Everything in here is in the second region: its bucket and tables, their keys, and a topic for its alarm.
 
     CloudWatch has the delay of S3's copies in the region where they arrive, and its alarms publish to topics of their
-    own region alone; so the alarm is here, and still speaks when the first region is silent.
+    own region alone: so two alarms and a topic are here.
 
     Attributes:
         region: where it is.
@@ -84,19 +84,41 @@ class Replica(Construct):
         alerts = Topic(self, "alerts", settings=there, name="alerts", key=topics_key, publishers=[alarms_of(there)])
         tell_by_email(self, there, alerts)
         self.copied = storage.copy_to(bucket, settings=settings, key=files_key)
-        Alarms(self, "monitoring", settings=there, alerts=alerts).level(
-            "copies_late",
-            Metric("AWS/S3", "ReplicationLatency", self.copied, "Maximum"),
-            threshold=LATE_SECONDS,
-            periods=1,
-            # It is reported only while something is copied.
-            missing="notBreaching",
-            advice=Advice(
-                f"Files reach the copy in {self.region} more than {LATE_SECONDS // 60} minutes late.",
-                "look at AWS Health for both regions, and at the alarm on copies that failed",
-                "late-copies",
-            ),
-        )
+        self._watch(Alarms(self, "monitoring", settings=there, alerts=alerts))
         for each in self.node.find_all():
             if isinstance(each, TerraformResource):
                 each.provider = provider
+
+    def _watch(self, alarms: Alarms) -> None:
+        """Alarms on copies that are late (S3, "Using S3 Replication metrics").
+
+        S3 may tell a delay only while it copies, and how much waits always: what waits without a delay stands still.
+        """
+        late = Metric("AWS/S3", "ReplicationLatency", self.copied, "Maximum")
+        next_step = "look at AWS Health for both regions, and at the alarm on copies that failed"
+        alarms.level(
+            "copies_late",
+            late,
+            threshold=LATE_SECONDS,
+            periods=1,
+            missing="ignore",
+            advice=Advice(
+                f"Files reach the copy in {self.region} more than {LATE_SECONDS // 60} minutes late.",
+                next_step,
+                "late-copies",
+            ),
+        )
+        alarms.expression(
+            "copies_stand_still",
+            {"waiting": Metric("AWS/S3", "OperationsPendingReplication", self.copied, "Minimum"), "late": late},
+            STANDS_STILL.format(work="waiting", done="late"),
+            label="stands still",
+            threshold=0,
+            periods=3,
+            datapoints=3,
+            advice=Advice(
+                f"Files wait for their copy in {self.region}, and none was made for 15 minutes.",
+                next_step,
+                "late-copies",
+            ),
+        )

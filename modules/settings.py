@@ -109,6 +109,11 @@ class Settings(BaseSettings):
     replica_region: Region | None = Field(
         default=None, description="A second region that holds a copy of every file and record; by default none does."
     )
+    replica_removed: bool = Field(
+        default=False,
+        description="Takes the copies away and keeps the provider of their region, which that needs; "
+        "unset replica_region after it.",
+    )
     assume_role_arn: RoleArn | None = Field(default=None, description="Role that Terraform assumes to deploy.")
     state_bucket: BucketName | None = Field(
         default=None, description="Bucket of the Terraform state; by default PROJECT-ENVIRONMENT-state-ACCOUNT-REGION."
@@ -121,7 +126,7 @@ class Settings(BaseSettings):
     )
 
     log_retention_days: LogRetentionDays = Field(default=7, description="Days that every log group keeps its lines.")
-    enable_xray_tracing: bool = Field(default=True, description="X-Ray tracing of functions and API.")
+    enable_xray_tracing: bool = Field(default=True, description="X-Ray tracing of API, functions and workflow.")
     kms_deletion_window_days: int = Field(
         default=30, ge=7, le=30, description="Days before a deleted key is gone for good."
     )
@@ -230,6 +235,8 @@ class Settings(BaseSettings):
             raise ValueError("webhook_urls names an address twice; each gets every event once")
         if self.replica_region == self.primary_region:
             raise ValueError(f"replica_region = {self.replica_region!r} is primary_region; name another one, or none")
+        if self.replica_removed and self.replica_region is None:
+            raise ValueError("replica_removed = true needs replica_region, or Terraform could not reach the copies")
         if self.record_retention_days <= self.quarantine_retention_days:
             raise ValueError(
                 f"record_retention_days = {self.record_retention_days} must be more than quarantine_retention_days = "
@@ -290,6 +297,11 @@ class Settings(BaseSettings):
         return f"{self.project_name}-{self.environment}"
 
     @property
+    def replicates(self) -> bool:
+        """Whether there are copies in a second region."""
+        return self.replica_region is not None and not self.replica_removed
+
+    @property
     def in_replica_region(self) -> Settings:
         """The same, for what is in the second region.
 
@@ -298,7 +310,9 @@ class Settings(BaseSettings):
         """
         if self.replica_region is None:
             raise ValueError("replica_region is not set")
-        return self.model_copy(update={"primary_region": self.replica_region, "replica_region": None})
+        return self.model_copy(
+            update={"primary_region": self.replica_region, "replica_region": None, "replica_removed": False}
+        )
 
     @property
     def handbook(self) -> str:

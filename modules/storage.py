@@ -49,8 +49,9 @@ SCAN_TAG = "GuardDutyMalwareScanStatus"
 CLEAN = "NO_THREATS_FOUND"
 _ABORT_LEFTOVERS = S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(days_after_initiation=7)
 _EXPIRE_OLD_VERSIONS = S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=30)
-# Of a copy, an old version is what its owner deleted.
-_EXPIRE_DELETED_COPIES = S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=1)
+# Where files are copied, an old version is what was deleted: it waits for its marker to be copied, also when somebody
+# has to mend something first.
+_EXPIRE_DELETED_FILES = S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=3)
 # The one time that S3 takes (S3, "Replication Time Control").
 _COPIED_WITHIN_MINUTES = 15
 
@@ -61,8 +62,8 @@ def lifecycle(scope: Construct, bucket: PrivateBucket, *, settings: Settings, co
     Args:
         copies: of a bucket of copies. S3 does not copy what its own rules delete ("What does Amazon S3 replicate?").
     """
-    # A bucket that is copied keeps a delete marker of what was deleted, until nothing else is left.
-    marked = copies or settings.replica_region is not None
+    # What is deleted gets a marker, which is copied, and goes with it.
+    marked = copies or settings.replicates
     rules = [
         S3BucketLifecycleConfigurationRule(
             id="files",
@@ -82,7 +83,7 @@ def lifecycle(scope: Construct, bucket: PrivateBucket, *, settings: Settings, co
             status="Enabled",
             filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
             abort_incomplete_multipart_upload=[_ABORT_LEFTOVERS],
-            noncurrent_version_expiration=[_EXPIRE_DELETED_COPIES if copies else _EXPIRE_OLD_VERSIONS],
+            noncurrent_version_expiration=[_EXPIRE_DELETED_FILES if marked else _EXPIRE_OLD_VERSIONS],
             expiration=[S3BucketLifecycleConfigurationRuleExpiration(expired_object_delete_marker=True)]
             if marked
             else None,
@@ -164,7 +165,7 @@ class Storage(Construct):
         self._key = key
         self.bucket_name = self._bucket.name
         self.bucket_arn = self._bucket.arn
-        self._marks_what_it_deletes = settings.replica_region is not None
+        self._marks_what_it_deletes = settings.replicates
         lifecycle(self, self._bucket, settings=settings)
         if settings.enable_access_logs:
             self._access_logs(settings)
@@ -231,7 +232,8 @@ class Storage(Construct):
     def copy_to(self, bucket: PrivateBucket, *, settings: Settings, key: CustomerKey) -> Mapping[str, str]:
         """Copy every file, as it comes, to a bucket of another region; what is deleted here goes there too.
 
-        S3, "Setting up permissions for live replication" and "Replicating encrypted objects".
+        S3, "Setting up permissions for live replication", and "Amazon S3 replication failure reasons", which asks for
+        more of the second region's key, and for the holds there.
 
         Args:
             key: what encrypts the copies.
@@ -248,6 +250,7 @@ class Storage(Construct):
         )
         files, copies = f"{self.bucket_arn}/{FILES}*", f"{bucket.arn}/{FILES}*"
         held = ("s3:GetObjectLegalHold", "s3:GetObjectRetention") if settings.legal_hold else ()
+        hold = ("s3:PutObjectLegalHold",) if settings.legal_hold else ()
         role.grant(
             "files_copy",
             Statement(
@@ -267,11 +270,11 @@ class Storage(Construct):
             ),
             Statement(
                 sid="WriteCopies",
-                actions=["s3:ReplicateDelete", "s3:ReplicateObject", "s3:ReplicateTags"],
+                actions=[*hold, "s3:ReplicateDelete", "s3:ReplicateObject", "s3:ReplicateTags"],
                 resources=[copies],
             ),
             self._key.statement("DecryptFiles", "kms:Decrypt"),
-            key.statement("EncryptCopies", "kms:Encrypt"),
+            key.statement("EncryptCopies", "kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"),
         )
         rule = "files"
         S3BucketReplicationConfigurationA(
@@ -346,10 +349,12 @@ class Storage(Construct):
         )
 
     def grant_discard(self, role: Role) -> None:
-        """Let a role remove files with all their versions, and what was left of uploads."""
-        files = f"{self.bucket_arn}/{FILES}*"
-        # A delete without a version leaves a marker, which alone is copied (S3, "What does Amazon S3 replicate?").
-        mark = ["s3:DeleteObject"] if self._marks_what_it_deletes else []
+        """Let a role remove files with all their versions, and what was left of uploads.
+
+        Where files are copied, it marks them as deleted and the lifecycle removes them: the marker is copied, and no
+        version that is deleted (S3, "What does Amazon S3 replicate?").
+        """
+        delete = "s3:DeleteObject" if self._marks_what_it_deletes else "s3:DeleteObjectVersion"
         role.grant(
             "files_discard",
             Statement(
@@ -359,8 +364,8 @@ class Storage(Construct):
             ),
             Statement(
                 sid="RemoveFiles",
-                actions=["s3:AbortMultipartUpload", *mark, "s3:DeleteObjectVersion"],
-                resources=[files],
+                actions=["s3:AbortMultipartUpload", delete],
+                resources=[f"{self.bucket_arn}/{FILES}*"],
             ),
         )
 

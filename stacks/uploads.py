@@ -79,16 +79,10 @@ class UploadsStack(BaseStack):
 
         storage = Storage(self, "storage", settings=settings, key=storage_key)
         metadata = Metadata(self, "metadata", settings=settings, key=metadata_key)
+        provider = self.replica_provider() if settings.replica_region else None
         replica = (
-            Replica(
-                self,
-                REPLICA,
-                settings=settings,
-                provider=self.replica_provider(),
-                storage=storage,
-                metadata=metadata,
-            )
-            if settings.replica_region
+            Replica(self, REPLICA, settings=settings, provider=provider, storage=storage, metadata=metadata)
+            if provider and settings.replicates
             else None
         )
         notifications = Notifications(self, "notifications", settings=settings, key=topics_key, queues_key=queues_key)
@@ -123,7 +117,7 @@ class UploadsStack(BaseStack):
             | quotas
             | {
                 "RECORD_RETENTION_DAYS": str(settings.record_retention_days),
-                "REPLICATED": str(settings.replica_region is not None).lower(),
+                "REPLICATED": str(settings.replicates).lower(),
             },
         )
         storage.grant_discard(discard.role)
@@ -311,6 +305,7 @@ class UploadsStack(BaseStack):
             inbox=notifications.inbox,
             webhooks=webhooks.queues if webhooks else [],
             replica=replica,
+            scheduled=[sweep],
         )
         Queries(
             self,
@@ -319,6 +314,8 @@ class UploadsStack(BaseStack):
             functions=[function.log_group for function in functions],
             workflows=[workflow.log_group],
             access=[api.access_log],
+            authorizer=authorizer.log_group if authorizer else None,
+            webhooks=sender.log_group if sender else None,
         )
         if settings.release_strategy == "canary":
             Releases(

@@ -59,6 +59,8 @@ def evaluate(expression: str, metrics: Mapping[str, Series], periods: Sequence[i
         match node:
             case ast.Constant(value=float() | int() as number):
                 return number
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=float() | int() as number)):
+                return -number
             case ast.Name(id=name) if name in metrics:
                 return {period: metrics[name][period] for period in periods if period in metrics[name]}
             case ast.BinOp(left=left, op=kind, right=right) if type(kind) in _ARITHMETIC:

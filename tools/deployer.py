@@ -356,6 +356,12 @@ def deployer_policies(settings: Settings) -> list[str]:
     storage = document(
         allow("KeepState", _STATE, f"{state}/*"),
         allow("KeepBuckets", _BUCKETS, state, f"arn:aws:s3:::{named}"),
+        # S3 API, "CreateBucket": a bucket with Object Lock takes more than a bucket.
+        *(
+            [allow("LockObjects", ("s3:PutBucketObjectLockConfiguration",), f"arn:aws:s3:::{named}")]
+            if settings.legal_hold
+            else []
+        ),
         # Only where the settings do not protect the data does Terraform empty a bucket before it deletes it.
         *([allow("EmptyBuckets", _empty(settings), f"arn:aws:s3:::{named}/*")] if not settings.protect_data else []),
         allow("KeepTables", _TABLES, f"arn:aws:dynamodb:{here}:table/{named}"),

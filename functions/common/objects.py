@@ -224,11 +224,11 @@ class Objects:
             raise
 
     def remove(self, key: str, *, leave_marker: bool) -> None:
-        """Leave nothing under a key: no version, no unfinished upload, and no delete marker but one.
+        """Leave nothing under a key: no version, no delete marker, no unfinished upload.
 
         Args:
-            leave_marker: put a delete marker where bytes are and leave it to the lifecycle. S3 copies it to a bucket of
-                copies, which hears of no version that is deleted ("What does Amazon S3 replicate?").
+            leave_marker: mark what is there as deleted, and leave it to the lifecycle. S3 copies a marker to a bucket
+                of copies, which hears of no version that is deleted ("What does Amazon S3 replicate?").
 
         Raises:
             ClientError: S3 refused; AccessDenied also for a version under a legal hold.
@@ -242,13 +242,32 @@ class Objects:
         for versions in self._client.get_paginator("list_object_versions").paginate(
             Bucket=self._bucket_name, Prefix=key
         ):
-            markers = [] if leave_marker else versions.get("DeleteMarkers", [])
-            for version in [*versions.get("Versions", []), *markers]:
-                if version["Key"] == key:
-                    if leave_marker and version["IsLatest"]:
-                        self._client.delete_object(Bucket=self._bucket_name, Key=key)
-                    # One by one: to delete several at once takes the right to delete without naming a version.
-                    self._client.delete_object(Bucket=self._bucket_name, Key=key, VersionId=version["VersionId"])
+            stored = [each for each in versions.get("Versions", []) if each["Key"] == key]
+            if leave_marker:
+                if any(version["IsLatest"] for version in stored):
+                    self._client.delete_object(Bucket=self._bucket_name, Key=key)
+                continue
+            marked = [each for each in versions.get("DeleteMarkers", []) if each["Key"] == key]
+            for version in [*stored, *marked]:
+                # One by one: to delete several at once takes the right to delete without naming a version.
+                self._client.delete_object(Bucket=self._bucket_name, Key=key, VersionId=version["VersionId"])
+
+    def remove_older(self, key: str) -> None:
+        """Leave the newest version under a key alone; others stay that are under a legal hold.
+
+        Raises:
+            ClientError: S3 refused something else.
+        """
+        for versions in self._client.get_paginator("list_object_versions").paginate(
+            Bucket=self._bucket_name, Prefix=key
+        ):
+            for version in versions.get("Versions", []):
+                if version["Key"] == key and not version["IsLatest"]:
+                    try:
+                        self._client.delete_object(Bucket=self._bucket_name, Key=key, VersionId=version["VersionId"])
+                    except ClientError as error:
+                        if error.response["Error"]["Code"] != "AccessDenied":
+                            raise
 
     def _abort(self, key: str, upload_id: str) -> None:
         try:

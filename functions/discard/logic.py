@@ -12,29 +12,26 @@ class UnknownFileError(Exception):
     """There is no record of this file."""
 
 
-class NotClaimedError(Exception):
-    """The file is in use: nobody claimed it."""
-
-
 def discard(
     file_id: str, *, records: Records, objects: Objects, leave_markers: bool, keep_record: timedelta, now: datetime
 ) -> str:
-    """End a claimed file, or remove what came after its end; return its state.
+    """End a claimed file, or remove what came after its end; of one that is in use, what came before; return its state.
 
     Args:
-        leave_markers: whether a delete marker stays where bytes were.
+        leave_markers: whether bytes are marked as deleted, for copies to follow, and left to the lifecycle.
         keep_record: how long the record says what became of the file.
 
     Raises:
         UnknownFileError: there is no record.
-        NotClaimedError: it is in use.
         ClientError: AWS refused; AccessDenied also where S3 keeps the bytes under a legal hold.
     """
     record = records.get(file_id)
     if record is None:
         raise UnknownFileError(file_id)
     if record.state in LIVE:
-        raise NotClaimedError(f"{file_id} is {record.state}")
+        if not leave_markers:
+            objects.remove_older(record.object_key)
+        return record.state
     if record.state == "ending":
         if record.ends_as != "quarantined":
             objects.remove(record.object_key, leave_marker=leave_markers)

@@ -27,6 +27,7 @@ SCANNED_WITHIN = timedelta(hours=24)
 # The run that opened a file announces it; it is over by then (modules/workflow.py, TIMEOUT_SECONDS).
 ANNOUNCED_WITHIN = timedelta(minutes=10)
 
+# To discard of a file that is in use is to remove its older versions.
 Left = Literal["open", "wait for scan", "announce", "alert and announce", "discard", "nothing"]
 
 
@@ -95,12 +96,15 @@ def inspect(
     if record is None:
         raise Unknown(f"there is no record of {file_id}")
     if record.state not in {"uploading", "scanning"}:
-        return _inspection(_left(record, now), record, keeping, now)
+        return _inspection(_left(event, record, now), record, keeping, now)
     stored = objects.head(record.object_key)
     if stored is None and record.state == "scanning":
         raise Rejected("its bytes are gone")
     if stored is None:
         return _inspection("nothing", record, keeping, now)
+    if (version := _stored_version(event)) and version != stored.version_id:
+        # The form was sent again meanwhile. The event of what is there now goes on from here.
+        return _inspection("discard", record, keeping, now)
     _compare(stored, record)
     head = objects.first_bytes(record.object_key, HEAD_BYTES)
     if why := mismatch(record.content_type, head, gate.allowed_content_types):
@@ -110,10 +114,13 @@ def inspect(
     return replace(_inspection("open", record, keeping, now), detected_type=detect(head))
 
 
-def _left(record: FileRecord, now: datetime) -> Left:
+def _left(event: Mapping[str, object], record: FileRecord, now: datetime) -> Left:
     match record.state:
+        case "available" if record.announced_time or _is_being_announced(record, now):
+            # Whoever holds a form can send the same bytes again while it is good.
+            return "discard" if _stored_version(event) else "nothing"
         case "available":
-            return "nothing" if record.announced_time or _is_being_announced(record, now) else "announce"
+            return "announce"
         case "rejected" if not record.announced_time:
             return "announce"
         case "quarantined":
@@ -121,6 +128,16 @@ def _left(record: FileRecord, now: datetime) -> Left:
         case _:
             # Its end is not over, or bytes came after it.
             return "discard"
+
+
+def _stored_version(event: Mapping[str, object]) -> str:
+    """The version that S3 tells of; empty where something else began the workflow.
+
+    Source: S3, "EventBridge event message structure".
+    """
+    detail = event.get("detail")
+    stored = detail.get("object") if isinstance(detail, Mapping) and "reason" in detail else None
+    return str(stored.get("version-id", "")) if isinstance(stored, Mapping) else ""
 
 
 def _is_being_announced(record: FileRecord, now: datetime) -> bool:

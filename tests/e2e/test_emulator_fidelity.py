@@ -1054,6 +1054,22 @@ def test_an_event_reaches_a_target_that_lets_eventbridge_in(cloud: Cloud, functi
     assert decided(cloud, "events.amazonaws.com", function) == [False]
 
 
+def test_an_event_of_s3_names_the_version_that_was_stored(cloud: Cloud) -> None:
+    url, queue = encrypted_queue(cloud, "events.amazonaws.com", open_key=True)
+    s3, events, bucket = cloud.client("s3"), cloud.client("events"), cloud.name("bucket")
+    s3.create_bucket(Bucket=bucket)
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}})
+    rule = cloud.name("rule")
+    events.put_rule(
+        Name=rule, EventPattern=json.dumps({"source": ["aws.s3"], "detail": {"bucket": {"name": [bucket]}}})
+    )
+    events.put_targets(Rule=rule, Targets=[{"Id": "t", "Arn": queue}])
+    version = s3.put_object(Bucket=bucket, Key="a", Body=b"x")["VersionId"]
+    detail = json.loads(wait_for("event", lambda: receive(cloud, url))["Body"])["detail"]
+    assert (detail["reason"], detail["object"]["version-id"]) == ("PutObject", version)
+
+
 def test_a_state_machine_is_started_with_the_role_of_the_target(cloud: Cloud) -> None:
     states, definition = cloud.client("stepfunctions"), {"StartAt": "A", "States": {"A": {"Type": "Pass", "End": True}}}
     machine = states.create_state_machine(

@@ -79,4 +79,11 @@ def test_a_file_is_held_until_it_is_released(held: Deployed) -> None:
     # Held files do not keep an environment from being destroyed whose settings do not protect its data.
     upload(held)
     assert held.terraform.plan() == Changes(), "a second plan is empty"
+    decisions = [json.loads(line) for line in held.iam_log.read_text().splitlines()]
+    ours = [each for each in decisions if ":assumed-role/" in each["principal"] or "user/deployer" in each["principal"]]
+    # S3 itself keeps what is held; IAM was asked before, and let nobody down.
+    assert [each for each in ours if not each["allowed"]] == []
+    assert {each["principal"].split("/")[1] for each in ours if each["action"] == "s3:PutObjectLegalHold"} == {
+        "sluice-local-file-workflow"
+    }
     held.system.destroy(held.aws)

@@ -12,6 +12,7 @@ import boto3
 import pytest
 
 from tests.e2e.conftest import Deployed
+from tests.e2e.test_plan import make
 from tools.embedded_aws import control
 from tools.local import local_settings
 from tools.releases import Moved, rollback
@@ -109,7 +110,15 @@ def test_what_was_rolled_back_is_passed_over_by_the_next_rollback(
     planned(changed)
     changed.apply()
     wrong = live(deployed)
-    rollback(settings, whoever_is_on_call, only="health")
+    key = whoever_is_on_call.get_credentials()
+    assert key is not None
+    environment = {
+        **deployed.system.variables(deployed.aws),
+        **deployed.aws.environment(key.access_key, key.secret_key),
+    }
+    code, said = make("rollback", "FUNCTION=health", **environment)
+    assert (code, live(deployed)) == (0, first), said
+    assert f"{NAME}: {wrong} -> {first}" in said
     # Terraform publishes what mends it, and that turns out to be wrong too.
     planned(deployed.terraform)
     deployed.terraform.apply()

@@ -29,7 +29,13 @@ def there(copied: Deployed, service: str) -> Any:  # noqa: ANN401 - one of many 
     return boto3.client(service, **{**copied.options(control.ROOT), "region_name": REGION})  # type: ignore[call-overload]
 
 
-def test_the_second_region_has_what_the_first_has(copied: Deployed) -> None:
+def applied(copied: Deployed) -> Changes:
+    """Synthesize and apply anew, with the settings as they are now."""
+    copied.system.apply(copied.system.synthesize(copied.aws))
+    return copied.terraform.plan()
+
+
+def test_the_second_region_has_what_the_first_has(copied: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
     s3, dynamodb = there(copied, "s3"), there(copied, "dynamodb")
     bucket = copied.outputs["bucket_name"].replace(copied.aws.region, REGION)
     body = json.dumps({"file_name": "a.txt", "file_content": base64.b64encode(b"hello").decode()})
@@ -52,14 +58,19 @@ def test_the_second_region_has_what_the_first_has(copied: Deployed) -> None:
     wait_for(lambda: record().get("state") == {"S": "deleted"})
     first = boto3.client("s3", **copied.options(control.ROOT))  # type: ignore[call-overload]
     left = first.list_object_versions(Bucket=copied.outputs["bucket_name"], Prefix=key)
-    assert ("Versions" in left, len(left["DeleteMarkers"])) == (False, 1)
     # The bytes stay for the lifecycle to remove; nobody gets them by the file's key.
-    copy = s3.list_object_versions(Bucket=bucket, Prefix=key)
-    assert [each["IsLatest"] for each in copy["Versions"]] == [False]
-    assert [each["IsLatest"] for each in copy["DeleteMarkers"]] == [True]
+    for found in (left, s3.list_object_versions(Bucket=bucket, Prefix=key)):
+        assert [each["IsLatest"] for each in found["Versions"]] == [False]
+        assert [each["IsLatest"] for each in found["DeleteMarkers"]] == [True]
 
     assert copied.terraform.plan() == Changes(), "a second plan is empty"
     denied = [line for line in map(json.loads, copied.iam_log.read_text().splitlines()) if not line["allowed"]]
     assert denied == []
+    # It goes in two steps: the copies first, and then the provider of their region.
+    monkeypatch.setenv("REPLICA_REMOVED", "true")
+    assert applied(copied) == Changes()
+    assert (dynamodb.list_tables()["TableNames"], there(copied, "kms").list_aliases()["Aliases"]) == ([], [])
+    for name in ("REPLICA_REMOVED", "REPLICA_REGION"):
+        monkeypatch.delenv(name)
+    assert applied(copied) == Changes()
     copied.system.destroy(copied.aws)
-    assert dynamodb.list_tables()["TableNames"] == []

@@ -69,7 +69,7 @@ def test_what_the_stacks_share_has_one_name_and_is_written_nowhere_by_hand(
     assert subscription["topic_arn"] == topic
     policy = json.loads(inbox.resources("aws_sqs_queue_policy")["aws_sqs_queue_policy.announced_policy"]["policy"])
     assert policy["Statement"][1]["Condition"] == {"ArnEquals": {"aws:SourceArn": topic}}
-    assert "sluice-prod-files" not in inbox.text
+    assert "sluice-prod" not in inbox.text
 
 
 def test_no_name_of_it_is_one_of_the_platform(inbox: Synthesized, prod: Synthesized) -> None:

@@ -68,6 +68,7 @@ PUBLISHED: Mapping[str, Mapping[str, tuple[set[str], set[str]]]] = {
         **dict.fromkeys(["BucketSizeBytes", "NumberOfObjects"], ({"BucketName", "StorageType"}, {"Average"})),
         "OperationsFailedReplication": ({"SourceBucket", "DestinationBucket", "RuleId"}, COUNT),
         "ReplicationLatency": ({"SourceBucket", "DestinationBucket", "RuleId"}, {"Maximum"}),
+        "OperationsPendingReplication": ({"SourceBucket", "DestinationBucket", "RuleId"}, {"Minimum", "Maximum"}),
     },
     # Made from a log by the platform itself.
     "sluice-dev": {"TokensRefused": (set(), COUNT)},
@@ -139,7 +140,8 @@ def test_every_function_has_its_alarms(stack: Synthesized) -> None:
     for address, alarms in watched(stack, "aws_lambda_function", "FunctionName", "function_name"):
         wanted = {"Errors", "Invocations", "Throttles", "DeadLetterErrors", "DestinationDeliveryFailures"}
         assert set(alarms) == wanted, address
-        assert alarms["Errors"] is alarms["Invocations"]
+        # The one that runs by a schedule has another alarm on its runs.
+        assert (alarms["Errors"] is alarms["Invocations"]) == (address != "aws_lambda_function.sweep")
         refusals = {"TokensRefused"} & {metric.name for metric in alarms["Errors"].metrics.values()}
         assert bool(refusals) == (address == "aws_lambda_function.authorizer")
 
@@ -161,6 +163,23 @@ def dead_letter_targets(value: object) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from dead_letter_targets(inner)
+
+
+def test_every_schedule_has_its_alarm(stack: Synthesized) -> None:
+    """It goes off where nothing runs for an hour, and stays quiet with a run in each quarter of one."""
+    schedules = stack.resources("aws_scheduler_schedule").values()
+    assert schedules
+    for schedule in schedules:
+        alias = stack.resources()[re.sub(r"[${}]|\.arn", "", schedule["target"]["arn"])]
+        name = alias["function_name"].removeprefix("${aws_lambda_function.").removesuffix(".function_name}")
+        alarm = Alarm.of(stack.resources(ALARM)[f"{ALARM}.monitoring_{name}_stopped"])
+        (metric,) = alarm.metrics.values()
+        assert (metric.name, metric.dimensions) == ("Invocations", {"FunctionName": alias["function_name"]})
+        often: Series = {period: float(period % 3 == 0) for period in range(40) if period % 3 == 0}
+        for fills_empty in (True, False):
+            assert alarm.state({"Invocations": often}, 30, fills_empty=fills_empty) == "OK"
+            assert alarm.state({"Invocations": {0: 1.0}}, 30, fills_empty=fills_empty) == "ALARM"
+            assert alarm.state({}, 30, fills_empty=fills_empty) == "ALARM"
 
 
 def test_every_queue_has_its_alarm(stack: Synthesized) -> None:
@@ -300,7 +319,8 @@ def test_every_alarm_is_one_that_cloudwatch_takes(stack: Synthesized) -> None:
         alarm = Alarm.of(body)
         assert body["datapoints_to_alarm"] <= body["evaluation_periods"], address
         assert {metric.period for metric in alarm.metrics.values()} == {300}, address
-        assert body["treat_missing_data"] in {"notBreaching", "ignore"}, address
+        breaching = {"breaching"} if address.endswith("_stopped") else set()
+        assert body["treat_missing_data"] in {"notBreaching", "ignore"} | breaching, address
         if "metric_query" in body:
             assert not {"metric_name", "namespace", "statistic", "extended_statistic", "period", "dimensions"} & set(
                 body
@@ -390,7 +410,7 @@ def test_an_error_rate_fires_above_one_percent_in_two_periods(
 
 
 def test_every_function_has_the_same_rate(alarms: dict[str, Alarm]) -> None:
-    rates = watching(alarms, "Invocations")
+    rates = watching(alarms, "Errors")
     assert len(rates) >= 2
     wanted: dict[str, object] = {"threshold": 1, "evaluation_periods": 2, "datapoints_to_alarm": 2}
     wanted |= {"comparison_operator": "GreaterThanThreshold", "treat_missing_data": "notBreaching"}

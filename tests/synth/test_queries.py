@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 from tests.conftest import ROOT
-from tests.synth.conftest import Synthesized
+from tests.synth.conftest import Synthesized, settings_of, synthesize
 
 HANDBOOK = (ROOT / "docs" / "operations.md").read_text()
 QUERY = "aws_cloudwatch_query_definition"
@@ -54,8 +56,25 @@ def test_they_ask_for_fields_of_the_access_log_that_it_has(prod: Synthesized) ->
         assert asked <= logged, name
 
 
-def test_each_is_in_the_handbook_under_its_name_and_no_other_is(prod: Synthesized) -> None:
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
+    """prod with an issuer's tokens and webhooks."""
+    folder = tmp_path_factory.mktemp("everything")
+    issuer = {"jwt_issuer": "https://issuer.example.com", "jwt_audience": "sluice"}
+    urls = ("https://hooks.example.com/",)
+    synthesize(folder, settings_of("prod", api_authorization="jwt", webhook_urls=urls, **issuer))
+    return Synthesized(folder / "stacks" / "sluice-prod")
+
+
+def test_what_is_asked_of_one_function_is_asked_of_its_log_alone(everything: Synthesized) -> None:
+    found = queries(everything)
+    assert found["issuer-errors"][0] == ["aws_cloudwatch_log_group.authorizer_logs"]
+    assert found["undelivered-webhooks"][0] == ["aws_cloudwatch_log_group.webhooks_logs"]
+
+
+def test_each_is_in_the_handbook_under_its_name_and_no_other_is(everything: Synthesized) -> None:
     named = set(re.findall(r"`sluice-prod/([a-z-]+)`", HANDBOOK))
-    assert named == set(queries(prod))
-    assert "FILE_ID" in queries(prod)["file"][1]
+    assert named == set(queries(everything))
+    assert "FILE_ID" in queries(everything)["file"][1]
     assert "`FILE_ID`" in HANDBOOK
+    assert not re.search(r"^ +fields @", HANDBOOK, re.MULTILINE), "a query is text in the page alone"

@@ -176,7 +176,7 @@ def test_who_copies_may_do_exactly_this(replicated: Synthesized) -> None:
             StringEquals={"kms:ViaService": "s3.us-east-1.amazonaws.com"},
         ),
         "EncryptCopies": allow(
-            "kms:Encrypt",
+            ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"],
             "${aws_kms_key.replica_files_key.arn}",
             StringEquals={"kms:ViaService": "s3.eu-central-1.amazonaws.com"},
         ),
@@ -187,10 +187,10 @@ def test_what_is_deleted_goes_from_the_copies_too(replicated: Synthesized) -> No
     found = replicated.resources()
     assert found["aws_lambda_function.discard"]["environment"]["variables"]["REPLICATED"] == "true"
     remove = statements(replicated, "aws_iam_role_policy.discard_role_files_discard")["RemoveFiles"]
-    assert remove["Action"] == ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:DeleteObjectVersion"]
-    for bucket, days in (("storage", 30), ("replica", 1)):
+    assert remove["Action"] == ["s3:AbortMultipartUpload", "s3:DeleteObject"]
+    for bucket in ("storage", "replica"):
         _, leftovers = found[f"aws_s3_bucket_lifecycle_configuration.{bucket}_lifecycle"]["rule"]
-        assert leftovers["noncurrent_version_expiration"] == [{"noncurrent_days": days}]
+        assert leftovers["noncurrent_version_expiration"] == [{"noncurrent_days": 3}]
         assert leftovers["expiration"] == [{"expired_object_delete_marker": True}]
 
 
@@ -218,6 +218,23 @@ def test_an_alarm_tells_a_topic_of_its_own_region(replicated: Synthesized) -> No
     assert emails["aws_sns_topic_subscription.replica_alert_email"]["endpoint"] == "ops@example.com"
 
 
+@pytest.mark.parametrize("fills_empty", [True, False])
+@pytest.mark.parametrize(
+    ("address", "work"),
+    [
+        ("replica_monitoring_copies_stand_still", "OperationsPendingReplication"),
+        ("monitoring_files_copy_stands_still", "ConsumedWriteCapacityUnits"),
+    ],
+)
+def test_a_copy_that_stands_still_is_told(replicated: Synthesized, address: str, work: str, fills_empty: bool) -> None:
+    alarm = Alarm.of(replicated.resources()[f"aws_cloudwatch_metric_alarm.{address}"])
+    busy = dict.fromkeys(range(10), 5.0)
+    for late, state in (({}, "ALARM"), ({0: 1.0, 1: 1.0}, "ALARM"), (dict.fromkeys(range(10), 0.0), "OK")):
+        assert alarm.state({work: busy, "ReplicationLatency": late}, 9, fills_empty=fills_empty) == state, late
+    assert alarm.state({}, 9, fills_empty=fills_empty) == "OK", "nobody works"
+    assert alarm.state({work: {9: 5.0}}, 9, fills_empty=fills_empty) == "OK", "it has just begun"
+
+
 def test_files_that_are_held_are_held_there_too(tmp_path: Path) -> None:
     synthesize(
         tmp_path, settings_of("dev", replica_region="eu-west-1", legal_hold=True, s3_lifecycle_expiration_days=0)
@@ -227,8 +244,21 @@ def test_files_that_are_held_are_held_there_too(tmp_path: Path) -> None:
     assert {
         buckets[f"aws_s3_bucket.{name}"]["object_lock_enabled"] for name in ("storage_uploads", "replica_files")
     } == {True}
-    read = statements(stack, "aws_iam_role_policy.storage_copier_files_copy")["ReadFiles"]
-    assert {"s3:GetObjectLegalHold", "s3:GetObjectRetention"} <= set(read["Action"])
+    may = statements(stack, "aws_iam_role_policy.storage_copier_files_copy")
+    assert {"s3:GetObjectLegalHold", "s3:GetObjectRetention"} <= set(may["ReadFiles"]["Action"])
+    assert "s3:PutObjectLegalHold" in may["WriteCopies"]["Action"]
+
+
+def test_copies_that_are_taken_away_leave_their_provider_and_the_streams_until_they_are_gone(tmp_path: Path) -> None:
+    settings = settings_of("dev", replica_region="eu-west-1", replica_removed=True)
+    synthesize(tmp_path, settings)
+    stack = Synthesized(tmp_path / "stacks" / "sluice-dev")
+    assert [each.get("alias") for each in stack.json["provider"]["aws"]] == [None, "replica"]
+    assert not re.search(r"\.replica_|copier|copying", " ".join(stack.resources()))
+    for table in stack.resources("aws_dynamodb_table").values():
+        assert (table["stream_enabled"], table["lifecycle"]) == (True, {"ignore_changes": ["replica"]})
+    assert stack.resources()["aws_lambda_function.discard"]["environment"]["variables"]["REPLICATED"] == "false"
+    assert list(check(stack.json, settings)) == []
 
 
 def test_whoever_deploys_may_keep_the_copies_and_whoever_plans_reads_none() -> None:

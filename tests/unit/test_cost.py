@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from functions.uploads import logic, parts
 from modules.settings import Settings
+from tests.conftest import ROOT
 from tools import cost
 from tools.cost import Assumptions, Line, Platform, Price, Workload, lines, path, prices, table
 
@@ -353,3 +355,11 @@ def test_a_second_region_pays_for_every_byte_twice() -> None:
     one = {(line.service, line.item): line.quantity for line in cost.life(THOUSAND, SETTINGS, FOUND, ASSUMED)}
     assert {service for service, _ in kept} == {"S3", "DynamoDB"}
     assert kept["S3", "STANDARD of copies"][0] == one["S3", "STANDARD"]
+
+
+def test_the_page_says_of_every_setting_what_it_costs() -> None:
+    section = (
+        (ROOT / "docs" / "cost.md").read_text().partition("## What each setting does")[2].partition("## Prices")[0]
+    )
+    named = set(re.findall(r"\b[A-Z][A-Z0-9_]{4,}\b", section))
+    assert {name.upper() for name in Settings.model_fields} - named == set()

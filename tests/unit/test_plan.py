@@ -26,7 +26,7 @@ from tools.deployer import planner_policies, trust_policy
 from tools.plan.access import access_of
 from tools.plan.read import Plan, read_drift, read_plan
 from tools.plan.report import GITHUB_LIMIT, report
-from tools.plan.risk import refuse_loss, risks
+from tools.plan.risk import named_for, refuse_loss, risks
 
 
 class MarkdownFile(SingleFileSnapshotExtension):
@@ -281,6 +281,14 @@ LOSSES = [
     resource("aws_sqs_queue.q", ["delete"], {"name": "q"}),
     resource("aws_kms_key.k", ["update"], {"tags": {}}, {"tags": {"a": "b"}}),
 ]
+
+
+def test_what_may_be_lost_in_one_environment_may_not_in_another() -> None:
+    words = ["aws_s3_bucket.a", "prod:aws_s3_bucket.b", "dev:aws_s3_bucket.c"]
+    assert named_for("prod", words) == ["aws_s3_bucket.a", "aws_s3_bucket.b"]
+    assert named_for("staging", words) == ["aws_s3_bucket.a"]
+
+
 AGAIN = 'make apply ENVIRONMENT=prod DESTROY="{}"'
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.common.records import FileRecord, Quota, timestamp
-from functions.discard.logic import NotClaimedError, discard
+from functions.discard.logic import discard
 from functions.inspect.logic import (
     Gate,
     Inspection,
@@ -63,9 +63,11 @@ def add(
         aws.s3.store(f"uploads/{file_id}", content)
 
 
-def look(aws: Aws, *, scanning: bool = False, said: str = "", now: datetime = NOW) -> Inspection:
+def look(
+    aws: Aws, *, scanning: bool = False, said: str = "", now: datetime = NOW, detail: dict[str, Any] | None = None
+) -> Inspection:
     gate = Gate(["text/*", "application/octet-stream"], scanning=scanning)
-    event = {"file_id": "f", "detail": {"scan": {"status": said}} if said else {}}
+    event = {"file_id": "f", "detail": detail or ({"scan": {"status": said}} if said else {})}
     return inspect(event, records=aws.records, objects=aws.objects, gate=gate, keeping=KEEPING, now=now)
 
 
@@ -219,6 +221,29 @@ def test_an_event_that_comes_again_does_what_is_left(aws: Aws, changed: dict[str
     assert look(aws).left == left
 
 
+def stored_event(aws: Aws, version: str = "") -> dict[str, Any]:
+    """What S3 tells of a version, by default the newest."""
+    version = version or aws.s3.versions["uploads/f"][-1][0]
+    return {"reason": "POST Object", "object": {"key": "uploads/f", "version-id": version}}
+
+
+@pytest.mark.parametrize("announced", ["", "2026-01-02T12:00:01Z"])
+def test_what_is_sent_again_after_the_file_is_open_is_not_kept_twice(aws: Aws, announced: str) -> None:
+    add(aws, state="available", available_time=timestamp(NOW))
+    if announced:
+        aws.change("f", announced_time=announced)
+    aws.s3.store("uploads/f", b"hello")
+    assert look(aws, detail=stored_event(aws)).left == "discard"
+
+
+def test_what_is_sent_again_before_the_file_is_open_makes_way_for_the_newest(aws: Aws) -> None:
+    add(aws)
+    first = aws.s3.versions["uploads/f"][0][0]
+    aws.s3.store("uploads/f", b"hello")
+    assert look(aws, detail=stored_event(aws, first)).left == "discard"
+    assert look(aws, detail=stored_event(aws)).left == "open"
+
+
 def test_what_is_told_of_a_rejected_file_says_why(aws: Aws) -> None:
     add(aws, state="rejected", failure="it is something else")
     found = look(aws)
@@ -263,29 +288,18 @@ def test_a_claimed_file_leaves_nothing_but_its_record(aws: Aws) -> None:
     assert record["due_time"] == "2026-01-03T13:00:00.000+00:00"
 
 
-def test_of_what_is_copied_one_marker_stays_whatever_comes_again(aws: Aws) -> None:
+def test_what_is_copied_is_marked_once_and_left_to_the_lifecycle(aws: Aws) -> None:
     add(aws, state="ending", ends_as="expired")
     aws.s3.store("uploads/f", b"again")
-    end(aws, leave_markers=True)
-    assert (aws.s3.versions["uploads/f"], len(aws.s3.markers["uploads/f"])) == ([], 1)
+    aws.s3.uploads["m1"] = ("uploads/f", {1: b"part"})
+    assert end(aws, leave_markers=True) == "expired"
+    assert (aws.s3.objects, aws.s3.uploads, aws.quota("ann")) == ({}, {}, (0, 0))
+    assert (len(aws.s3.versions["uploads/f"]), len(aws.s3.markers["uploads/f"])) == (2, 1)
     end(aws, NOW + timedelta(hours=20), leave_markers=True)
     assert len(aws.s3.markers["uploads/f"]) == 1, "nothing came, so nothing is marked"
     aws.s3.store("uploads/f", b"late")
     end(aws, NOW + timedelta(hours=26), leave_markers=True)
-    assert (aws.s3.versions["uploads/f"], len(aws.s3.markers["uploads/f"])) == ([], 2)
-    assert aws.s3.objects == {}
-
-
-def test_a_marker_is_there_before_the_bytes_are_gone(aws: Aws) -> None:
-    """Where the run is cut off between the two, the next one still removes the bytes, and S3 was told already."""
-    add(aws, state="ending", ends_as="deleted")
-    aws.s3.kept = {aws.s3.versions["uploads/f"][0][0]}
-    with pytest.raises(Exception, match="AccessDenied"):
-        end(aws, leave_markers=True)
-    assert len(aws.s3.markers["uploads/f"]) == 1
-    aws.s3.kept = set()
-    assert end(aws, leave_markers=True) == "deleted"
-    assert (aws.s3.versions["uploads/f"], len(aws.s3.markers["uploads/f"])) == ([], 1)
+    assert (aws.s3.objects, len(aws.s3.markers["uploads/f"])) == ({}, 2)
 
 
 def test_a_second_end_changes_nothing(aws: Aws) -> None:
@@ -319,11 +333,23 @@ def test_a_file_in_quarantine_keeps_its_bytes_until_its_time_is_over(aws: Aws) -
 
 
 @pytest.mark.parametrize("state", ["uploading", "scanning", "available"])
-def test_a_file_that_nobody_claimed_is_not_touched(aws: Aws, state: str) -> None:
+def test_of_a_file_that_nobody_claimed_what_came_before_goes_and_nothing_else(aws: Aws, state: str) -> None:
     add(aws, state=state)
-    with pytest.raises(NotClaimedError):
-        end(aws)
-    assert aws.s3.objects == {"uploads/f": b"hello"}
+    aws.s3.store("uploads/f", b"HELLO")
+    aws.s3.store("uploads/f-other", b"of someone else")
+    before = aws.items()
+    assert end(aws) == state
+    assert [content for _, content, _ in aws.s3.versions["uploads/f"]] == [b"HELLO"]
+    assert "uploads/f-other" in aws.s3.objects
+    assert (aws.items(), aws.quota("ann")) == (before, (5, 1))
+
+
+def test_what_came_before_stays_where_s3_holds_it(aws: Aws) -> None:
+    add(aws, state="available")
+    aws.s3.kept = {aws.s3.versions["uploads/f"][0][0]}
+    aws.s3.store("uploads/f", b"HELLO")
+    assert end(aws) == "available"
+    assert len(aws.s3.versions["uploads/f"]) == 2
 
 
 def test_bytes_that_s3_keeps_leave_the_file_claimed(aws: Aws) -> None:

@@ -1,6 +1,6 @@
-"""`make bench`: measures, prints, and writes docs/benchmarks.md where everything was measured in this run.
+"""`make bench`: measures, prints, and writes docs/benchmarks.md, each table as soon as it is there.
 
-`python -m tools.bench [--only NAME,...]`. Each side is run in turn with the other, at least five times; a figure is the
+`python -m tools.bench [--only NAME,...] [--write]`. Each side is run in turn with the other, at least five times; a figure is the
 median. It wants a machine that does nothing else.
 """
 
@@ -75,19 +75,19 @@ def main() -> None:
     """Measure what the command line names."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
     parser.add_argument("--only", help=f"some of {','.join(BENCHMARKS)}")
-    names = chosen(parser.parse_args().only)
+    parser.add_argument("--write", action="store_true", help=f"the tables, to {PAGE.relative_to(ROOT)}")
+    options = parser.parse_args()
+    names = chosen(options.only)
     machine = description()
     say("\n".join(machine) + "\n")
-    sections: dict[str, Section] = {}
+    if options.write:
+        fill(PAGE, "machine", machine)
     for name in names:
         with step(name) as progress:
-            sections[name] = BENCHMARKS[name](progress)
-        say("\n".join(["", f"## {sections[name].title}", "", *lines_of(sections[name]), ""]))
-    if len(sections) == len(BENCHMARKS):
-        fill(PAGE, "machine", machine)
-        for name, section in sections.items():
+            section = BENCHMARKS[name](progress)
+        say("\n".join(["", f"## {section.title}", "", *lines_of(section), ""]))
+        if options.write:
             fill(PAGE, name, lines_of(section))
-        say(f"written to {PAGE.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 from tools.console import Failure, exit_with, say, shown, step
 from tools.plan.read import read_drift, read_plan
 from tools.plan.report import GITHUB_LIMIT, report
-from tools.plan.risk import refuse_loss
+from tools.plan.risk import named_for, refuse_loss
 from tools.setup import BUILD
 from tools.synthesis import synthesize
 from tools.terraform import Terraform
@@ -202,7 +202,7 @@ def main() -> None:
     elif options.command == "validate":
         validate(at)
     elif options.command == "apply":
-        say(f"\n{apply_plan(at, os.environ.get('DESTROY', '').split())}")
+        say(f"\n{apply_plan(at, named_for(at.environment, os.environ.get('DESTROY', '').split()))}")
     elif (said := find_drift(at, limit=options.limit)) is not None:
         say(f"\n{said}")
         sys.exit(DRIFT)

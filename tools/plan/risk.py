@@ -232,6 +232,15 @@ def _summary(access: Access) -> str:
 # The guard
 
 
+def named_for(environment: str, words: Sequence[str]) -> list[str]:
+    """The addresses among some words that are meant for an environment: `ADDRESS`, or `ENVIRONMENT:ADDRESS`.
+
+    A deployment that goes from one environment to the next is told once what may be lost in which.
+    """
+    split = [word.rpartition(":") for word in words]
+    return [address for where, _, address in split if where in {"", environment}]
+
+
 def refuse_loss(plan: Plan, named: Sequence[str], *, again: str) -> None:
     """Refuse a plan that destroys what holds data, unless each address is named.
 

@@ -59,6 +59,7 @@ FIXES: tuple[Callable[[Settings], None], ...] = (
     cognito.find_signing_keys_in_process,
     secretsmanager.make_no_version_without_a_value,
     s3.check_posted_bytes,
+    s3.name_the_version_in_events,
     dynamodb.keep_the_key_of_a_copy,
     logs.keep_query_definitions,
     s3.refuse_small_parts,

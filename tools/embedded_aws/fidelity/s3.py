@@ -1,11 +1,12 @@
 """S3: sizes that AWS does not accept, and functions that it may not invoke."""
 
 # mypy: disable-error-code="import-not-found"
+import json
 import re
 from contextvars import ContextVar
 from typing import Any
 
-from ministack.services import lambda_svc, s3
+from ministack.services import eventbridge, lambda_svc, s3
 
 from tools.embedded_aws.fidelity import hook, iam
 from tools.embedded_aws.fidelity.hook import Function
@@ -124,3 +125,39 @@ def ask_functions_for_permission(_: Settings) -> None:
 
     hook.attribute(fix, s3, "_bucket_owner_account")
     hook.replace(fix, s3, "_deliver_event_to_lambda", make, "arn event_payload bucket_region")
+
+
+_stored_version: ContextVar[str | None] = ContextVar("stored_version", default=None)
+
+
+def name_the_version_in_events(_: Settings) -> None:
+    """Say in an event of EventBridge which version of an object it is about.
+
+    AWS does where the bucket has versions
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html); ministack says so in notifications alone.
+    """
+    fix = "s3.name_the_version_in_events"
+
+    def make_fire(original: Function) -> Function:
+        def fire(*words: object, version_id: str | None = None, **named: object) -> object:
+            token = _stored_version.set(version_id)
+            try:
+                return original(*words, version_id=version_id, **named)
+            finally:
+                _stored_version.reset(token)
+
+        return fire
+
+    def make_dispatch(original: Function) -> Function:
+        def dispatch(event: dict[str, Any], *words: object, **named: object) -> object:
+            version = _stored_version.get()
+            if version and event.get("Source") == "aws.s3":
+                detail = json.loads(event["Detail"])
+                detail["object"]["version-id"] = version
+                event = {**event, "Detail": json.dumps(detail)}
+            return original(event, *words, **named)
+
+        return dispatch
+
+    hook.replace(fix, s3, "_fire_s3_event", make_fire, "version_id")
+    hook.replace(fix, eventbridge, "_dispatch_event", make_dispatch)
