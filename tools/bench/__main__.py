@@ -1,7 +1,7 @@
 """`make bench`: measures, prints, and writes docs/benchmarks.md, each table as soon as it is there.
 
-`python -m tools.bench [--only NAME,...] [--write]`. Each side is run in turn with the other, at least five times; a figure is the
-median. It wants a machine that does nothing else.
+`python -m tools.bench [--only NAME,...] [--write]`. Each side is run in turn with the other, at least five times; a
+figure is the median. It wants a machine that does nothing else.
 """
 
 from __future__ import annotations
