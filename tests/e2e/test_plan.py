@@ -115,7 +115,7 @@ def test_what_was_changed_by_hand_is_found_planned_and_mended(
 
     assert make("drift", **planner)[1].endswith("\nNo drift\n")
     assert drift(**planner) == 0
-    assert drift(**{**planner, "AWS_SECRET_ACCESS_KEY": "wrong"}) == 1
+    assert drift(**{**planner, "STATE_KMS_KEY_ID": "no key"}) == 1
     assert not (PLAN / "drift.md").exists()
 
 
