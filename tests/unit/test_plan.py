@@ -307,7 +307,20 @@ def test_a_loss_that_is_named_passes_and_nothing_else_may_be_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["aws_s3_bucket", "aws_dynamodb_table", "aws_kms_key", "aws_cognito_user_pool", "aws_secretsmanager_secret"]
+    "kind",
+    [
+        "aws_cognito_user_pool",
+        "aws_dynamodb_global_table",
+        "aws_dynamodb_table",
+        "aws_dynamodb_table_replica",
+        "aws_kms_external_key",
+        "aws_kms_key",
+        "aws_kms_replica_key",
+        "aws_s3_bucket",
+        "aws_secretsmanager_secret",
+        "aws_secretsmanager_secret_version",
+        "aws_ssm_parameter",
+    ],
 )
 @pytest.mark.parametrize("actions", [["delete"], ["delete", "create"], ["create", "delete"]])
 def test_all_that_holds_data_is_guarded(kind: str, actions: list[str]) -> None:
