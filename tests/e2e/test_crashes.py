@@ -217,10 +217,9 @@ def delete(case: Case, process: Process) -> None:
 
 
 def discard_claimed(case: Case, process: Process) -> None:
-    case.in_parts()
+    # Claimed before bytes come: the workflow hears of them, and would reject what it finds.
+    Process(case.deployed).records.claim(case.in_parts(), "aborted", of=("uploading",), now=datetime.now(UTC))
     case.put()
-    record = case.record(size=sum(map(len, PARTS)))
-    Process(case.deployed).records.claim(record, "aborted", of=("uploading",), now=datetime.now(UTC))
     discard(
         case.file_id,
         records=process.records,
