@@ -265,6 +265,27 @@ STEPS: dict[Step, set[str]] = {
 MOST_CALLS = 20
 
 
+def opened(case: Case) -> None:
+    """The run that opened the file was gone before it announced it."""
+    case.begun(state="available", available_time="2026-01-01T00:00:00.000+00:00")
+    case.put()
+
+
+def refused(case: Case) -> None:
+    """The run that claimed the file as rejected was gone before its bytes were."""
+    case.begun(state="ending", ends_as="rejected", failure="it is something else")
+    case.put()
+
+
+def removed(case: Case) -> None:
+    """The run that removed the bytes of a rejected file was gone before it announced it."""
+    case.begun(state="rejected", failure="it is something else")
+
+
+# Where the workflow may be cut off between two of its steps, and how files end then.
+CUTS: dict[Callable[[Case], None], set[str]] = {opened: {"available"}, refused: {"rejected"}, removed: {"rejected"}}
+
+
 @pytest.fixture(scope="module")
 def cases(deployed: Deployed) -> dict[str, tuple[Case, set[str]]]:
     """Every handler, killed after each of its calls; then the system is left to itself."""
@@ -282,6 +303,10 @@ def cases(deployed: Deployed) -> dict[str, tuple[Case, set[str]]]:
             break
         else:
             raise AssertionError(f"{name} makes {MOST_CALLS} calls or more")
+    for cut, ends in CUTS.items():
+        case = Case(deployed)
+        cut(case)
+        found[f"workflow {cut.__name__}"] = case, ends
     functions: Any = boto3.client("lambda", **deployed.options(control.ROOT))  # type: ignore[call-overload]
     deadline = time.monotonic() + 120
     while unsettled := [case for case, _ in found.values() if not case.is_settled()]:
@@ -308,6 +333,11 @@ def test_every_file_found_its_end(cases: dict[str, tuple[Case, set[str]]]) -> No
     ends = {name: case.now()["state"] for name, (case, _) in cases.items()}
     assert {name: end for name, end in ends.items() if end not in cases[name][1]} == {}
     assert [name for name, (case, _) in cases.items() if not case.is_settled()] == []
+
+
+def test_whatever_the_workflow_did_not_announce_is_announced(cases: dict[str, tuple[Case, set[str]]]) -> None:
+    for cut in CUTS:
+        assert "announced_time" in cases[f"workflow {cut.__name__}"][0].now(), cut.__name__
 
 
 def test_no_bytes_are_left_over(cases: dict[str, tuple[Case, set[str]]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tomllib
 from pathlib import Path
@@ -20,6 +21,8 @@ def main(count: int, output: Path) -> None:
     from modules.settings import Settings
     from stacks.uploads import UploadsStack
 
+    # It would win over the names given here.
+    os.environ.pop("ENVIRONMENT", None)
     values = tomllib.loads((ROOT / "environments" / "dev.toml").read_text())
     app = App(outdir=str(output))
     for number in range(1, count + 1):

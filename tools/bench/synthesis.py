@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tools.bench.measuring import Result, Run, Section, environment, in_turns, median_mib, median_seconds, run
+from tools.bench.measuring import RUNS, Result, Run, Section, environment, in_turns, median_mib, median_seconds, run
 from tools.setup import BENCH, BUILD, PROJECT, ROOT, prepare
 from tools.synthesis import synthesize
 
@@ -104,7 +104,9 @@ def environments(progress: Progress) -> Section:
         points = {MANY: median_seconds(ours)}
         for count in LINEAR:
             if count != MANY:
-                (several,) = in_turns(partial(_many, folder, count), warm_up=False)
+                # The largest takes minutes, and says how straight the line is, not how steep.
+                runs = RUNS if count < MANY else 1
+                (several,) = in_turns(partial(_many, folder, count), runs=runs, warm_up=False)
                 points[count] = median_seconds(several)
                 progress(f"{count} environments")
     first, last = min(points), max(points)
