@@ -279,7 +279,8 @@ def refused(case: Case) -> None:
 
 def removed(case: Case) -> None:
     """The run that removed the bytes of a rejected file was gone before it announced it."""
-    case.begun(state="rejected", failure="it is something else")
+    record, now = case.begun(state="ending", ends_as="rejected", failure="it is something else"), datetime.now(UTC)
+    Process(case.deployed).records.finish(record, due=now + LOOK_AFTER, purge=now + DAY)
 
 
 # Where the workflow may be cut off between two of its steps, and how files end then.
