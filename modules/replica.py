@@ -22,7 +22,7 @@ LATE_SECONDS = 900
 
 
 class Replica(Construct):
-    """Everything in here is in the second region: its bucket and tables, their keys, and a topic for its alarm.
+    """Everything in here is in the second region: its bucket and tables, their keys, and a topic for its alarms.
 
     CloudWatch has the delay of S3's copies in the region where they arrive, and its alarms publish to topics of their
     own region alone: so two alarms and a topic are here.

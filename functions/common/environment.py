@@ -1,6 +1,6 @@
 """The environment variables of a function, as a typed model that it validates when it starts.
 
-msgspec rather than pydantic: its import takes a tenth of the time, and every cold start pays for it.
+msgspec rather than pydantic: its import is far shorter, and every cold start pays for imports.
 """
 
 from __future__ import annotations
