@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import io
 import json
+import math
 import os
 import ssl
 import statistics
@@ -17,7 +18,7 @@ import urllib.request
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ from tools.terraform import Terraform, cli_configuration, find_program
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_lambda import LambdaClient
 
 Progress = Callable[[str], None]
@@ -104,6 +106,7 @@ def api(progress: Progress) -> Section:
     """POST /upload beside bare functions behind the same API."""
     results = []
     with deployed() as system:
+        stop_workflows(system)
         paths = {
             "a bare function that makes the same AWS calls": add_function(system, "store_and_answer"),
             "a bare function that makes none": add_function(system, "parse_and_answer"),
@@ -162,11 +165,14 @@ def _median(loads: Sequence[Load], of: Callable[[Load], float]) -> float:
 
 
 def warm_up(api: Api, path: str, clients: int) -> None:
-    """Load the API until as many functions run as it takes, and every answer is right.
+    """Load the API with ever more clients until as many functions run as it takes, and every answer is right.
 
     Raises:
         Failure: it does not come to that.
     """
+    for fewer in range(int(math.log2(clients))):
+        with suppress(Failure):
+            load(api, path, 2**fewer, SECONDS)
     for left in reversed(range(WARM_UPS)):
         try:
             load(api, path, clients, SECONDS)
@@ -219,15 +225,30 @@ def load(api: Api, path: str, clients: int, seconds: float) -> Load:
     return Load(took, len(took) / (time.perf_counter() - started))
 
 
-def add_function(system: System, name: str) -> str:
-    """Put a program of the peers behind the deployed API, with the role and the variables of `upload`; its path."""
-    root = {
-        "endpoint_url": system.aws.endpoint_url,
-        "verify": str(system.aws.ca_bundle),
-        "region_name": system.aws.region,
+def stop_workflows(system: System) -> None:
+    """Start no workflow from here on.
+
+    Nobody waits for one, and AWS runs it elsewhere. Here the workflow of each upload, two cold starts of `inspect` in
+    it, would take the processors from the clients, and soon every answer would be late.
+    """
+    events: EventBridgeClient = boto3.client("events", **_root(system.aws))  # type: ignore[call-overload]
+    for rule in events.list_rules()["Rules"]:
+        events.disable_rule(Name=rule["Name"])
+
+
+def _root(aws: EmbeddedAws) -> dict[str, str]:
+    return {
+        "endpoint_url": aws.endpoint_url,
+        "verify": str(aws.ca_bundle),
+        "region_name": aws.region,
         "aws_access_key_id": control.ROOT.access_key,
         "aws_secret_access_key": control.ROOT.secret_key,
     }
+
+
+def add_function(system: System, name: str) -> str:
+    """Put a program of the peers behind the deployed API, with the role and the variables of `upload`; its path."""
+    root = _root(system.aws)
     functions: LambdaClient = boto3.client("lambda", **root)  # type: ignore[call-overload]
     gateway: APIGatewayClient = boto3.client("apigateway", **root)  # type: ignore[call-overload]
     upload = functions.get_function_configuration(FunctionName="sluice-local-upload")
