@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tools.bindings import quiet_node_banner, use
+from tools import bindings, jsii_process
 
 ROOT = Path(__file__).resolve().parent
 
@@ -20,8 +20,8 @@ def main(component: str = "uploads") -> None:
     Raises:
         SystemExit: the settings are wrong, or a package is missing; the text says what to do.
     """
-    quiet_node_banner()
-    use(ROOT)
+    jsii_process.use()
+    bindings.use(ROOT)
     from cdktf import App
 
     from examples.inbox import InboxStack

@@ -10,7 +10,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.unit.memory import aws
-from tools.bindings import quiet_node_banner, use
+from tools import bindings, jsii_process
 
 __all__ = ["aws"]
 
@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Each of these deploys a system of its own, or none.
 APART = {"test_api_jwt", "test_emulator_fidelity", "test_legal_hold", "test_replica"}
 
-quiet_node_banner()
-use(ROOT)
+jsii_process.use()
+bindings.use(ROOT)
 
 
 class ByWhatTheyShare(LoadScopeScheduling):  # type: ignore[misc]

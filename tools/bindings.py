@@ -6,7 +6,7 @@ of them. This module writes a copy of the installed package with only the submod
 the tarball of a jsii assembly. Nothing in jsii or Node is patched, and the Terraform JSON is the same to the byte.
 
 Whatever is not as this module knows it (the layout of the package, the tarball, the assembly) leads to the installed
-package and one line on stderr: slow and right, never fast and half there. `SLUICE_STOCK_BINDINGS=1` asks for that.
+package and one line on stderr: slow and right, never fast and half there. `SLUICE_STOCK_CDKTF=1` asks for that.
 
 `python -m tools.bindings [FOLDER...]` builds the copy for a type checker (`mypy_path = .build/bindings/current`).
 """
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 PACKAGE = "cdktf_cdktf_provider_aws"
 DISTRIBUTION = "cdktf-cdktf-provider-aws"
-STOCK_VARIABLE = "SLUICE_STOCK_BINDINGS"
+STOCK_VARIABLE = "SLUICE_STOCK_CDKTF"
 DEFAULT_FOLDERS = ("main.py", "stacks", "modules", "examples")
 
 FORMAT = 1
@@ -195,7 +195,7 @@ def use(root: Path, extra: Iterable[Path] = ()) -> None:
     seconds, one line on stderr). Never raises: if the copy cannot be made, one line on stderr says why, and the
     installed package serves.
     """
-    if os.environ.get(STOCK_VARIABLE, "0") not in ("", "0"):
+    if stock_is_asked_for():
         return
     root = root.resolve()
     if (imported := sys.modules.get(PACKAGE)) is not None:
@@ -218,18 +218,9 @@ def use(root: Path, extra: Iterable[Path] = ()) -> None:
     sys.meta_path[:] = [*(finder for finder in sys.meta_path if not isinstance(finder, _Hint)), _Hint(installed)]
 
 
-def quiet_node_banner() -> None:
-    """Keep jsii's banner about the age of Node off stderr; call before anything imports cdktf.
-
-    A Node release that jsii no longer supports, or does not know yet, still works for CDKTF, and 12 lines of
-    exclamation marks a run bury what matters. Two banners stay, as both mean trouble: the one for releases with known
-    faults, and the one for Node below 20, which the provider package itself does not support. A value that the user
-    has set wins.
-    """
-    majors = ",".join(str(major) for major in range(20, 41))
-    os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", majors)  # jsii asks for major versions here
-    os.environ.setdefault("JSII_SILENCE_WARNING_DEPRECATED_NODE_VERSION", "1")
-    os.environ.setdefault("JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION", "1")
+def stock_is_asked_for() -> bool:
+    """Whether the environment asks for CDKTF as it is installed, without what makes it fast."""
+    return os.environ.get(STOCK_VARIABLE, "0") not in ("", "0")
 
 
 def main(arguments: Sequence[str] | None = None, root: Path | None = None) -> int:

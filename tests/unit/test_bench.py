@@ -83,10 +83,10 @@ def test_a_program_that_fails_stops_the_benchmark_with_its_last_words() -> None:
 
 
 def test_no_side_inherits_what_would_favour_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PYTHONDONTWRITEBYTECODE", "SLUICE_STOCK_BINDINGS", "PYTHONPATH"):
+    for name in ("PYTHONDONTWRITEBYTECODE", "SLUICE_STOCK_CDKTF", "PYTHONPATH"):
         monkeypatch.setenv(name, "1")
     assert environment(PYTHONPATH="ours")["PYTHONPATH"] == "ours"
-    assert not {"PYTHONDONTWRITEBYTECODE", "SLUICE_STOCK_BINDINGS"} & environment().keys()
+    assert not {"PYTHONDONTWRITEBYTECODE", "SLUICE_STOCK_CDKTF"} & environment().keys()
 
 
 def test_a_misspelt_name_is_told_what_there_is() -> None:

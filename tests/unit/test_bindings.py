@@ -841,33 +841,3 @@ def test_the_command_fails_in_one_line(
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)
     assert "jsii/9" in said.err
-
-
-# The banner.
-
-
-def test_the_banner_is_silenced_by_names_that_jsii_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("JSII_SILENCE")]:
-        monkeypatch.delenv(name)
-    before = set(os.environ)
-    bindings.quiet_node_banner()
-    added = {name: os.environ[name] for name in set(os.environ) - before}
-    for name in added:
-        monkeypatch.setenv(name, added[name])  # so that it is taken back
-
-    spec = importlib.util.find_spec("jsii")
-    assert spec is not None
-    assert spec.origin is not None
-    program = (Path(spec.origin).parent / "_embedded" / "jsii" / "bin__jsii-runtime.js").read_text(encoding="utf-8")
-    assert len(added) == 3
-    for name in added:
-        assert f"}}{name.removeprefix('JSII')}`" in program
-    assert {"20", "22", "24"} <= set(added["JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION"].split(","))
-    assert "18" not in added["JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION"].split(",")
-
-
-def test_what_the_user_says_about_the_banner_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("END_OF_LIFE", "DEPRECATED", "UNTESTED"):
-        monkeypatch.setenv(f"JSII_SILENCE_WARNING_{name}_NODE_VERSION", "")
-    bindings.quiet_node_banner()
-    assert os.environ["JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION"] == ""

@@ -7,14 +7,14 @@ import sys
 import tomllib
 from pathlib import Path
 
-from tools.bindings import quiet_node_banner, use
+from tools import bindings, jsii_process
 from tools.setup import ROOT
 
 
 def main(count: int, output: Path) -> None:
     """Synthesize environments `e1` to `eCOUNT`, each as environments/dev.toml says."""
-    quiet_node_banner()
-    use(ROOT)
+    jsii_process.use()
+    bindings.use(ROOT)
     from cdktf import App
 
     from modules.functions import Sources

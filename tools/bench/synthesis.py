@@ -14,7 +14,7 @@ from tools.synthesis import synthesize
 
 Progress = Callable[[str], None]
 
-STOCK = {"SLUICE_STOCK_BINDINGS": "1"}
+STOCK = {"SLUICE_STOCK_CDKTF": "1"}
 PEER = ROOT / "tools" / "bench" / "peers" / "aws_cdk_app.py"
 MANY = 50
 LINEAR = (1, 10, 50, 100)

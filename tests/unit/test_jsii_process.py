@@ -1,0 +1,181 @@
+"""jsii's process without its relay: what it gives, and what happens where jsii is not as Sluice knows it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+from jsii._kernel.providers import process
+
+from tests.conftest import ROOT
+from tools import bindings, jsii_process
+
+PROGRAM = """
+import os, psutil
+from tools import jsii_process
+jsii_process.use()
+from constructs import Construct, RootConstruct
+below = Construct(RootConstruct("root"), "below")
+print(below.node.path, len(psutil.Process().children(recursive=True)))
+"""
+
+
+def run(program: str = PROGRAM, **variables: str) -> tuple[str, list[str]]:
+    """What a program prints in a process of its own, and the lines of its standard error."""
+    variables = {"SLUICE_STOCK_CDKTF": "0", "PYTHONPATH": str(ROOT), **variables}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, **variables}, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), done.stderr.splitlines()
+
+
+def test_one_process_answers_where_stock_has_two() -> None:
+    assert run() == ("root/below 1", [])
+    assert run(SLUICE_STOCK_CDKTF="1") == ("root/below 2", [])
+
+
+def test_a_runtime_that_the_user_names_is_left_to_jsii(tmp_path: Path) -> None:
+    for name, target in (("bin__jsii-runtime.js", "bin/jsii-runtime.js"), ("lib__program.js", "lib/program.js")):
+        file = tmp_path / target
+        file.parent.mkdir()
+        file.write_bytes(files("jsii._embedded.jsii").joinpath(name).read_bytes())
+    assert run(JSII_RUNTIME=str(tmp_path / "bin" / "jsii-runtime.js"))[0] == "root/below 2"
+
+
+def test_a_process_that_does_not_answer_gives_way_to_stock(tmp_path: Path) -> None:
+    """As with a jsii whose program talks in another way: the relay, which is started otherwise, would do."""
+    node = tmp_path / "node"
+    node.write_text('#!/bin/sh\ncase "$*" in *--preserve-symlinks*) echo no >&3; exit 1;; esac\nexec node "$@"\n')
+    node.chmod(0o755)
+    printed, (line,) = run(JSII_NODE=str(node))
+    assert printed == "root/below 2"
+    assert line.startswith("jsii: started as ever, synthesis will be slower: ")
+
+
+def test_what_cannot_be_loaded_is_an_error_of_the_next_request() -> None:
+    program = """
+import jsii
+from tools import jsii_process
+jsii_process.use()
+from constructs import RootConstruct
+jsii.kernel.load("nothing", "1.0.0", "/nowhere/nothing.tgz")
+try:
+    RootConstruct("root")
+except (RuntimeError, jsii.errors.JSIIError) as error:
+    print("nothing.tgz" in str(error))
+"""
+    assert run(program)[0] == "True"
+
+
+def test_node_ends_when_python_is_killed() -> None:
+    program = PROGRAM + "print(psutil.Process().children()[0].pid, flush=True)\nimport time\ntime.sleep(600)\n"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=ROOT) as started:
+        assert started.stdout is not None
+        assert started.stdout.readline() == "root/below 1\n"
+        node = psutil.Process(int(started.stdout.readline()))
+        started.send_signal(signal.SIGKILL)
+    node.wait(timeout=30)
+
+
+@pytest.fixture
+def jsii_as_it_is(monkeypatch: pytest.MonkeyPatch) -> type:
+    """jsii with its own class, as in a process of its own."""
+    monkeypatch.setenv(bindings.STOCK_VARIABLE, "0")
+    (direct, stock, *_) = process._NodeProcess.__mro__
+    theirs = stock if direct.__module__ == jsii_process.__name__ else direct
+    monkeypatch.setattr(process, "_NodeProcess", theirs)
+    return theirs
+
+
+def embedded(folder: Path, relay: tuple[str, str] = ("", ""), program: tuple[str, str] = ("", "")) -> Path:
+    """jsii's two programs with something replaced in each."""
+    for name, (old, new) in (("bin__jsii-runtime.js", relay), ("lib__program.js", program)):
+        text = files("jsii._embedded.jsii").joinpath(name).read_text(encoding="utf-8")
+        assert old in text
+        (folder / name).write_text(text.replace(old, new), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("relay", "program", "said"),
+    [
+        (('"--preserve-symlinks"', '"--x"'), ("", ""), "its relay is not the one that Sluice knows"),
+        ((".pipe(process.stdout)", ".pipe(t).pipe(process.stdout)"), ("", ""), "its relay is not the one"),
+        (("", ""), ("readFD:3", "readFD:4"), "its program does not talk through file 3"),
+    ],
+)
+def test_another_program_of_jsii_is_left_alone(
+    jsii_as_it_is: type,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    relay: tuple[str, str],
+    program: tuple[str, str],
+    said: str,
+) -> None:
+    other = embedded(tmp_path, relay, program)
+    monkeypatch.setattr(jsii_process, "files", lambda _: other)
+    jsii_process.use()
+    assert process._NodeProcess is jsii_as_it_is
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"jsii: started as ever, synthesis will be slower: {said}")
+
+
+def test_another_class_of_jsii_is_left_alone(
+    jsii_as_it_is: type, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(process, "ProcessProvider", SimpleNamespace())
+    jsii_process.use()
+    assert process._NodeProcess is jsii_as_it_is
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+    monkeypatch.undo()
+    monkeypatch.delattr(process, "_NodeProcess")
+    jsii_process.use()
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_jsii_as_it_is_now_is_known(jsii_as_it_is: type, capsys: pytest.CaptureFixture[str]) -> None:
+    jsii_process.use()
+    assert issubclass(process._NodeProcess, jsii_as_it_is)
+    assert process._NodeProcess is not jsii_as_it_is
+    first = process._NodeProcess
+    jsii_process.use()
+    assert process._NodeProcess is first
+    assert capsys.readouterr().err == ""
+
+
+def test_the_banner_is_silenced_by_names_that_jsii_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("JSII_SILENCE")]:
+        monkeypatch.delenv(name)
+    before = set(os.environ)
+    jsii_process.quiet_node_banner()
+    added = {name: os.environ[name] for name in set(os.environ) - before}
+    for name in added:
+        monkeypatch.setenv(name, added[name])  # so that it is taken back
+
+    spec = importlib.util.find_spec("jsii")
+    assert spec is not None
+    assert spec.origin is not None
+    program = (Path(spec.origin).parent / "_embedded" / "jsii" / "bin__jsii-runtime.js").read_text(encoding="utf-8")
+    assert len(added) == 3
+    for name in added:
+        assert f"}}{name.removeprefix('JSII')}`" in program
+    assert {"20", "22", "24"} <= set(added["JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION"].split(","))
+    assert "18" not in added["JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION"].split(",")
+
+
+def test_what_the_user_says_about_the_banner_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("END_OF_LIFE", "DEPRECATED", "UNTESTED"):
+        monkeypatch.setenv(f"JSII_SILENCE_WARNING_{name}_NODE_VERSION", "")
+    jsii_process.quiet_node_banner()
+    assert os.environ["JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION"] == ""
