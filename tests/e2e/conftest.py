@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 import time
@@ -24,7 +25,9 @@ from tools.webhook_secret import make_secrets
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
 
 
 # Two receivers on one host, told apart by their paths.
@@ -155,6 +158,13 @@ class Deployed:
             name="operator",
         )
 
+    def upload(self, content: bytes = b"hello", /, **fields: str) -> str:
+        """Upload a file in one request; its id."""
+        body = {"file_name": "a.txt", "file_content": base64.b64encode(content).decode(), **fields}
+        status, answer = self.api.request("POST", "/upload", json.dumps(body).encode())
+        assert status == 200, answer
+        return str(json.loads(answer)["file_id"])
+
     def s3(self) -> S3Client:
         return boto3.client("s3", **self.options(self.operator))  # type: ignore[call-overload, no-any-return]
 
@@ -208,3 +218,19 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
             yield deployed
     finally:
         system.stop()
+
+
+@pytest.fixture
+def session(deployed: Deployed) -> boto3.Session:
+    """AWS as the operator."""
+    return deployed.session(deployed.operator)
+
+
+@pytest.fixture
+def sqs(session: boto3.Session) -> SQSClient:
+    return session.client("sqs")
+
+
+@pytest.fixture
+def functions(session: boto3.Session) -> LambdaClient:
+    return session.client("lambda")

@@ -4,40 +4,23 @@ from __future__ import annotations
 
 import base64
 import json
-import ssl
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import boto3
 import pytest
 
+from tests.e2e.answers import Answer, fetch
 from tests.e2e.conftest import Deployed, wait_for
 from tools.caller import Bearer, bearer, caller
 from tools.embedded_aws import control
 
 ORIGIN = "http://localhost:8000"
 FILE = json.dumps({"file_name": "a.txt", "file_content": base64.b64encode(b"mine").decode()}).encode()
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(self.body)
-        return content
-
-    def is_problem(self, status: int, words: str) -> bool:
-        """Whether the gateway says this itself, as a problem that also says `error`."""
-        said = (self.json["status"], self.json["detail"], self.json["error"])
-        return self.headers["content-type"] == "application/problem+json" and said == (status, words, words)
 
 
 def ask(
@@ -56,12 +39,7 @@ def ask(
     if token is not None:
         named["Authorization"] = token
     request = urllib.request.Request(f"{deployed.api.url}{path}", data=body, headers=named, method=method)
-    trust = ssl.create_default_context(cafile=str(deployed.aws.ca_bundle))
-    try:
-        with urllib.request.urlopen(request, timeout=30, context=trust) as got:
-            return Answer(got.status, {name.lower(): value for name, value in got.headers.items()}, got.read())
-    except urllib.error.HTTPError as error:
-        return Answer(error.code, {name.lower(): value for name, value in error.headers.items()}, error.read())
+    return fetch(request, deployed.aws.ca_bundle)
 
 
 def signed_in(deployed: Deployed) -> str:

@@ -38,6 +38,7 @@ from modules.monitoring import REFUSAL, RefusedTokens
 from modules.queues import Queue
 from modules.settings import Settings
 from stacks.base import BaseStack
+from tests.e2e.answers import Answer, fetch
 from tests.e2e.conftest import wait_for
 from tests.synth.conftest import settings_of, sources_for
 from tools.embedded_aws import control
@@ -168,18 +169,6 @@ class TokensStack(BaseStack):
 
 
 @dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(self.body)
-        return content
-
-
-@dataclass(frozen=True)
 class Small:
     """The small stack as Terraform made it, and a file that the owner may have."""
 
@@ -193,12 +182,7 @@ class Small:
         """Ask for the file's content with a token."""
         headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
         request = urllib.request.Request(f"{self.url}/files/1/content", headers=headers)
-        trust = ssl.create_default_context(cafile=str(self.aws.ca_bundle))
-        try:
-            with urllib.request.urlopen(request, timeout=30, context=trust) as got:
-                return Answer(got.status, {name.lower(): value for name, value in got.headers.items()}, got.read())
-        except urllib.error.HTTPError as error:
-            return Answer(error.code, {name.lower(): value for name, value in error.headers.items()}, error.read())
+        return fetch(request, self.aws.ca_bundle)
 
     def token(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator
 
@@ -74,10 +73,7 @@ def inbox(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def test_what_the_platform_announces_is_kept_by_the_inbox(deployed: Deployed, inbox: Terraform) -> None:
-    body = {"file_name": "minutes.txt", "file_content": base64.b64encode(b"agreed").decode()}
-    status, answer = deployed.api.request("POST", "/upload", json.dumps(body).encode())
-    assert status == 200
-    file_id = json.loads(answer)["file_id"]
+    file_id = deployed.upload(b"agreed", file_name="minutes.txt")
     s3 = boto3.client("s3", **deployed.options(control.ROOT))  # type: ignore[call-overload]
     where = {"Bucket": "inbox-local-uploads-000000000000-us-east-1", "Key": f"uploads/{file_id}/file_uploaded.json"}
 

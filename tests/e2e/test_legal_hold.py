@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Callable
@@ -35,10 +34,7 @@ def held(deployed_apart: Callable[..., Deployed]) -> Deployed:
 
 
 def upload(held: Deployed) -> str:
-    body = json.dumps({"file_name": "a.txt", "file_content": base64.b64encode(b"hello").decode()})
-    status, answer = held.api.request("POST", "/upload", body.encode())
-    assert status == 200, answer
-    file_id = str(json.loads(answer)["file_id"])
+    file_id = held.upload()
     wait_for(lambda: bool(known(held, file_id).get("legal_hold")))
     return file_id
 

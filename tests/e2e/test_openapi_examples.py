@@ -17,8 +17,9 @@ from urllib.parse import urlencode
 import boto3
 import pytest
 
+from tests.e2e.answers import Answer
 from tests.e2e.conftest import Deployed, wait_for
-from tests.e2e.test_api_authorization import Answer, ask
+from tests.e2e.test_api_authorization import ask
 from tests.e2e.test_uploads import post, put
 from tests.openapi import Operation, document, event_validator
 from tools.caller import Bearer, caller

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -38,10 +37,7 @@ def applied(copied: Deployed) -> Changes:
 def test_the_second_region_has_what_the_first_has(copied: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
     s3, dynamodb = there(copied, "s3"), there(copied, "dynamodb")
     bucket = copied.outputs["bucket_name"].replace(copied.aws.region, REGION)
-    body = json.dumps({"file_name": "a.txt", "file_content": base64.b64encode(b"hello").decode()})
-    status, answer = copied.api.request("POST", "/upload", body.encode())
-    assert status == 200, answer
-    file_id = str(json.loads(answer)["file_id"])
+    file_id = copied.upload()
     key = f"uploads/{file_id}"
 
     def record() -> dict[str, Any]:

@@ -26,35 +26,13 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 TAG = "GuardDutyMalwareScanStatus"
-
-
-@pytest.fixture
-def session(deployed: Deployed) -> boto3.Session:
-    return deployed.session(deployed.operator)
-
-
-@pytest.fixture
-def sqs(session: boto3.Session) -> SQSClient:
-    return session.client("sqs")
-
-
-@pytest.fixture
-def functions(session: boto3.Session) -> LambdaClient:
-    return session.client("lambda")
+OCTETS = {"file_name": "a", "content_type": "application/octet-stream"}
 
 
 @pytest.fixture(scope="module")
 def root(deployed: Deployed) -> Any:  # noqa: ANN401 - boto3's overloads know no service by a variable name
     """S3 as the account's root, whom policies of IAM do not bind; those of the bucket are not asked there either."""
     return boto3.client("s3", **deployed.options(control.ROOT))  # type: ignore[call-overload]
-
-
-def upload(deployed: Deployed, content: bytes, content_type: str = "application/octet-stream") -> str:
-    encoded = base64.b64encode(content).decode()
-    body = json.dumps({"file_name": "a", "file_content": encoded, "content_type": content_type})
-    status, answer = deployed.api.request("POST", "/upload", body.encode())
-    assert status == 200, answer
-    return str(json.loads(answer)["file_id"])
 
 
 def known(deployed: Deployed, file_id: str) -> dict[str, Any]:
@@ -108,7 +86,7 @@ def store(deployed: Deployed, root: Any, file_id: str, body: bytes) -> None:  # 
 
 
 def test_a_clean_file_is_opened(deployed: Deployed, sqs: SQSClient, root: Any) -> None:  # noqa: ANN401
-    file_id = upload(deployed, b"hello")
+    file_id = deployed.upload(**OCTETS)
     wait_for(lambda: known(deployed, file_id)["state"] == "available")
     assert known(deployed, file_id)["detected_type"] == "text/plain"
     assert tag_of(deployed, root, file_id) == "NO_THREATS_FOUND"
@@ -136,7 +114,7 @@ def test_what_is_not_clean_is_kept_from_everybody_and_told(
     tag: str,
 ) -> None:
     with deployed.subscribed(deployed.outputs["alerts_topic_arn"]) as alerts:
-        file_id = upload(deployed, body)
+        file_id = deployed.upload(body, **OCTETS)
         wait_for(lambda: known(deployed, file_id)["state"] == "quarantined")
         assert known(deployed, file_id)["failure"] == why
         assert content(deployed, file_id)[0] == 409
@@ -152,7 +130,7 @@ def test_what_is_not_clean_is_kept_from_everybody_and_told(
 def test_a_link_opens_a_file_only_while_it_is_clean(deployed: Deployed, root: Any) -> None:  # noqa: ANN401
     """A link that got out, and whoever may read the bucket: the bucket's own policy denies them."""
     bucket, s3 = deployed.outputs["bucket_name"], deployed.s3()
-    file_id = upload(deployed, b"hello")
+    file_id = deployed.upload(**OCTETS)
     wait_for(lambda: known(deployed, file_id)["state"] == "available")
     link = content(deployed, file_id)[1]["download_url"]
     where: Any = {"Bucket": bucket, "Key": f"uploads/{file_id}"}
@@ -222,7 +200,7 @@ def test_a_file_of_another_type_than_declared_is_rejected_and_removed(
     sqs: SQSClient,
     root: Any,  # noqa: ANN401
 ) -> None:
-    file_id = upload(deployed, b"<html><script>alert(1)</script></html>", "image/png")
+    file_id = deployed.upload(b"<html><script>alert(1)</script></html>", file_name="a", content_type="image/png")
     wait_for(lambda: known(deployed, file_id)["state"] == "rejected")
     assert known(deployed, file_id)["failure"] == "the file is text/html, and was declared as image/png"
     versions = root.list_object_versions(Bucket=deployed.outputs["bucket_name"], Prefix=f"uploads/{file_id}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
 import secrets
@@ -25,22 +24,9 @@ FIRST, SECOND = WEBHOOK_PATHS
 
 
 @pytest.fixture
-def session(deployed: Deployed) -> boto3.Session:
-    """AWS as the operator, who may redrive."""
-    return deployed.session(deployed.operator)
-
-
-@pytest.fixture
 def name() -> str:
     """Name of a file that no other test has."""
     return f"{secrets.token_hex(4)}-ü.txt"
-
-
-def upload(deployed: Deployed, name: str) -> str:
-    body = json.dumps({"file_name": name, "file_content": base64.b64encode(b"hello").decode()})
-    status, answer = deployed.api.request("POST", "/upload", body.encode())
-    assert status == 200, answer
-    return str(json.loads(answer)["file_id"])
 
 
 def arrived(deployed: Deployed, path: str, name: str, count: int) -> list[Received]:
@@ -61,7 +47,7 @@ def waiting(sqs: SQSClient, queue: str) -> int:
 
 
 def test_every_receiver_gets_the_event_signed_with_its_own_secret(deployed: Deployed, name: str) -> None:
-    file_id = upload(deployed, name)
+    file_id = deployed.upload(file_name=name)
     for path in WEBHOOK_PATHS:
         (got,) = arrived(deployed, path, name, 1)
         event = Webhook(deployed.webhook_secrets[path]).verify(got.body, dict(got.headers))
@@ -72,7 +58,7 @@ def test_every_receiver_gets_the_event_signed_with_its_own_secret(deployed: Depl
 
 def test_a_receiver_that_fails_twice_gets_it_again_and_the_other_one_does_not(deployed: Deployed, name: str) -> None:
     deployed.receiver.answers[FIRST, name] = iter([500, 503])
-    upload(deployed, name)
+    deployed.upload(file_name=name)
     got = arrived(deployed, FIRST, name, 3)
     assert [each.status for each in got] == [500, 503, 204]
     assert len({each.headers["webhook-id"] for each in got}) == 1
@@ -88,7 +74,7 @@ def test_what_is_never_taken_is_a_dead_letter_and_taken_once_it_is_redriven(
     sqs: SQSClient = session.client("sqs")
     queue = queue_of(deployed, SECOND)
     deployed.receiver.answers[SECOND, name] = itertools.repeat(500)
-    file_id = upload(deployed, name)
+    file_id = deployed.upload(file_name=name)
     wait_for(lambda: waiting(sqs, f"{queue}-dead-letters") == 1)
     assert [each.status for each in deployed.receiver.about(SECOND, name)] == [500] * ATTEMPTS
     assert waiting(sqs, queue) == 0

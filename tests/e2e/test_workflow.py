@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets
 from typing import TYPE_CHECKING, Any
@@ -23,31 +22,8 @@ FUNCTIONS = ("upload", "uploads", "files", "inspect", "discard", "sweep", "healt
 
 
 @pytest.fixture
-def session(deployed: Deployed) -> boto3.Session:
-    """AWS as the operator, who may do what this file does."""
-    return deployed.session(deployed.operator)
-
-
-@pytest.fixture
-def sqs(session: boto3.Session) -> SQSClient:
-    return session.client("sqs")
-
-
-@pytest.fixture
 def workflows(session: boto3.Session) -> SFNClient:
     return session.client("stepfunctions")
-
-
-@pytest.fixture
-def functions(session: boto3.Session) -> LambdaClient:
-    return session.client("lambda")
-
-
-def upload(deployed: Deployed, name: str = "a.txt", content: bytes = b"hello") -> str:
-    body = json.dumps({"file_name": name, "file_content": base64.b64encode(content).decode()})
-    status, answer = deployed.api.request("POST", "/upload", body.encode())
-    assert status == 200, answer
-    return str(json.loads(answer)["file_id"])
 
 
 def record(deployed: Deployed, file_id: str) -> dict[str, Any]:
@@ -81,7 +57,7 @@ def event_of(file_id: str) -> str:
 
 
 def test_an_uploaded_file_becomes_available_and_is_announced(deployed: Deployed, sqs: SQSClient) -> None:
-    file_id = upload(deployed, "fünf.txt")
+    file_id = deployed.upload(file_name="fünf.txt")
     wait_for(lambda: "announced_time" in record(deployed, file_id))
     assert record(deployed, file_id)["state"] == "available"
     (said,) = announcements(deployed, sqs, file_id)
@@ -101,7 +77,7 @@ def test_an_uploaded_file_becomes_available_and_is_announced(deployed: Deployed,
 
 
 def test_a_doubled_event_changes_nothing(deployed: Deployed, sqs: SQSClient, workflows: SFNClient) -> None:
-    file_id = upload(deployed)
+    file_id = deployed.upload()
     wait_for(lambda: "announced_time" in record(deployed, file_id))
     before = record(deployed, file_id)
     assert len(announcements(deployed, sqs, file_id)) == 1

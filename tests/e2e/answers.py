@@ -1,0 +1,41 @@
+"""Requests of whoever has a URL, and what came back: any status is an answer."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered; headers by their name in lower case, as HTTP/2 would send them."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(self.body)
+        return content
+
+    def is_problem(self, status: int, words: str) -> bool:
+        """Whether the gateway says this itself, as a problem that also says `error`."""
+        said = (self.json["status"], self.json["detail"], self.json["error"])
+        return self.headers["content-type"] == "application/problem+json" and said == (status, words, words)
+
+
+def fetch(request: urllib.request.Request, ca_bundle: Path) -> Answer:
+    """Send a request to a server that this authority vouches for."""
+    trust = ssl.create_default_context(cafile=str(ca_bundle))
+    try:
+        got = urllib.request.urlopen(request, timeout=30, context=trust)
+    except urllib.error.HTTPError as error:
+        got = error
+    with got:
+        return Answer(got.status, {name.lower(): value for name, value in got.headers.items()}, got.read())
