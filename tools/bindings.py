@@ -216,11 +216,15 @@ def use(root: Path, extra: Iterable[Path] = ()) -> None:
         installed = _locate()
         path = _prepare(root, wanted)
     except Exception as error:  # noqa: BLE001 - a short cut must never be the reason why a synthesis fails
-        reason = " ".join(str(error).split()) or type(error).__name__
-        _say(f"using the whole AWS provider package, synthesis will be slow: {reason}")
+        _say(f"using the whole AWS provider package, synthesis will be slow: {in_one_line(error)}")
         return
     sys.path.insert(0, str(path))
     sys.meta_path[:] = [*(finder for finder in sys.meta_path if not isinstance(finder, _Hint)), _Hint(installed)]
+
+
+def in_one_line(error: Exception) -> str:
+    """What an error says, or its name where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def stock_is_asked_for() -> bool:

@@ -22,12 +22,10 @@ import sys
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools.bindings import stock_is_asked_for
+from tools.bindings import in_one_line, stock_is_asked_for
 
 if TYPE_CHECKING:
     from jsii._kernel.providers.process import _NodeProcess
@@ -35,6 +33,9 @@ if TYPE_CHECKING:
 
 HELLO_SECONDS = 30.0
 """In which a process has to say that it is there."""
+
+END_SECONDS = 5.0
+"""In which a process has to end when its channel is closed, before it is killed; jsii gives it as long."""
 
 # The relay's child talks through its file 3; the relay starts it with this option and adds nothing to a message.
 _RELAY = (
@@ -60,34 +61,34 @@ def quiet_node_banner() -> None:
 
 
 def use() -> None:
-    """Let jsii talk to its process directly; call before anything imports cdktf. Never raises."""
+    """Let jsii talk to its process directly; call before anything imports cdktf. Never raises.
+
+    A runtime that the user names in `JSII_RUNTIME` is left to jsii.
+    """
     quiet_node_banner()
     if stock_is_asked_for() or "JSII_RUNTIME" in os.environ:
         return
     try:
         from jsii._kernel.providers import process
 
+        if "_NodeProcess" not in process.ProcessProvider._process.fget.__wrapped__.__code__.co_names:
+            raise NotImplementedError("its process is another class")
         if process._NodeProcess.__module__ != __name__:
-            _check(files("jsii._embedded.jsii"), process.ProcessProvider)
             process._NodeProcess = _direct()  # type: ignore[misc]
     except Exception as error:  # noqa: BLE001 - a short cut must never be the reason why a synthesis fails
         _say(error)
 
 
-def _check(embedded: Traversable, provider: Any) -> None:  # noqa: ANN401 - jsii's own class, if it still has it
-    """Whether jsii's two programs, and the class that starts them, are as this module knows them.
+def _check(relay: str, program: str) -> None:
+    """Whether the texts of jsii's two programs are as this module knows them.
 
     Raises:
         NotImplementedError: they are not.
     """
-    relay = (embedded / "bin__jsii-runtime.js").read_text(encoding="utf-8")
-    program = (embedded / "lib__program.js").read_text(encoding="utf-8")
     if not all(part.search(relay) for part in _RELAY):
         raise NotImplementedError("its relay is not the one that Sluice knows")
     if not _PROGRAM.search(program):
         raise NotImplementedError("its program does not talk through file 3")
-    if "_NodeProcess" not in provider._process.fget.__wrapped__.__code__.co_names:
-        raise NotImplementedError("it starts its process another way")
 
 
 def _direct() -> type[_NodeProcess]:
@@ -116,13 +117,16 @@ def _direct() -> type[_NodeProcess]:
                 super().start()  # type: ignore[no-untyped-call]
 
         def _start_directly(self) -> None:
-            program = Path(self._jsii_runtime()).parents[1] / "lib" / "program.js"
+            relay = Path(self._jsii_runtime())
+            program = relay.parents[1] / "lib" / "program.js"
+            _check(relay.read_text(encoding="utf-8"), program.read_text(encoding="utf-8"))
             node = os.environ.get("JSII_NODE", "node")
+            # The options are those that the relay is started with, and starts it with.
             words = [node, "--max-old-space-size=4069", "--preserve-symlinks", str(program)]
             ours, theirs = socket.socketpair()
             with theirs:
                 self._process = subprocess.Popen(
-                    ["/bin/sh", "-c", _WITH_FILE_3, *words],
+                    ["sh", "-c", _WITH_FILE_3, *words],
                     stdin=theirs.fileno(),
                     env={**os.environ, "JSII_AGENT": f"Python/{platform.python_version()}"},
                 )
@@ -165,7 +169,7 @@ def _direct() -> type[_NodeProcess]:
                         file.close()
             self._channel = None
             try:
-                self._process.wait(timeout=5)
+                self._process.wait(timeout=END_SECONDS)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
@@ -174,5 +178,4 @@ def _direct() -> type[_NodeProcess]:
 
 
 def _say(error: Exception) -> None:
-    what = " ".join(str(error).split()) or type(error).__name__
-    print(f"jsii: started as ever, synthesis will be slower: {what}", file=sys.stderr)
+    print(f"jsii: started as ever, synthesis will be slower: {in_one_line(error)}", file=sys.stderr)

@@ -31,7 +31,7 @@ class Answer:
 
 
 def fetch(request: urllib.request.Request, ca_bundle: Path) -> Answer:
-    """Send a request to a server that this authority vouches for."""
+    """Send a request to a server that this authority vouches for where it is asked over TLS."""
     trust = ssl.create_default_context(cafile=str(ca_bundle))
     try:
         got = urllib.request.urlopen(request, timeout=30, context=trust)

@@ -16,7 +16,6 @@ import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from email.message import Message
 from pathlib import Path
 from ssl import create_default_context
 from typing import Any, TypeVar
@@ -28,6 +27,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as SigningCredentials
 from botocore.exceptions import ClientError
 
+from tests.e2e.answers import Answer, fetch
 from tests.samples import eicar, zip_under_a_password
 from tools.embedded_aws import control
 from tools.embedded_aws.control import Credentials, EmbeddedAws
@@ -83,21 +83,6 @@ def wait_for(what: str, look: Callable[[], T | None], seconds: float = 20.0) -> 
             return found
         time.sleep(0.05)
     raise AssertionError(f"no {what} within {seconds:g} s")
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-def lower(headers: Message) -> dict[str, str]:
-    """Headers by their name in lower case, as HTTP/2 would send them."""
-    return {name.lower(): value for name, value in headers.items()}
 
 
 class Cloud:
@@ -172,15 +157,7 @@ class Cloud:
         if sign_for:
             SigV4Auth(SigningCredentials(self.key.access_key, self.key.secret_key), sign_for, REGION).add_auth(request)
         prepared = urllib.request.Request(url, data=body, headers=dict(request.headers.items()), method=method)
-        trust = create_default_context(cafile=str(self.aws.ca_bundle))
-        try:
-            with urllib.request.urlopen(
-                prepared, context=trust if url.startswith("https:") else None, timeout=30
-            ) as answer:
-                return Answer(answer.status, lower(answer.headers), answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return Answer(error.code, lower(error.headers), error.read())
+        return fetch(prepared, self.aws.ca_bundle)
 
 
 class Api:
@@ -445,7 +422,7 @@ def test_a_function_knows_the_address_of_its_api(cloud: Cloud, function: str) ->
     api.permit(function)
     api.deploy()
 
-    domain = api.post().json()["domain"]
+    domain = api.post().json["domain"]
 
     assert f"https://{domain}/v1/upload" == cloud.aws.api_url(api.id, "v1", "upload")
 
@@ -833,7 +810,7 @@ def test_an_api_needs_the_permission_of_the_function(cloud: Cloud, function: str
     api.integrate(function)
     api.deploy()
     denied = api.post()
-    assert (denied.status, denied.json()) == (500, {"message": "Internal server error"})
+    assert (denied.status, denied.json) == (500, {"message": "Internal server error"})
 
     api.permit(function)
     assert api.post().status == 200
@@ -903,10 +880,10 @@ def test_whom_iam_denies_reads_the_gateway_response(cloud: Cloud, function: str)
     denied = nobody.send("POST", url, b"{}", sign_for="execute-api")
     assert denied.status == 403
     assert denied.headers["access-control-allow-origin"] == "https://files.example"
-    assert "is not authorized to perform: execute-api:Invoke" in denied.json()["message"]
+    assert "is not authorized to perform: execute-api:Invoke" in denied.json["message"]
     assert cloud.send("POST", url, b"{}", sign_for="execute-api").status == 200
     unsigned = cloud.send("POST", url, b"{}")
-    assert (unsigned.status, unsigned.json()) == (403, {"message": "Missing Authentication Token"})
+    assert (unsigned.status, unsigned.json) == (403, {"message": "Missing Authentication Token"})
 
 
 def test_a_caller_reads_nothing_about_a_failed_function(cloud: Cloud, function: str) -> None:
@@ -918,7 +895,7 @@ def test_a_caller_reads_nothing_about_a_failed_function(cloud: Cloud, function: 
 
     for command in ("fail", "malformed"):
         answer = api.post({"command": command})
-        assert (answer.status, answer.json()) == (502, {"message": "Internal server error"}), command
+        assert (answer.status, answer.json) == (502, {"message": "Internal server error"}), command
         assert answer.headers["access-control-allow-origin"] == "https://files.example"
 
 
@@ -931,7 +908,7 @@ def test_a_large_request_is_refused(cloud: Cloud, function: str) -> None:
     assert api.post(body=b"a" * 5_000_000).status == 502  # it reaches the function, which cannot parse it
     for size in (10 * 1024 * 1024 + 1, 7_000_000):
         answer = api.post(body=b"a" * size)
-        assert (answer.status, answer.json()) == (413, {"message": "Request Too Long"}), size
+        assert (answer.status, answer.json) == (413, {"message": "Request Too Long"}), size
 
 
 # cloudwatch

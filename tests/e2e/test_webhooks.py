@@ -69,9 +69,8 @@ def test_a_receiver_that_fails_twice_gets_it_again_and_the_other_one_does_not(de
 
 
 def test_what_is_never_taken_is_a_dead_letter_and_taken_once_it_is_redriven(
-    deployed: Deployed, session: boto3.Session, name: str
+    deployed: Deployed, session: boto3.Session, sqs: SQSClient, name: str
 ) -> None:
-    sqs: SQSClient = session.client("sqs")
     queue = queue_of(deployed, SECOND)
     deployed.receiver.answers[SECOND, name] = itertools.repeat(500)
     file_id = deployed.upload(file_name=name)

@@ -45,4 +45,4 @@ def inside(group: Path | None, command: Sequence[str | Path]) -> list[str]:
     words = [str(word) for word in command]
     if group is None:
         return words
-    return ["/bin/sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(group), *words]
+    return ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(group), *words]

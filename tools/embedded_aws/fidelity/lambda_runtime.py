@@ -5,6 +5,7 @@ import contextlib
 import contextvars
 import datetime
 import json
+import os
 import queue
 import subprocess
 from collections.abc import Mapping
@@ -64,7 +65,8 @@ def runtime_environment(config: Mapping[str, Any], given: Mapping[str, str], set
         "AWS_LAMBDA_LOG_GROUP_NAME": logging_config.get("LogGroup") or f"/aws/lambda/{config.get('FunctionName', '')}",
         "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
         "LANG": "en_US.UTF-8",
-        "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+        # Not the caller's. AWS's own names folders of its runtime, which are not here.
+        "PATH": os.defpath,
         "TZ": ":UTC",
         "_HANDLER": config.get("Handler", ""),
         # AWS sets none of these four. The first two lead back to the embedded AWS; the others keep a function from
