@@ -13,8 +13,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from modules import limits
 
 LOCAL = "local"
 # The alias of every function. What calls a function calls this, so which version answers is decided in one place.
@@ -30,24 +40,98 @@ LogRetentionDays = Annotated[
 LambdaRuntime = Literal["python3.11", "python3.12", "python3.13"]
 LambdaArchitecture = Literal["arm64", "x86_64"]
 
-AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
-Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+
+def _form(pattern: str, words: str) -> AfterValidator:
+    """A check of a text's form, with words for a person whose text does not have it; letters and digits are ASCII's."""
+    compiled = re.compile(pattern, re.ASCII)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            raise ValueError(f"allowed: {words}")
+        return value
+
+    return AfterValidator(check)
+
+
+_HOST = r"[a-zA-Z\d]([a-zA-Z\d-]*[a-zA-Z\d])?(\.[a-zA-Z\d]([a-zA-Z\d-]*[a-zA-Z\d])?)*(:\d{1,5})?"
+
+AccountId = Annotated[str, _form(r"\d{12}", "the 12 digits of an account")]
+Region = Annotated[str, AfterValidator(limits.region)]
 # KMS, "Key identifiers": an id, of one region or of several; the S3 backend takes no alias.
-KmsKeyId = Annotated[str, StringConstraints(pattern=r"^(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$")]
-RoleArn = Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$")]
-BucketName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")]
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:\d+)?$")]
-HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https://[A-Za-z0-9.-]+(:\d+)?(/[\w./-]*)?$")]
-# Without user, password and fragment; a comma would end it in the variable of the function.
-WebhookUrl = Annotated[
+KmsKeyId = Annotated[
     str,
-    StringConstraints(
-        pattern=r"^https://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9_.~%/-]*)?(\?[A-Za-z0-9_.~%/&=-]+)?$", max_length=200
+    _form(
+        r"mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+        "the id of a key, such as 12345678-90ab-cdef-1234-567890abcdef, and no alias or ARN",
     ),
 ]
-Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[A-Za-z0-9.-]+(:\d+)?)$")]
-Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
-Label = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,15}$")]
+# IAM, "IAM and AWS STS quotas": 512 characters of path, 64 of name.
+RoleArn = Annotated[
+    str,
+    StringConstraints(max_length=512),
+    _form(
+        r"arn:aws:iam::\d{12}:role/([!-.0-~]+/)*[\w+=,.@-]{1,64}",
+        "the ARN of a role in the partition `aws`, such as arn:aws:iam::111111111111:role/deployer",
+    ),
+]
+BucketName = Annotated[
+    str,
+    _form(r"[a-z0-9][a-z0-9-]+[a-z0-9]", "3 to 63 small letters, digits and hyphens"),
+    AfterValidator(limits.bucket_name),
+]
+Url = Annotated[str, _form(rf"https?://{_HOST}", "an address such as https://127.0.0.1:4566, without a path")]
+HttpsUrl = Annotated[
+    str,
+    StringConstraints(max_length=400),
+    _form(rf"https://{_HOST}(/[\w./-]*)?", "an address such as https://example.com/path: letters, digits and . _ / -"),
+]
+# A comma would end it in the variable of the function.
+WebhookUrl = Annotated[
+    str,
+    StringConstraints(max_length=200),
+    _form(
+        rf"https://{_HOST}(/[\w.~%/-]*)?(\?[\w.~%/&=-]+)?",
+        "an address such as https://hooks.example.com/in?key=a%20b, without user, password, fragment and comma",
+    ),
+]
+Origin = Annotated[
+    str,
+    StringConstraints(max_length=253),
+    _form(rf"\*|https?://{_HOST}", "origins such as https://app.example.com, without a path, or *"),
+]
+# RFC 5321, "Local-part" and "Size limits", without quotation marks.
+Email = Annotated[
+    str,
+    StringConstraints(max_length=254),
+    _form(
+        r"[\w!#$%&'*+/=?^`{|}~.-]{1,64}@[a-zA-Z\d-]+(\.[a-zA-Z\d-]+)+", "an address such as team@example.com, in ASCII"
+    ),
+]
+# A project's name may have hyphens and that of an environment may not: or `a-b` in `c` and `a` in `b-c` would both be
+# `a-b-c`, and take each other's names in one account.
+ProjectName = Annotated[
+    str,
+    _form(
+        r"(?=.{2,16}$)[a-z][a-z0-9]*(-[a-z0-9]+)*",
+        "2 to 16 small letters, digits and single hyphens, the first a letter and the last no hyphen",
+    ),
+    AfterValidator(limits.project_name),
+]
+EnvironmentName = Annotated[
+    str, _form(r"[a-z][a-z0-9]{1,15}", "2 to 16 small letters and digits, the first a letter; hyphens divide names")
+]
+# IAM and Lambda, "TagValue": of all services here, these take the fewest characters.
+TagValue = Annotated[
+    str,
+    StringConstraints(max_length=64),
+    AfterValidator(limits.tag_value),
+]
+# RFC 7519, "StringOrURI".
+Audience = Annotated[
+    str,
+    StringConstraints(max_length=255),
+    _form(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+", "1 to 255 characters, none of them a control character"),
+]
 # RFC 6838, "Naming requirements", without parameters; either part may be a star, the second behind a beginning too.
 MediaTypePattern = Annotated[
     str,
@@ -100,9 +184,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True, case_sensitive=False)
 
-    environment: Label = Field(description="Name of the environment: a file in environments/.")
-    project_name: Label = Field(default="sluice", description="First part of the name of every resource.")
-    owner: str = Field(default="platform", min_length=1, max_length=64, description="Tag `Owner` on every resource.")
+    environment: EnvironmentName = Field(description="Name of the environment: a file in environments/.")
+    project_name: ProjectName = Field(default="sluice", description="First part of the name of every resource.")
+    owner: TagValue = Field(default="platform", description="Tag `Owner` on every resource.")
 
     account_id: AccountId = Field(description="The AWS account to deploy to. Terraform refuses every other one.")
     primary_region: Region = Field(default="us-east-1", description="The region of every resource, but for copies.")
@@ -159,8 +243,8 @@ class Settings(BaseSettings):
     link_seconds: int = Field(
         default=900, ge=60, le=43200, description="Seconds for which a link is good that sends a file or a part."
     )
-    quota_bytes: int = Field(default=100 * 2**30, ge=1, description="Bytes that one owner may have.")
-    quota_files: int = Field(default=100_000, ge=1, description="Files that one owner may have.")
+    quota_bytes: int = Field(default=100 * 2**30, ge=1, le=2**60, description="Bytes that one owner may have.")
+    quota_files: int = Field(default=100_000, ge=1, le=10**12, description="Files that one owner may have.")
     quarantine_retention_days: int = Field(
         default=30, ge=1, le=365, description="Days until the bytes of a file in quarantine are deleted."
     )
@@ -201,7 +285,7 @@ class Settings(BaseSettings):
         description="Who may call: users of a Cognito user pool, signed AWS requests, or an issuer's tokens.",
     )
     jwt_issuer: HttpsUrl | None = Field(default=None, description="Issuer (`iss`) of the tokens, for `jwt`.")
-    jwt_audience: str | None = Field(default=None, description="Audience (`aud`) that the tokens have to name.")
+    jwt_audience: Audience | None = Field(default=None, description="Audience (`aud`) that the tokens have to name.")
     cors_allowed_origins: tuple[Origin, ...] = Field(
         default=(), description="Origins whose pages may call the API; `*` is refused where data is protected."
     )
@@ -228,6 +312,41 @@ class Settings(BaseSettings):
         le=15,
         description="Seconds before a webhook that was not taken is sent again; doubled each time, for half a day.",
     )
+
+    @field_validator("*")
+    @classmethod
+    def _is_literal(cls, value: object) -> object:
+        """Refuse what Terraform would evaluate, in every setting, wherever it is written."""
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str):
+                limits.literal(text)
+        return value
+
+    @model_validator(mode="after")
+    def _fits_aws(self) -> Self:
+        """Refuse what AWS takes one by one and not together."""
+        regions = {self.primary_region, self.replica_region or self.primary_region}
+        buckets = [self.state_bucket_name, *(self._bucket_name("uploads", region) for region in regions)]
+        longest = max(buckets, key=len)
+        if (over := len(longest) - limits.BUCKET_NAME_LENGTH) > 0:
+            raise ValueError(
+                f"project_name = {self.project_name!r} and environment = {self.environment!r} are too long together: "
+                f"the bucket {longest} would have {len(longest)} characters, and S3 takes {limits.BUCKET_NAME_LENGTH}; "
+                f"{over} fewer are needed"
+            )
+        lists = len(",".join(self.allowed_content_types)) + len(",".join(self.cors_allowed_origins))
+        if lists > limits.LISTS_BYTES:
+            raise ValueError(
+                f"allowed_content_types and cors_allowed_origins have {lists} bytes together, and the variables of a "
+                f"function take {limits.LISTS_BYTES} of them (Lambda: {limits.VARIABLES_BYTES} in all); name fewer, or "
+                "patterns such as `application/vnd.*`"
+            )
+        if self.assume_role_arn and self.assume_role_arn.split(":")[4] != self.account_id:
+            raise ValueError(
+                f"assume_role_arn = {self.assume_role_arn!r} is of another account than account_id = "
+                f"{self.account_id!r}, which is the only one that Terraform deploys to"
+            )
+        return self
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -322,12 +441,21 @@ class Settings(BaseSettings):
     @property
     def state_bucket_name(self) -> str:
         """Name of the bucket that holds the Terraform state."""
-        return self.state_bucket or f"{self.prefix}-state-{self.account_id}-{self.primary_region}"
+        return self.state_bucket or self._bucket_name("state", self.primary_region)
 
     @property
     def files_bucket_name(self) -> str:
         """Name of the bucket that holds the files."""
-        return f"{self.prefix}-uploads-{self.account_id}-{self.primary_region}"
+        return self._bucket_name("uploads", self.primary_region)
+
+    @property
+    def access_logs_bucket_name(self) -> str:
+        """Name of the bucket that holds S3's access logs of the files."""
+        return self._bucket_name("access", self.primary_region)
+
+    def _bucket_name(self, purpose: str, region: str) -> str:
+        """Names of buckets are unique in all accounts and regions, so both are in them."""
+        return f"{self.prefix}-{purpose}-{self.account_id}-{region}"
 
     @property
     def state_kms_key_arn(self) -> str | None:

@@ -196,7 +196,7 @@ class Storage(Construct):
             self,
             "access_logs",
             settings=settings,
-            name=f"{settings.prefix}-access-{settings.account_id}-{settings.primary_region}",
+            name=settings.access_logs_bucket_name,
             key=None,
             admit=[
                 Statement(
