@@ -39,6 +39,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tools.environment import child_environment
+
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
@@ -275,7 +277,7 @@ def _try(path: Path) -> None:
     """Import a new copy as an app does. What a later jsii refuses shows here, and not in the middle of a synthesis."""
     done = subprocess.run(
         [sys.executable, "-c", f"import {PACKAGE}"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(path), *sys.path])},
+        env=child_environment({"PYTHONPATH": os.pathsep.join([str(path), *sys.path])}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

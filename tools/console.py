@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tools.environment import child_environment
+
 
 class Failure(Exception):  # noqa: N818 - it is what a person reads, not a defect of the program
     """A step that could not be done: what failed, why, and what to do about it."""
@@ -60,10 +62,13 @@ def run(
     remedy: str,
     log: Path,
     cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> str:
     """Run a program, keep its output in `log`, and return it.
+
+    Args:
+        variables: the program's own, on top of `tools.environment.child_environment`.
 
     Raises:
         Failure: the program is missing or exits non-zero; the cause is its first line that names an error, else its
@@ -75,7 +80,7 @@ def run(
         process = subprocess.Popen(
             [str(word) for word in command],
             cwd=cwd,
-            env=env,
+            env=child_environment(variables),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.console import Failure, exit_with, say, shown
+from tools.environment import child_environment
 from tools.setup import ROOT
 from tools.synthesis import synthesize
 
@@ -472,6 +473,7 @@ def svg(source: str) -> str:
     done = subprocess.run(
         ["node", "--input-type=module", "-e", _RENDER],
         cwd=ROOT,
+        env=child_environment(),
         input=source,
         capture_output=True,
         text=True,

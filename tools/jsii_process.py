@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools.bindings import in_one_line, stock_is_asked_for
+from tools.environment import cdktf_variables, child_environment
 
 if TYPE_CHECKING:
     from jsii._kernel.providers.process import _NodeProcess
@@ -128,7 +129,7 @@ def _direct() -> type[_NodeProcess]:
                 self._process = subprocess.Popen(
                     ["sh", "-c", _WITH_FILE_3, *words],
                     stdin=theirs.fileno(),
-                    env={**os.environ, "JSII_AGENT": f"Python/{platform.python_version()}"},
+                    env=child_environment({**cdktf_variables(), "JSII_AGENT": f"Python/{platform.python_version()}"}),
                 )
             self._channel = ours
             self._process.stdin, self._process.stdout = ours.makefile("wb"), ours.makefile("rb")

@@ -7,7 +7,6 @@ it found. The environments are made when a judge is first called; asl-validator 
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tools.console import Failure
+from tools.environment import child_environment
 from tools.setup import CHECKOV, JUDGES, ROOT, Environment, prepare
 
 ASL_VALIDATOR = ROOT / "node_modules" / ".bin" / "asl-validator"
@@ -205,7 +205,7 @@ def _run(
         input=given,
         cwd=home,
         # A configuration in somebody's home would make another verdict on every machine.
-        env={**os.environ, **({"HOME": str(home)} if home else {})},
+        env=child_environment({"HOME": str(home)} if home else {}),
         capture_output=True,
         text=True,
         check=False,

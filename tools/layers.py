@@ -17,6 +17,7 @@ from pathlib import Path
 from modules.packaging import layer_name, write_archive
 from modules.settings import Settings
 from tools.console import Failure, exit_with
+from tools.environment import child_environment
 from tools.lockfile import requirements
 from tools.setup import BUILD, LOCK, ROOT
 
@@ -66,6 +67,7 @@ def make_layer(runtime: str, architecture: str, layers: Path = LAYERS, lock: Pat
             + ["--only-binary=:all:", "--implementation=cp", f"--python-version={runtime.removeprefix('python')}"]
             + [*platforms, f"--platform=manylinux2014_{_MACHINE[architecture]}", f"--target={target}"]
             + ["--disable-pip-version-check", "--no-input", "-r", str(listed)],
+            env=child_environment(),
             capture_output=True,
             text=True,
             check=False,

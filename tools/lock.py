@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
@@ -48,7 +47,7 @@ def _resolve(pipfile: Path, categories: Sequence[str], progress: Callable[[str],
         remedy="read which two packages disagree, and change one of them in the Pipfile",
         log=BUILD / "logs" / "lock.log",
         cwd=pipfile.parent,
-        env={**os.environ, **environment},
+        variables=environment,
         progress=progress,
     )
 

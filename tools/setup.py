@@ -69,11 +69,13 @@ def check_node() -> None:
         Failure: there is no `node` on PATH, or its version is below what jsii runs on.
     """
     from tools.console import Failure
+    from tools.environment import child_environment
 
     remedy = "install Node.js 22 or 24 and put it on PATH"
     if not shutil.which("node"):
         raise Failure("set-up", "there is no `node` on PATH; synthesis (CDKTF) needs Node.js", remedy)
-    said = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    done = subprocess.run(["node", "--version"], env=child_environment(), capture_output=True, text=True, check=False)
+    said = done.stdout.strip()
     numbers = said.lstrip("v").split(".")[:2]
     if not all(number.isdigit() for number in numbers) or tuple(map(int, numbers)) < OLDEST_NODE:
         raise Failure("set-up", f"Node.js {said or 'of an unknown version'} is too old", remedy)
@@ -152,7 +154,7 @@ def main() -> None:
                     remedy="run the same command again",
                     log=BUILD / "logs" / f"{module}.log",
                     cwd=ROOT,
-                    env={**os.environ, "PYTHONPATH": str(ROOT)},
+                    variables={"PYTHONPATH": str(ROOT)},
                     progress=progress,
                 )
             except Failure as failure:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from tools.console import Failure
+from tools.environment import child_environment
 from tools.setup import ROOT
 
 
@@ -26,7 +26,7 @@ def synthesize(output: Path, variables: Mapping[str, str], component: str = "upl
     done = subprocess.run(
         [sys.executable, str(ROOT / "main.py"), component],
         cwd=ROOT,
-        env={**os.environ, **variables, "CDKTF_OUTDIR": str(output)},
+        env=child_environment({**variables, "CDKTF_OUTDIR": str(output)}),
         capture_output=True,
         text=True,
         check=False,

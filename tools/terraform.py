@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.console import Failure, cause_in, shown
+from tools.environment import child_environment
 from tools.setup import BUILD, ROOT
 
 REGISTRY = "registry.terraform.io"
@@ -146,20 +147,13 @@ class Terraform:
         """
         Args:
             folder: a Terraform root, such as a stack's folder in cdktf.out.
-            environment: variables for AWS, on top of the process's own.
+            environment: variables for AWS, on top of `tools.environment.child_environment`.
             program: how Terraform is started; by default what `find_program` finds.
         """
         self.folder = folder
         self._program = list(program or find_program())
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
-        self._environment = {
-            **inherited,
-            **environment,
-            "TF_CLI_CONFIG_FILE": str(cli_configuration()),
-            "TF_IN_AUTOMATION": "1",
-            "TF_INPUT": "0",
-            "PYTHONPATH": str(ROOT),
-        }
+        own = {"TF_CLI_CONFIG_FILE": str(cli_configuration()), "TF_IN_AUTOMATION": "1", "TF_INPUT": "0"}
+        self._environment = child_environment({**environment, **own, "PYTHONPATH": str(ROOT)})
 
     def init(self, *arguments: str, reconfigure: bool = True) -> None:
         """Prepare backend and provider.

@@ -222,11 +222,14 @@ for (const module of ['net', 'tls', 'http', 'https']) {
 def test_synthesis_takes_no_credentials_and_no_network(name: str, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(NO_NETWORK_PYTHON)
     (tmp_path / "refuse.cjs").write_text(NO_NETWORK_NODE)
+    # NODE_OPTIONS would not get through: see tools/environment.py.
+    node = tmp_path / "node"
+    node.write_text(f'#!/bin/sh\nexec "{shutil.which("node")}" --require "{tmp_path / "refuse.cjs"}" "$@"\n')
+    node.chmod(0o755)
     environment = {
-        "PATH": os.environ["PATH"],
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
         "HOME": os.environ["HOME"],
         "PYTHONPATH": str(tmp_path),
-        "NODE_OPTIONS": f"--require {tmp_path / 'refuse.cjs'}",
         "ENVIRONMENT": name,
         "CDKTF_OUTDIR": str(tmp_path / "out"),
         "AWS_EC2_METADATA_DISABLED": "true",

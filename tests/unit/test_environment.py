@@ -1,59 +1,147 @@
-"""Variables of functions: read from text, refused by name, and found by the names that are deployed."""
+"""What the programs that tools start find in their environment, on machines that export much."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from msgspec import Meta, ValidationError
 
-from functions.common.environment import Count, Environment, Listed
+from tools.environment import child_environment
+
+# How the machine reaches the network.
+NETWORK = {
+    "HTTPS_PROXY": "http://proxy.example.com:3128",
+    "https_proxy": "http://proxy.example.com:3128",
+    "ALL_PROXY": "socks5://proxy.example.com:1080",
+    "NO_PROXY": "intranet.example.com",
+    "SSL_CERT_FILE": "/etc/company/ca.pem",
+    "SSL_CERT_DIR": "/etc/company/certs",
+    "REQUESTS_CA_BUNDLE": "/etc/company/ca.pem",
+    "CURL_CA_BUNDLE": "/etc/company/ca.pem",
+    "NODE_EXTRA_CA_CERTS": "/etc/company/ca.pem",
+    "PIP_INDEX_URL": "https://packages.example.com/simple",
+    "PIP_CERT": "/etc/company/ca.pem",
+    "TF_REGISTRY_CLIENT_TIMEOUT": "60",
+}
+# Whose account, and where.
+AWS = {
+    "AWS_PROFILE": "company",
+    "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "example",
+    "AWS_SESSION_TOKEN": "example",
+    "AWS_REGION": "eu-central-1",
+    "AWS_DEFAULT_REGION": "eu-central-1",
+    "AWS_CONFIG_FILE": "/home/somebody/.aws/config",
+    "AWS_SHARED_CREDENTIALS_FILE": "/home/somebody/.aws/credentials",
+    "AWS_ENDPOINT_URL_S3": "https://bucket.vpce-1.s3.eu-central-1.vpce.amazonaws.com",
+    "AWS_CA_BUNDLE": "/etc/company/ca.pem",
+    "AWS_USE_FIPS_ENDPOINT": "true",
+    "AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token",
+    "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/deployer",
+}
+# What bends Python, Node.js, Terraform, CDKTF, pip, checkov and make.
+BENDING = {
+    "PYTHONPATH": "/elsewhere",
+    "PYTHONHOME": "/elsewhere",
+    "PYTHONWARNINGS": "error",
+    "PYTHONOPTIMIZE": "2",
+    "PYTHONSAFEPATH": "1",
+    "PYTHONHASHSEED": "no number",
+    "NODE_OPTIONS": "--require /nowhere.js",
+    "NODE_PATH": "/elsewhere",
+    "NODE_ENV": "production",
+    "TF_VAR_region": "eu-west-1",
+    "TF_WORKSPACE": "other",
+    "TF_DATA_DIR": "/elsewhere",
+    "TF_CLI_ARGS": "-no-such-option",
+    "TF_CLI_ARGS_plan": "-destroy",
+    "TF_CLI_CONFIG_FILE": "/nowhere.rc",
+    "TF_LOG": "TRACE",
+    "TF_ENCRYPTION": "{}",
+    "CDKTF_OUTDIR": "/elsewhere",
+    "CDKTF_CONTEXT_JSON": "{}",
+    "CDKTF_LOG_LEVEL": "debug",
+    "SYNTH_HCL_OUTPUT": "true",
+    "PIP_TARGET": "/elsewhere",
+    "PIP_USER": "1",
+    "PIP_REQUIRE_VIRTUALENV": "true",
+    "PIPENV_VENV_IN_PROJECT": "1",
+    "CKV_SKIP_CHECK": "CKV_AWS_1",
+    "GIT_DIR": "/elsewhere/.git",
+    "MAKEFLAGS": "n",
+    "MAKELEVEL": "3",
+    "FORCE_COLOR": "1",
+}
+ORDINARY = {"PATH": "/usr/bin", "HOME": "/home/somebody", "LC_ALL": "C", "OWNER": "payments", "HTTP2": "1"}
 
 
-class Example(Environment, frozen=True, kw_only=True):
-    bucket_name: Annotated[str, Meta(pattern="^[a-z]+$")]
-    days: Count
-    on: bool
-    origins: Listed = Listed()
+def test_an_account_gets_credentials_and_network_of_the_machine() -> None:
+    machine = {**ORDINARY, **NETWORK, **AWS, "ENVIRONMENT": "dev"}
+    assert child_environment({}, machine | BENDING) == {**machine, "PYTHONUTF8": "1"}
 
 
-GIVEN = {"BUCKET_NAME": "files", "DAYS": "7", "ON": "true", "ORIGINS": "a,b", "AWS_REGION": "us-east-1"}
-
-
-def test_variables_are_read_as_what_they_are() -> None:
-    read = Example.load(GIVEN)
-    assert (read.bucket_name, read.days, read.on, read.origins) == ("files", 7, True, ("a", "b"))
-    assert Example.load({**GIVEN, "ON": "false"}).on is False
-    assert Example.load({**GIVEN, "ORIGINS": ""}).origins == ()
-    assert Example.load({name: value for name, value in GIVEN.items() if name != "ORIGINS"}).origins == ()
+@pytest.mark.parametrize("where", ["machine", "variables"])
+def test_the_embedded_aws_gets_nothing_of_the_machine_about_aws(where: str) -> None:
+    ours = {
+        "AWS_ENDPOINT_URL": "https://127.0.0.1:4566",
+        "AWS_CA_BUNDLE": "/state/ca.pem",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "deployer",
+        "AWS_SECRET_ACCESS_KEY": "example",
+        "ENVIRONMENT": "local",
+    }
+    machine = {**ORDINARY, **NETWORK, **AWS, **BENDING, "SSLKEYLOGFILE": "/root/keys", "BOTO_CONFIG": "/nowhere"}
+    # The machine has ours after eval "$(make -s env)".
+    given = ({}, {**machine, **ours}) if where == "machine" else (ours, machine)
+    made = child_environment(*given)
+    about_aws = {name: value for name, value in made.items() if name.startswith("AWS_") or name == "ENVIRONMENT"}
+    assert about_aws == {**ours, "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
+    assert not {"SSLKEYLOGFILE", "BOTO_CONFIG", *BENDING} & made.keys()
+    # The registry stays in reach, the way that the machine goes there.
+    assert made["HTTPS_PROXY"] == NETWORK["HTTPS_PROXY"]
+    assert made["SSL_CERT_FILE"] == NETWORK["SSL_CERT_FILE"]
+    assert made["NO_PROXY"] == made["no_proxy"] == "intranet.example.com,127.0.0.1,localhost"
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("known", "wanted"),
     [
-        ("BUCKET_NAME", "arn:aws:s3:::files"),
-        ("BUCKET_NAME", ""),
-        ("DAYS", "0"),
-        ("DAYS", "seven"),
-        ("DAYS", "7.5"),
-        ("ON", "perhaps"),
+        ({}, "127.0.0.1,localhost"),
+        ({"NO_PROXY": "*"}, "*"),
+        ({"NO_PROXY": "a, b", "no_proxy": "c"}, "c,127.0.0.1,localhost"),
+        ({"NO_PROXY": "localhost"}, "localhost,127.0.0.1"),
     ],
 )
-def test_what_is_malformed_is_refused_by_its_name(name: str, value: str) -> None:
-    with pytest.raises(ValidationError, match=name):
-        Example.load({**GIVEN, name: value})
+def test_loopback_is_reached_directly(known: dict[str, str], wanted: str) -> None:
+    made = child_environment({"ENVIRONMENT": "local"}, known)
+    assert made["NO_PROXY"] == wanted
+    assert child_environment({}, made)["NO_PROXY"] == wanted
 
 
-@pytest.mark.parametrize("name", ["BUCKET_NAME", "DAYS", "ON"])
-def test_what_is_missing_is_refused_by_its_name(name: str) -> None:
-    with pytest.raises(ValidationError, match=f"missing required field `{name}`"):
-        Example.load({each: value for each, value in GIVEN.items() if each != name})
+def test_what_the_program_is_given_wins() -> None:
+    made = child_environment({"PYTHONPATH": "ours", "CDKTF_OUTDIR": "out", "AWS_PROFILE": "x"}, {**BENDING, **AWS})
+    assert (made["PYTHONPATH"], made["CDKTF_OUTDIR"], made["AWS_PROFILE"]) == ("ours", "out", "x")
 
 
-def test_names_are_those_of_the_variables() -> None:
-    assert Example.names() == {"BUCKET_NAME", "DAYS", "ON", "ORIGINS"}
+def test_an_empty_variable_is_none() -> None:
+    """boto3 looks for a profile of no name."""
+    assert child_environment({}, {"AWS_PROFILE": "", "HOME": ""}) == {"PYTHONUTF8": "1"}
 
 
-def test_a_started_function_does_not_change_its_variables() -> None:
-    with pytest.raises(AttributeError):
-        Example.load(GIVEN).days = 8  # type: ignore[misc]
+def test_a_temporary_folder_is_one_that_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "with a space"
+    folder.mkdir()
+    machine = {"TMPDIR": str(folder), "TMP": "/nowhere", "TEMP": os.devnull}
+    assert child_environment({}, machine) == {"TMPDIR": str(folder), "PYTHONUTF8": "1"}
+
+
+def test_python_runs_and_speaks_utf8_on_a_machine_that_bends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**BENDING, "LC_ALL": "C"}.items():
+        monkeypatch.setenv(name, value)
+    code = "import sys; print('ä', sys.flags.optimize, sys.warnoptions)"
+    done = subprocess.run([sys.executable, "-c", code], env=child_environment(), capture_output=True, check=True)
+    assert done.stdout.decode() == "ä 0 []\n"

@@ -9,6 +9,7 @@ import platform
 import subprocess
 from pathlib import Path
 
+from tools.environment import child_environment
 from tools.setup import LOCK
 from tools.terraform import find_program
 
@@ -45,7 +46,7 @@ def _memory_gib() -> float:
 
 
 def _said(command: list[str]) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _version(distribution: str) -> str:

@@ -18,6 +18,7 @@ from typing import TypeVar
 import psutil
 
 from tools.console import Failure
+from tools.environment import child_environment
 from tools.setup import ROOT
 
 RUNS = 5
@@ -26,7 +27,7 @@ RUNS = 5
 SAMPLE_SECONDS = 0.02
 
 # What a developer's shell or a container may set, and would slow one side down or speed it up.
-_LEFT_OUT = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONOPTIMIZE", "SLUICE_STOCK_CDKTF", "AWS_ENDPOINT_URL")
+_LEFT_OUT = ("SLUICE_STOCK_CDKTF", "AWS_ENDPOINT_URL")
 
 T = TypeVar("T")
 
@@ -91,7 +92,7 @@ class Section:
 def environment(**variables: str) -> dict[str, str]:
     """The variables of this process without those that would favour a side, and with some more."""
     kept = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
-    return {**kept, **variables}
+    return child_environment(variables, kept)
 
 
 def run(command: Sequence[str | Path], *, variables: Mapping[str, str], cwd: Path = ROOT) -> Run:
