@@ -1445,3 +1445,161 @@ def test_a_task_may_put_a_legal_hold(cloud: Cloud) -> None:
     assert s3.get_object_legal_hold(Bucket=bucket, Key="a")["LegalHold"] == {"Status": "ON"}
     with pytest.raises(ClientError, match="AccessDenied"):
         s3.delete_object(Bucket=bucket, Key="a", VersionId=version)
+
+
+# codedeploy
+
+
+@dataclass
+class Releasing:
+    """A function with two versions, an alias at the first, and a deployment group whose role may move it."""
+
+    cloud: Cloud
+    function: str
+    role: str
+    application: str
+    alarm: str
+
+    @property
+    def live(self) -> str:
+        alias = self.cloud.client("lambda").get_alias(FunctionName=self.function, Name="live")
+        return str(alias["FunctionVersion"])
+
+    def deploy(self) -> dict[str, Any]:
+        properties = {"Name": self.function, "Alias": "live", "CurrentVersion": "1", "TargetVersion": "2"}
+        resource = {"function": {"Type": "AWS::Lambda::Function", "Properties": properties}}
+        content = {"content": json.dumps({"version": 0.0, "Resources": [resource]})}
+        deploy = self.cloud.client("codedeploy")
+        deployment = deploy.create_deployment(
+            applicationName=self.application,
+            deploymentGroupName="group",
+            revision={"revisionType": "AppSpecContent", "appSpecContent": content},
+        )["deploymentId"]
+        found: dict[str, Any] = deploy.get_deployment(deploymentId=deployment)["deploymentInfo"]
+        return found
+
+
+@pytest.fixture
+def releasing(cloud: Cloud, lambda_role: str) -> Releasing:
+    functions, deploy, alarm = cloud.client("lambda"), cloud.client("codedeploy"), cloud.name("alarm")
+    arn = cloud.function(lambda_role)
+    name = arn.rpartition(":")[2]
+    functions.publish_version(FunctionName=name)
+    functions.update_function_configuration(FunctionName=name, Description="changed")
+    functions.publish_version(FunctionName=name)
+    functions.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
+    role = cloud.role(
+        "codedeploy.amazonaws.com", {"Action": ["lambda:GetAlias", "lambda:UpdateAlias"], "Resource": arn}
+    )
+    cloud.client("cloudwatch").put_metric_alarm(
+        **{"AlarmName": alarm, "Namespace": "n", "MetricName": "m", "Statistic": "Sum", "Period": 60},
+        **{"EvaluationPeriods": 1, "Threshold": 1, "ComparisonOperator": "GreaterThanThreshold"},
+    )
+    application = cloud.name("application")
+    deploy.create_application(applicationName=application, computePlatform="Lambda", tags=[{"Key": "a", "Value": "b"}])
+    deploy.create_deployment_group(
+        applicationName=application,
+        deploymentGroupName="group",
+        deploymentConfigName="CodeDeployDefault.LambdaAllAtOnce",
+        serviceRoleArn=role,
+        alarmConfiguration={"enabled": True, "alarms": [{"name": alarm}]},
+    )
+    return Releasing(cloud, name, role, application, alarm)
+
+
+def test_a_deployment_moves_an_alias_to_another_version(releasing: Releasing) -> None:
+    assert releasing.live == "1"
+
+    assert releasing.deploy()["status"] == "Succeeded"
+
+    assert releasing.live == "2"
+
+
+def test_a_deployment_stops_where_an_alarm_of_its_group_is_on(releasing: Releasing) -> None:
+    releasing.cloud.client("cloudwatch").set_alarm_state(
+        AlarmName=releasing.alarm, StateValue="ALARM", StateReason="a test"
+    )
+
+    found = releasing.deploy()
+
+    assert (found["status"], found["errorInformation"]["code"]) == ("Stopped", "ALARM_ACTIVE")
+    assert releasing.live == "1"
+
+
+def test_a_deployment_moves_nothing_that_its_role_may_not_move(releasing: Releasing) -> None:
+    releasing.cloud.allow(releasing.role, {"Action": "lambda:GetAlias", "Resource": "*"})
+
+    found = releasing.deploy()
+
+    assert (found["status"], found["errorInformation"]["code"]) == ("Failed", "IAM_ROLE_PERMISSIONS")
+    assert releasing.live == "1"
+
+
+def test_a_deployment_group_comes_back_as_it_was_put(releasing: Releasing) -> None:
+    deploy = releasing.cloud.client("codedeploy")
+    where = {"applicationName": releasing.application}
+
+    deploy.update_deployment_group(
+        **where,
+        currentDeploymentGroupName="group",
+        deploymentConfigName="CodeDeployDefault.LambdaLinear10PercentEvery1Minute",
+    )
+
+    group = deploy.get_deployment_group(**where, deploymentGroupName="group")["deploymentGroupInfo"]
+    assert group["deploymentConfigName"] == "CodeDeployDefault.LambdaLinear10PercentEvery1Minute"
+    assert group["serviceRoleArn"] == releasing.role
+    assert group["alarmConfiguration"] == {"enabled": True, "alarms": [{"name": releasing.alarm}]}
+    arn = f"arn:aws:codedeploy:{REGION}:{ACCOUNT}:application:{releasing.application}"
+    assert deploy.list_tags_for_resource(ResourceArn=arn)["Tags"] == [{"Key": "a", "Value": "b"}]
+    deploy.delete_deployment_group(**where, deploymentGroupName="group")
+    deploy.delete_application(**where)
+    with pytest.raises(ClientError, match="ApplicationDoesNotExistException"):
+        deploy.get_application(**where)
+
+
+def test_a_deployment_takes_the_permissions_that_codedeploy_lists(releasing: Releasing) -> None:
+    here = f"arn:aws:codedeploy:{REGION}:{ACCOUNT}"
+    every = {
+        "codedeploy:CreateDeployment": f"{here}:deploymentgroup:{releasing.application}/group",
+        "codedeploy:GetDeployment": f"{here}:deploymentgroup:{releasing.application}/group",
+        "codedeploy:GetDeploymentConfig": f"{here}:deploymentconfig:CodeDeployDefault.LambdaAllAtOnce",
+        "codedeploy:RegisterApplicationRevision": f"{here}:application:{releasing.application}",
+    }
+    for missing in [*every][:1] + [*every][2:]:
+        named = [{"Action": action, "Resource": resource} for action, resource in every.items() if action != missing]
+        user = control.create_deployer(releasing.cloud.aws, may(*named), name="releaser")
+        with pytest.raises(ClientError, match=f"not authorized to perform: {missing}"):
+            Releasing(Cloud(releasing.cloud.aws, user, releasing.cloud.iam_log), *_rest(releasing)).deploy()
+    named = [{"Action": action, "Resource": resource} for action, resource in every.items()]
+    user = control.create_deployer(releasing.cloud.aws, may(*named), name="releaser")
+
+    released = Releasing(Cloud(releasing.cloud.aws, user, releasing.cloud.iam_log), *_rest(releasing)).deploy()
+
+    assert released["status"] == "Succeeded"
+
+
+def _rest(releasing: Releasing) -> tuple[str, str, str, str]:
+    return releasing.function, releasing.role, releasing.application, releasing.alarm
+
+
+# waf
+
+
+def test_the_log_of_a_firewall_is_kept_and_goes_with_it(cloud: Cloud) -> None:
+    waf, name = cloud.client("wafv2"), cloud.name("acl")
+    visible = {"SampledRequestsEnabled": True, "CloudWatchMetricsEnabled": True, "MetricName": name}
+    acl = waf.create_web_acl(Name=name, Scope="REGIONAL", DefaultAction={"Allow": {}}, VisibilityConfig=visible)[
+        "Summary"
+    ]
+    wanted = {
+        "ResourceArn": acl["ARN"],
+        "LogDestinationConfigs": ["arn:aws:logs:us-east-1:000000000000:log-group:aws-waf-logs-a"],
+    }
+
+    waf.put_logging_configuration(LoggingConfiguration=wanted)
+
+    kept = waf.get_logging_configuration(ResourceArn=acl["ARN"])["LoggingConfiguration"]
+    assert {key: kept[key] for key in wanted} == wanted
+    waf.delete_web_acl(Name=name, Scope="REGIONAL", Id=acl["Id"], LockToken=acl["LockToken"])
+    with pytest.raises(ClientError, match="WAFNonexistentItemException"):
+        waf.get_logging_configuration(ResourceArn=acl["ARN"])

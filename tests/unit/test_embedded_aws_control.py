@@ -57,9 +57,9 @@ class FakePython:
 
 
 def test_a_record_is_read_as_it_was_written(layout: Layout) -> None:
-    Record(pid=1, port=2, plain_http_port=3, region="eu-west-1").write(layout.record)
+    Record(pid=1, port=2, plain_http_port=3, proxy_port=4, region="eu-west-1").write(layout.record)
 
-    assert Record.read(layout.record) == Record(1, 2, 3, "eu-west-1")
+    assert Record.read(layout.record) == Record(1, 2, 3, 4, "eu-west-1")
     assert [path.name for path in layout.directory.iterdir()] == ["embedded-aws.json"]
 
 
@@ -201,7 +201,9 @@ def test_a_process_that_does_not_listen_to_sigterm_is_killed(tmp_path: Path) -> 
 # What clients get
 
 
-AWS = EmbeddedAws("https://127.0.0.1:1", "http://127.0.0.1:2", 3, Path("/d"), Path("/d/tls/ca.pem"), "eu-west-1")
+AWS = EmbeddedAws(
+    "https://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:4", 3, Path("/d"), Path("/d/tls/ca.pem"), "eu-west-1"
+)
 
 
 def test_the_environment_leads_clients_to_the_emulator_and_has_no_session_token() -> None:

@@ -1,8 +1,10 @@
-"""A certificate authority and a server certificate for loopback."""
+"""A certificate authority and a server certificate: for loopback, and for the host names of AWS behind the proxy."""
 
 # mypy: disable-error-code="import-not-found"
 import datetime
+import importlib.resources
 import ipaddress
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,25 @@ RENEW_WHEN_LEFT = datetime.timedelta(days=7)
 _NAMES = ("localhost", "*.localhost", "*.execute-api.localhost")
 _ADDRESSES = ("127.0.0.1", "::1")
 
+# What stands before REGION.amazonaws.com (AWS, "AWS service endpoints"). A wildcard is one label.
+_IN_A_REGION = ("*", "*.s3", "*.s3.dualstack", "*.s3-control", "*.execute-api", "*.ddb", "*.dynamodb")
+_IN_NO_REGION = ("*", "*.s3", "*.s3-control")
+_PARTITIONS = ("aws", "aws-cn", "aws-us-gov")
+
+
+def aws_names() -> list[str]:
+    """Return the host names of AWS that the certificate is for, as botocore knows the regions."""
+    known = json.loads(importlib.resources.files("botocore").joinpath("data/partitions.json").read_text("utf-8"))
+    names = []
+    for partition in known["partitions"]:
+        if partition["id"] in _PARTITIONS:
+            domain = partition["outputs"]["dnsSuffix"]
+            names += [f"{first}.{domain}" for first in _IN_NO_REGION]
+            for region in partition["regions"]:
+                names += [f"{first}.{region}.{domain}" for first in _IN_A_REGION]
+                names.append(f"*.auth.{region}.amazoncognito.com")
+    return list(dict.fromkeys(names))
+
 
 def ensure(directory: Path) -> tuple[Path, Path, Path]:
     """Return the paths of the authority, the server certificate and its key, made anew when they run out soon.
@@ -23,7 +44,8 @@ def ensure(directory: Path) -> tuple[Path, Path, Path]:
     The key of the authority is thrown away once it has signed, so that nothing else can be signed with it.
     """
     authority, certificate, key = directory / "ca.pem", directory / "server.pem", directory / "server.key"
-    if key.exists() and _lasts(authority) and _lasts(certificate):
+    host_names = [*_NAMES, *aws_names()]
+    if key.exists() and _lasts(authority) and _lasts(certificate) and _names(certificate) == set(host_names):
         return authority, certificate, key
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o700)
@@ -34,7 +56,7 @@ def ensure(directory: Path) -> tuple[Path, Path, Path]:
         .add_extension(_usage(signs_certificates=True), critical=True)
         .sign(authority_key, hashes.SHA256())
     )
-    names: list[Any] = [x509.DNSName(name) for name in _NAMES]
+    names: list[Any] = [x509.DNSName(name) for name in host_names]
     names += [x509.IPAddress(ipaddress.ip_address(address)) for address in _ADDRESSES]
     server = (
         _builder("127.0.0.1", "Sluice embedded AWS authority", server_key)
@@ -94,3 +116,9 @@ def _lasts(certificate: Path) -> bool:
     except (OSError, ValueError):
         return False
     return bool(found.not_valid_after_utc - datetime.datetime.now(datetime.UTC) > RENEW_WHEN_LEFT)
+
+
+def _names(certificate: Path) -> set[str]:
+    found = x509.load_pem_x509_certificate(certificate.read_bytes())
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return set(names.get_values_for_type(x509.DNSName))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.embedded_aws.layout import HEALTH_PATH, LOOPBACK, Layout, Record
+from tools.embedded_aws.layout import HEALTH_PATH, LOOPBACK, NOT_THROUGH_THE_PROXY, Layout, Record
 
 START_DEADLINE_SECONDS = 60.0
 POLL_SECONDS = 0.05
@@ -55,6 +55,7 @@ class EmbeddedAws:
     Attributes:
         endpoint_url: where every service answers, over TLS.
         plain_http_url: the same without TLS, to see what a policy on aws:SecureTransport denies.
+        proxy_url: the proxy by which the host names of AWS lead here.
         pid: the process.
         directory: what was given to `start`.
         ca_bundle: the certificate authority that clients have to trust.
@@ -64,6 +65,7 @@ class EmbeddedAws:
 
     endpoint_url: str
     plain_http_url: str
+    proxy_url: str
     pid: int
     directory: Path
     ca_bundle: Path
@@ -80,6 +82,15 @@ class EmbeddedAws:
             "AWS_SECRET_ACCESS_KEY": secret_key,
         }
 
+    def environment_of_host_names(self, access_key: str, secret_key: str) -> dict[str, str]:
+        """Return the variables that lead here whoever calls AWS at its own host names, and says so in no setting.
+
+        HTTPS_PROXY may not be hidden by an `https_proxy` of the caller's, which some programs prefer.
+        """
+        by_address = self.environment(access_key, secret_key)
+        del by_address["AWS_ENDPOINT_URL"]
+        return {**by_address, "HTTPS_PROXY": self.proxy_url, "NO_PROXY": NOT_THROUGH_THE_PROXY}
+
     def api_url(self, api_id: str, stage: str, path: str = "") -> str:
         """Return the URL of a REST API; the invoke_url that AWS and Terraform report leads to amazonaws.com."""
         return f"{self.endpoint_url}/_aws/execute-api/{api_id}/{stage}/{path.lstrip('/')}"
@@ -93,6 +104,8 @@ def start(
     port: int | None = None,
     iam_log: Path | None = None,
     region: str = "us-east-1",
+    account: str = "000000000000",
+    host_names: bool = False,
     without_fixes: Sequence[str] = (),
 ) -> EmbeddedAws:
     """Start an embedded AWS, or return the one that already runs on this directory.
@@ -104,6 +117,8 @@ def start(
         port: None takes the port of the last start if it is free, else a free one.
         iam_log: file that gets every IAM decision as a line of JSON.
         region: region of requests that name none.
+        account: the AWS account, twelve digits.
+        host_names: functions call AWS at its own host names, through the proxy, and know no other endpoint.
         without_fixes: names of fixes to leave out, to see what they are good for.
 
     Raises:
@@ -126,6 +141,7 @@ def start(
     chosen = port if port is not None else choose_port(layout)
     command = [str(server_python.absolute()), "-m", "tools.embedded_aws.server"]
     command += ["--port", str(chosen), "--state", str(layout.directory), "--region", region]
+    command += ["--account", account, *(["--host-names"] if host_names else [])]
     command += ["--lambda-python", str(lambda_python.absolute())]
     command += ["--iam-log", str(iam_log.resolve())] if iam_log else []
     for fix in without_fixes:
@@ -245,6 +261,7 @@ def _describe(layout: Layout, record: Record) -> EmbeddedAws:
     return EmbeddedAws(
         endpoint_url=f"https://{LOOPBACK}:{record.port}",
         plain_http_url=f"http://{LOOPBACK}:{record.plain_http_port}",
+        proxy_url=f"http://{LOOPBACK}:{record.proxy_port}",
         pid=record.pid,
         directory=layout.directory,
         ca_bundle=layout.ca_bundle,

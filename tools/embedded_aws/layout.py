@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
+# NO_PROXY of whoever uses the proxy: what is on this machine is reached without it.
+NOT_THROUGH_THE_PROXY = "localhost,127.0.0.1,::1"
 HEALTH_PATH = "/_ministack/health"
 
 
@@ -67,6 +69,7 @@ class Record:
     pid: int
     port: int
     plain_http_port: int
+    proxy_port: int = 0
     region: str = "us-east-1"
 
     def write(self, path: Path) -> None:
@@ -81,6 +84,7 @@ class Record:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             ports = {name: int(found[name]) for name in ("pid", "port", "plain_http_port")}
-            return cls(**ports, region=str(found.get("region", cls.region)))
+            proxy_port = int(found.get("proxy_port", cls.proxy_port))
+            return cls(**ports, proxy_port=proxy_port, region=str(found.get("region", cls.region)))
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -23,6 +23,7 @@ from typing import IO, Any
 
 from tools.embedded_aws import certificates
 from tools.embedded_aws.layout import LOOPBACK, Layout, Record
+from tools.embedded_aws.proxy import Proxy
 
 # What a failed asynchronous invocation waits before its second attempt, doubled for the third; AWS waits minutes.
 ASYNC_RETRY_BASE_SECONDS = 0.2
@@ -43,13 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         layout.directory.mkdir(parents=True, exist_ok=True)
         # Held until the process ends.
         lock = _lock(layout)
-        secure, plain = _listen(options.port), _listen(0)
+        secure, plain, tunnels = _listen(options.port), _listen(0), _listen(0)
         authority, certificate, key = certificates.ensure(layout.tls)
     except (StartError, OSError) as error:
         print(f"embedded AWS: {error}", file=sys.stderr)
         return 1
     _empty(layout.temporary)
-    environment = _environment(layout, options.port, options.region, certificate, key, os.environ)
+    environment = _environment(layout, options, certificate, key, os.environ)
     os.environ.clear()
     os.environ.update(environment)
     tempfile.tempdir = str(layout.temporary)
@@ -60,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = fidelity.Settings(
         endpoint_url=f"https://{LOOPBACK}:{options.port}",
         ca_bundle=authority,
+        proxy_url=f"http://{LOOPBACK}:{tunnels.getsockname()[1]}" if options.host_names else None,
         lambda_python=options.lambda_python,
         iam_log=options.iam_log and options.iam_log.resolve(),
     )
@@ -68,10 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except fidelity.FidelityError as error:
         print(f"embedded AWS: {error}", file=sys.stderr)
         return 1
-    Record(os.getpid(), options.port, plain.getsockname()[1], options.region).write(layout.record)
+    plain_port, proxy_port = (listener.getsockname()[1] for listener in (plain, tunnels))
+    Record(os.getpid(), options.port, plain_port, proxy_port, options.region).write(layout.record)
     print(f"embedded AWS: ministack {fidelity.ministack_version()} at {settings.endpoint_url}", flush=True)
     try:
-        asyncio.run(_serve(secure, plain, certificate, key))
+        asyncio.run(_serve(secure, plain, tunnels, certificate, key))
     finally:
         shutil.rmtree(layout.temporary, ignore_errors=True)
         lock.close()
@@ -94,6 +97,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--iam-log", type=Path, metavar="FILE", help="append every IAM decision to FILE as JSON lines")
     parser.add_argument("--region", default="us-east-1", help="region of requests that name none (%(default)s)")
+    parser.add_argument("--account", default="000000000000", help="the AWS account, twelve digits (%(default)s)")
+    parser.add_argument(
+        *("--host-names",),
+        action="store_true",
+        help="functions call AWS at its own host names, through the proxy; by default AWS_ENDPOINT_URL leads them here",
+    )
     parser.add_argument(
         *("--without-fix",),
         action="append",
@@ -134,7 +143,7 @@ def _empty(directory: Path) -> None:
 
 
 def _environment(
-    layout: Layout, port: int, region: str, certificate: Path, key: Path, own: Mapping[str, str]
+    layout: Layout, options: argparse.Namespace, certificate: Path, key: Path, own: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the environment that ministack reads; what the person's shell says about AWS does not count."""
     return {
@@ -143,13 +152,14 @@ def _environment(
         "BIND_HOST": LOOPBACK,
         # ministack removes containers that it takes for its own; it must not find any.
         "DOCKER_HOST": f"unix://{layout.temporary}/no-docker.sock",
-        "GATEWAY_PORT": str(port),
+        "GATEWAY_PORT": str(options.port),
         "HOME": str(layout.temporary),
         "IOT_MTLS_ENABLED": "0",
         "LAMBDA_ASYNC_RETRY_BASE_SECONDS": str(ASYNC_RETRY_BASE_SECONDS),
         "LAMBDA_ASYNC_RETRY_MAX_SECONDS": str(ASYNC_RETRY_MAX_SECONDS),
         "LAMBDA_EXECUTOR": "local",
-        "MINISTACK_REGION": region,
+        "MINISTACK_ACCOUNT_ID": options.account,
+        "MINISTACK_REGION": options.region,
         "MINISTACK_SSL_CERT": str(certificate),
         "MINISTACK_SSL_KEY": str(key),
         "PERSIST_STATE": "1",
@@ -162,13 +172,16 @@ def _environment(
     }
 
 
-async def _serve(secure: socket.socket, plain: socket.socket, certificate: Path, key: Path) -> None:
+async def _serve(
+    secure: socket.socket, plain: socket.socket, tunnels: socket.socket, certificate: Path, key: Path
+) -> None:
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
     from ministack import app
     from ministack.core import lambda_runtime
 
     config = Config()
+    secure_port = secure.getsockname()[1]
     # ministack's own main would also bind port 443.
     config.bind = [f"fd://{secure.detach()}"]
     config.insecure_bind = [f"fd://{plain.detach()}"]
@@ -185,7 +198,10 @@ async def _serve(secure: socket.socket, plain: socket.socket, certificate: Path,
     loop.set_exception_handler(_report)
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
-    await serve(app.app, config, shutdown_trigger=stop.wait)
+    proxy = Proxy(secure_port)
+    async with await proxy.serve(tunnels):
+        await serve(app.app, config, shutdown_trigger=stop.wait)
+        proxy.close()
     lambda_runtime.reset()
 
 

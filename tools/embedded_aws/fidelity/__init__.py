@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from tools.embedded_aws.fidelity import (
     apigateway,
     cloudwatch,
+    codedeploy,
     cognito,
     dynamodb,
     eventbridge,
@@ -20,6 +21,7 @@ from tools.embedded_aws.fidelity import (
     s3,
     secretsmanager,
     stepfunctions,
+    waf,
 )
 from tools.embedded_aws.fidelity.hook import FidelityError, ministack_version
 from tools.embedded_aws.fidelity.settings import Settings
@@ -45,6 +47,7 @@ FIXES: tuple[Callable[[Settings], None], ...] = (
     stepfunctions.know_legal_holds,
     stepfunctions.hand_on_message_attributes,
     apigateway.ask_the_function_for_permission,
+    apigateway.answer_at_the_host_name_of_an_api,
     apigateway.keep_mock_integrations_without_method,
     apigateway.leave_out_absent_access_log_settings,
     apigateway.name_methods_of_settings,
@@ -65,6 +68,8 @@ FIXES: tuple[Callable[[Settings], None], ...] = (
     s3.refuse_small_parts,
     s3.ask_functions_for_permission,
     guardduty.stand_in,
+    codedeploy.stand_in,
+    waf.keep_logging_configurations,
     iam.log_decisions,
 )
 

@@ -3,6 +3,7 @@
 # mypy: disable-error-code="import-not-found"
 import contextvars
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,6 +109,18 @@ def ask_the_function_for_permission(_: Settings) -> None:
     hook.replace(fix, rest_api, "_invoke_lambda_custom_v1", make_integration, "integration")
     hook.replace(fix, rest_api, "_call_lambda_raw", make_call, "function_ref event account_id region")
     hook.replace(fix, rest_api, "_invoke_authorizer_lambda", make_authorizer, "authorizer event account_id region")
+
+
+def answer_at_the_host_name_of_an_api(_: Settings) -> None:
+    """Serve an API at `API.execute-api.REGION.amazonaws.com`, as AWS does.
+
+    That is what `invoke_url` says ("Invoke REST APIs in API Gateway"). ministack serves APIs at names below its own
+    host alone. The fix lets AWS's names in, which clients reach through the proxy.
+    """
+    fix = "apigateway.answer_at_the_host_name_of_an_api"
+    hook.attribute(fix, app, "_EXECUTE_API_RE")
+    own = re.escape(hook.attribute(fix, app, "_MINISTACK_HOST")) + r"(?::\d+)?"
+    app._EXECUTE_API_RE = re.compile(rf"^([a-f0-9]{{8}})\.execute-api\.(?:{own}|[a-z0-9-]+\.amazonaws\.com(?:\.cn)?)$")
 
 
 def keep_mock_integrations_without_method(_: Settings) -> None:

@@ -145,6 +145,8 @@ _PASSING = {
     "scheduler:CreateSchedule": ("RoleArn", "scheduler.amazonaws.com"),
     "guardduty:CreateMalwareProtectionPlan": ("role", "malware-protection-plan.guardduty.amazonaws.com"),
     "guardduty:UpdateMalwareProtectionPlan": ("role", "malware-protection-plan.guardduty.amazonaws.com"),
+    "codedeploy:CreateDeploymentGroup": ("serviceRoleArn", "codedeploy.amazonaws.com"),
+    "codedeploy:UpdateDeploymentGroup": ("serviceRoleArn", "codedeploy.amazonaws.com"),
     "logs:PutSubscriptionFilter": ("roleArn", "logs.amazonaws.com"),
     "apigateway:PUT": ("credentials", "apigateway.amazonaws.com"),
     "apigateway:PATCH": ("value", "apigateway.amazonaws.com"),

@@ -20,6 +20,7 @@ from tools.embedded_aws.fidelity import hook, iam, kms
 from tools.embedded_aws.fidelity.hook import Function
 from tools.embedded_aws.fidelity.settings import Settings
 from tools.embedded_aws.lambda_bootstrap import END_OF_LOG
+from tools.embedded_aws.layout import NOT_THROUGH_THE_PROXY
 
 # A worker that died says no more.
 END_OF_LOG_DEADLINE_SECONDS = 0.25
@@ -69,9 +70,9 @@ def runtime_environment(config: Mapping[str, Any], given: Mapping[str, str], set
         "PATH": os.defpath,
         "TZ": ":UTC",
         "_HANDLER": config.get("Handler", ""),
-        # AWS sets none of these four. The first two lead back to the embedded AWS; the others keep a function from
+        # AWS sets none of what follows. The first ones lead back to the embedded AWS; the others keep a function from
         # the developer's own ~/.aws and from leaving files behind in /tmp.
-        "AWS_ENDPOINT_URL": settings.endpoint_url,
+        **way_back(settings),
         "AWS_CA_BUNDLE": str(settings.ca_bundle),
         "HOME": home,
         "TMPDIR": home,
@@ -82,6 +83,18 @@ def runtime_environment(config: Mapping[str, Any], given: Mapping[str, str], set
     environment.update((config.get("Environment") or {}).get("Variables") or {})
     environment.update({name: given[name] for name in _FROM_MINISTACK if name in given})
     return environment
+
+
+def way_back(settings: Settings) -> dict[str, str]:
+    """Make the variables that lead a function to the embedded AWS: by a proxy at AWS's own host names, or by address.
+
+    Args:
+        settings: where the embedded AWS and its proxy listen.
+
+    """
+    if settings.proxy_url is None:
+        return {"AWS_ENDPOINT_URL": settings.endpoint_url}
+    return {"HTTPS_PROXY": settings.proxy_url, "NO_PROXY": NOT_THROUGH_THE_PROXY}
 
 
 def run_as_aws_does(settings: Settings) -> None:

@@ -35,6 +35,7 @@ _RESOURCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "sns:Unsubscribe": lambda body: str(body["SubscriptionArn"]),
     "states:CreateStateMachine": lambda body: f"stateMachine:{body['name']}",
     "states:ValidateStateMachineDefinition": lambda body: "stateMachine:*",
+    "wafv2:PutLoggingConfiguration": lambda body: str(body["LoggingConfiguration"]["ResourceArn"]),
     "sqs:CreateQueue": lambda body: str(body["QueueName"]),
 }
 
@@ -108,8 +109,8 @@ def tell_functions_the_domain(settings: Settings) -> None:
     """Give functions the domain that the API was called at, as `requestContext.domainName`.
 
     AWS sends it with every event ("Lambda proxy integration: input format"), and `https://DOMAIN/STAGE` is the address
-    of the API's stage. ministack leaves it out. Its address has a path where AWS's has a domain, so that the fix says
-    the host and that path: the same formula leads back to the API.
+    of the API's stage. ministack leaves it out. Called by address, an API has a path where AWS's has a domain, so that
+    the fix says the host and that path: the same formula leads back to the API.
     """
     fix = "resources.tell_functions_the_domain"
     home = settings.endpoint_url.partition("://")[2]
@@ -118,7 +119,9 @@ def tell_functions_the_domain(settings: Settings) -> None:
         async def call(function_ref: str, event: Any, **options: object) -> object:  # noqa: ANN401 - ministack is untyped
             context = event.get("requestContext") if isinstance(event, dict) else None
             if isinstance(context, dict) and context.get("apiId"):
-                context["domainName"] = f"{home}/_aws/execute-api/{context['apiId']}"
+                called = {name.lower(): value for name, value in (event.get("headers") or {}).items()}.get("host", "")
+                by_name = called.startswith(f"{context['apiId']}.execute-api.")
+                context["domainName"] = called if by_name else f"{home}/_aws/execute-api/{context['apiId']}"
                 context["domainPrefix"] = context["apiId"]
             return await original(function_ref, event, **options)
 
