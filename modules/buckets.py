@@ -37,6 +37,8 @@ class PrivateBucket(Construct):
     Attributes:
         arn: ARN of the bucket.
         name: its name.
+        policy: its policy, for what S3 refuses before that is there.
+        versioning: its versioning, for the same.
     """
 
     def __init__(
@@ -49,11 +51,13 @@ class PrivateBucket(Construct):
         key: CustomerKey | None,
         admit: Sequence[Statement] = (),
         object_lock: bool = False,
+        key_alias_arn: str | None = None,
     ) -> None:
         """
         Args:
             name: name of the bucket, unique in all of AWS.
             key: what encrypts the objects; None for a bucket of access logs.
+            key_alias_arn: ARN of the key's alias, where writers name the key by it.
             admit: statements for AWS services that write here, with `{bucket}` for the bucket's ARN.
             object_lock: whether versions can be held. It is fixed when the bucket is made.
         """
@@ -104,8 +108,8 @@ class PrivateBucket(Construct):
                 )
             ],
         )
-        self._statements = [*self._denials(settings, key), *(_about(each, bucket.arn) for each in admit)]
-        self._policy = S3BucketPolicy(
+        self._statements = [*self._denials(settings, key, key_alias_arn), *(_about(each, bucket.arn) for each in admit)]
+        self.policy = S3BucketPolicy(
             self,
             "policy",
             bucket=bucket.id,
@@ -117,9 +121,9 @@ class PrivateBucket(Construct):
     def add_to_policy(self, *statements: Statement) -> None:
         """Add to the bucket's policy what names resources that were made after the bucket."""
         self._statements.extend(statements)
-        self._policy.policy = document(*self._statements)
+        self.policy.policy = document(*self._statements)
 
-    def _denials(self, settings: Settings, key: CustomerKey | None) -> list[Statement]:
+    def _denials(self, settings: Settings, key: CustomerKey | None, key_alias_arn: str | None) -> list[Statement]:
         """What nobody may do to the bucket, whatever an IAM policy allows."""
         objects = f"{self.arn}/*"
         denials = [
@@ -156,13 +160,16 @@ class PrivateBucket(Construct):
                 actions=["s3:PutObject"],
                 resources=[objects],
                 principals="*",
-                conditions=_present_but_not("s3:x-amz-server-side-encryption-aws-kms-key-id", key.arn),
+                conditions=_present_but_not(
+                    "s3:x-amz-server-side-encryption-aws-kms-key-id",
+                    [key.arn, key_alias_arn] if key_alias_arn else key.arn,
+                ),
             ),
         ]
 
 
-def _present_but_not(key: str, value: str) -> Conditions:
-    return {"StringNotEquals": {key: value}, "Null": {key: "false"}}
+def _present_but_not(key: str, allowed: str | list[str]) -> Conditions:
+    return {"StringNotEquals": {key: allowed}, "Null": {key: "false"}}
 
 
 def _about(statement: Statement, arn: str) -> Statement:

@@ -15,7 +15,7 @@ from modules.encryption import CustomerKey, admit_service
 from modules.metadata import Metadata
 from modules.notifications import Topic, alarms_of, tell_by_email
 from modules.settings import Settings
-from modules.storage import Storage, lifecycle, only_clean_files
+from modules.storage import Storage, access_logs, lifecycle, only_clean_files
 
 # What S3 promises of replication with time control: 99.99 % of files within it (S3, "Replication Time Control").
 LATE_SECONDS = 900
@@ -70,6 +70,8 @@ class Replica(Construct):
             object_lock=settings.legal_hold,
         )
         lifecycle(self, bucket, settings=there, copies=True)
+        if settings.enable_access_logs:
+            access_logs(self, bucket, settings=there)
         if settings.malware_scanning:
             only_clean_files(bucket)
         for table in (metadata.files, metadata.quotas):

@@ -57,12 +57,13 @@ _HOST = r"[a-zA-Z\d]([a-zA-Z\d-]*[a-zA-Z\d])?(\.[a-zA-Z\d]([a-zA-Z\d-]*[a-zA-Z\d
 
 AccountId = Annotated[str, _form(r"\d{12}", "the 12 digits of an account")]
 Region = Annotated[str, AfterValidator(limits.region)]
-# KMS, "Key identifiers": an id, of one region or of several; the S3 backend takes no alias.
+# KMS, "Key identifiers": the id of a key of one region or of several. Terraform's S3 backend takes an id of one region
+# only as a UUID of RFC 4122, with its digits for version and variant (Terraform, "Backend type: s3", `kms_key_id`).
 KmsKeyId = Annotated[
     str,
     _form(
-        r"mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
-        "the id of a key, such as 12345678-90ab-cdef-1234-567890abcdef, and no alias or ARN",
+        r"mrk-[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
+        "the id that AWS gave to a key, such as 12345678-90ab-4def-8234-567890abcdef, and no alias or ARN",
     ),
 ]
 # IAM, "IAM and AWS STS quotas": 512 characters of path, 64 of name.
@@ -203,7 +204,9 @@ class Settings(BaseSettings):
         default=None, description="Bucket of the Terraform state; by default PROJECT-ENVIRONMENT-state-ACCOUNT-REGION."
     )
     state_kms_key_id: KmsKeyId | None = Field(
-        default=None, description="Id of the key that encrypts the state; `make bootstrap` prints it."
+        default=None,
+        description="Id of the key that encrypts the state. Leave it out: the backend then finds the key by the alias "
+        "that `make bootstrap` gives it.",
     )
     aws_endpoint_url: Url | None = Field(
         default=None, description="Where AWS is, for `local` alone: the embedded AWS. `make up` sets it."
@@ -458,10 +461,23 @@ class Settings(BaseSettings):
         return f"{self.prefix}-{purpose}-{self.account_id}-{region}"
 
     @property
-    def state_kms_key_arn(self) -> str | None:
-        """ARN of the key of the state, or None before it exists."""
+    def state_key_alias(self) -> str:
+        """Alias of the key that `make bootstrap` makes for the state."""
+        return f"alias/{self.prefix}-state"
+
+    @property
+    def state_key_alias_arn(self) -> str:
+        """ARN of that alias: known before the key is made, and the same for whoever deploys."""
+        return f"arn:aws:kms:{self.primary_region}:{self.account_id}:{self.state_key_alias}"
+
+    @property
+    def state_key_arn(self) -> str:
+        """ARN by which the backend names the key of the state: the key's own where its id is set, else its alias's.
+
+        Terraform's S3 backend and S3 take both (S3, PutObject, `x-amz-server-side-encryption-aws-kms-key-id`).
+        """
         if self.state_kms_key_id is None:
-            return None
+            return self.state_key_alias_arn
         return f"arn:aws:kms:{self.primary_region}:{self.account_id}:key/{self.state_kms_key_id}"
 
 

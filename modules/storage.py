@@ -99,6 +99,58 @@ def lifecycle(scope: Construct, bucket: PrivateBucket, *, settings: Settings, co
     )
 
 
+def access_logs(scope: Construct, bucket: PrivateBucket, *, settings: Settings) -> None:
+    """Write down who asked S3 for what of a bucket, in a bucket of its own (S3, "Server access logging").
+
+    Args:
+        settings: of the region of both buckets; S3 takes no target in another one.
+    """
+    logs = PrivateBucket(
+        scope,
+        "access_logs",
+        settings=settings,
+        name=settings.access_logs_bucket_name,
+        key=None,
+        admit=[
+            Statement(
+                sid="AdmitAccessLogs",
+                actions=["s3:PutObject"],
+                resources=["{bucket}/*"],
+                principals={"Service": ["logging.s3.amazonaws.com"]},
+                conditions={
+                    "ArnEquals": {"aws:SourceArn": bucket.arn},
+                    "StringEquals": {"aws:SourceAccount": settings.account_id},
+                },
+            )
+        ],
+    )
+    S3BucketLifecycleConfiguration(
+        scope,
+        "access_logs_lifecycle",
+        bucket=logs.name,
+        rule=[
+            S3BucketLifecycleConfigurationRule(
+                id="logs",
+                status="Enabled",
+                filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
+                expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=settings.log_retention_days)],
+                abort_incomplete_multipart_upload=[_ABORT_LEFTOVERS],
+                noncurrent_version_expiration=[_EXPIRE_OLD_VERSIONS],
+            )
+        ],
+        depends_on=[logs.versioning],
+    )
+    S3BucketLoggingA(
+        scope,
+        "logging",
+        bucket=bucket.name,
+        target_bucket=logs.name,
+        target_prefix="uploads/",
+        # S3 takes a target only when its policy admits the logging service ("Enabling Amazon S3 server access logging").
+        depends_on=[logs.policy],
+    )
+
+
 def only_clean_files(bucket: PrivateBucket, *, scanner: Role | None = None, inspect: Role | None = None) -> None:
     """Give no file of a bucket to anybody before the scanner has tagged it as clean, whatever link or policy they have.
 
@@ -168,7 +220,7 @@ class Storage(Construct):
         self._marks_what_it_deletes = settings.replicates
         lifecycle(self, self._bucket, settings=settings)
         if settings.enable_access_logs:
-            self._access_logs(settings)
+            access_logs(self, self._bucket, settings=settings)
         if settings.cors_allowed_origins:
             self._admit_pages(settings)
         S3BucketNotification(self, "events", bucket=self._bucket.name, eventbridge=True)
@@ -189,45 +241,6 @@ class Storage(Construct):
                 )
             ],
         )
-
-    def _access_logs(self, settings: Settings) -> None:
-        """Write down who asked S3 for what, in a bucket of its own (S3, "Server access logging")."""
-        logs = PrivateBucket(
-            self,
-            "access_logs",
-            settings=settings,
-            name=settings.access_logs_bucket_name,
-            key=None,
-            admit=[
-                Statement(
-                    sid="AdmitAccessLogs",
-                    actions=["s3:PutObject"],
-                    resources=["{bucket}/*"],
-                    principals={"Service": ["logging.s3.amazonaws.com"]},
-                    conditions={
-                        "ArnEquals": {"aws:SourceArn": self.bucket_arn},
-                        "StringEquals": {"aws:SourceAccount": settings.account_id},
-                    },
-                )
-            ],
-        )
-        S3BucketLifecycleConfiguration(
-            self,
-            "access_logs_lifecycle",
-            bucket=logs.name,
-            rule=[
-                S3BucketLifecycleConfigurationRule(
-                    id="logs",
-                    status="Enabled",
-                    filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
-                    expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=settings.log_retention_days)],
-                    abort_incomplete_multipart_upload=[_ABORT_LEFTOVERS],
-                    noncurrent_version_expiration=[_EXPIRE_OLD_VERSIONS],
-                )
-            ],
-            depends_on=[logs.versioning],
-        )
-        S3BucketLoggingA(self, "logging", bucket=self.bucket_name, target_bucket=logs.name, target_prefix="uploads/")
 
     def copy_to(self, bucket: PrivateBucket, *, settings: Settings, key: CustomerKey) -> Mapping[str, str]:
         """Copy every file, as it comes, to a bucket of another region; what is deleted here goes there too.

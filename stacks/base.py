@@ -19,7 +19,7 @@ from cdktf_cdktf_provider_aws.provider import (
 )
 from constructs import Construct, IValidation, Node
 
-from modules.settings import Settings, SettingsError
+from modules.settings import Settings
 from stacks.guards import REPLICA, check
 
 # `use_lockfile` came with this version (Terraform, "Backend type: s3").
@@ -122,17 +122,13 @@ class BaseStack(TerraformStack):
 
     def _backend(self, component: str) -> None:
         settings = self.settings
-        if settings.state_kms_key_arn is None:
-            raise SettingsError(
-                f"state_kms_key_id is missing; run `make bootstrap ENVIRONMENT={settings.environment}`, which prints it"
-            )
         S3Backend(
             self,
             bucket=settings.state_bucket_name,
             key=f"{component}.tfstate",
             region=settings.primary_region,
             encrypt=True,
-            kms_key_id=settings.state_kms_key_arn,
+            kms_key_id=settings.state_key_arn,
             allowed_account_ids=[settings.account_id],
             assume_role=S3BackendAssumeRoleConfig(role_arn=settings.assume_role_arn)
             if settings.assume_role_arn

@@ -17,8 +17,15 @@ class StateBackendStack(BaseStack):
     def __init__(self, scope: Construct, *, settings: Settings) -> None:
         super().__init__(scope, settings=settings, component="state")
         key = CustomerKey(self, "state_key", settings=settings, purpose="state", service="s3")
-        bucket = PrivateBucket(self, "state", settings=settings, name=settings.state_bucket_name, key=key)
+        bucket = PrivateBucket(
+            self,
+            "state",
+            settings=settings,
+            name=settings.state_bucket_name,
+            key=key,
+            key_alias_arn=settings.state_key_alias_arn,
+        )
         TerraformOutput(self, "state_bucket", value=bucket.name, description="Bucket of the Terraform state.")
         TerraformOutput(
-            self, "state_kms_key_id", value=key.key_id, description="Id of its key: the setting state_kms_key_id."
+            self, "state_kms_key_id", value=key.key_id, description="Id of the key of the state."
         )

@@ -1,27 +1,98 @@
 """`make bootstrap ENVIRONMENT=NAME`: the bucket of the Terraform state, whose own state ends in it.
 
-The first apply keeps its state in a file, since the bucket is not there yet; then the state moves into the bucket.
-Interrupted anywhere, the next run goes on: the file is removed only once the state has moved.
+The first apply keeps its state in a file, since the bucket is not there yet; then the state moves into the bucket. What
+is to be done is decided by what the account has, not by what an earlier run left on this machine. So a run that was
+interrupted anywhere, or made on another machine, is taken up by the next one:
+
+- Nothing is there, or only the key: it makes the rest, with the state in a file.
+- The bucket is there, without a state in it: it takes key and bucket into a new state (Terraform, "Import block"), and
+  moves that into the bucket.
+- The state is in the bucket: it brings bucket and key to what the code says, and removes a file that was left here.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from modules.settings import SettingsError, load
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from modules.settings import Settings, SettingsError, load
 from tools.console import Failure, exit_with, say, step
 from tools.setup import BUILD, ROOT
 from tools.synthesis import synthesize
 from tools.terraform import Terraform
 
-# Stands in the settings until there is a key. Nothing is encrypted with it: the backend that names it is set aside.
-NO_KEY_YET = "00000000-0000-0000-0000-000000000000"
+if TYPE_CHECKING:
+    from mypy_boto3_kms import KMSClient
+    from mypy_boto3_s3 import S3Client
 
+# Terraform reads the first in place of the backend ("Override files"), the second beside the rest.
 _OVERRIDE = "backend_override.tf.json"
+_IMPORTS = "imports.tf.json"
 _STATE = "bootstrap.tfstate"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What of a state bucket the account has.
+
+    Attributes:
+        key_id: id of the key behind the alias; None if there is no such alias.
+        bucket: whether the bucket is there.
+        state: whether its own state is in it.
+    """
+
+    key_id: str | None
+    bucket: bool
+    state: bool
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """What the synthesized stack says of itself."""
+
+    folder: Path
+
+    @property
+    def _content(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.folder / "cdk.tf.json").read_text())
+        return content
+
+    @property
+    def backend(self) -> dict[str, Any]:
+        """Arguments of its backend."""
+        backend: dict[str, Any] = self._content["terraform"]["backend"]["s3"]
+        return backend
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags that everything of it has."""
+        tags: dict[str, str] = self._content["provider"]["aws"][0]["default_tags"][0]["tags"]
+        return tags
+
+    def only(self, kind: str) -> tuple[str, dict[str, Any]]:
+        """Address and arguments of its one resource of a kind."""
+        ((name, body),) = self._content["resource"][kind].items()
+        return f"{kind}.{name}", body
+
+    def imports(self, found: _Found) -> list[dict[str, str]]:
+        """Import blocks for what is there already; Terraform passes over those that its state has."""
+        alias, arguments = self.only("aws_kms_alias")
+        blocks = []
+        if found.key_id is not None:
+            blocks.append({"to": self.only("aws_kms_key")[0], "id": found.key_id})
+            blocks.append({"to": alias, "id": str(arguments["name"])})
+        if found.bucket:
+            blocks.append({"to": self.only("aws_s3_bucket")[0], "id": str(self.backend["bucket"])})
+        return blocks
 
 
 def bootstrap(folder: Path, variables: Mapping[str, str]) -> str:
@@ -29,42 +100,149 @@ def bootstrap(folder: Path, variables: Mapping[str, str]) -> str:
 
     Args:
         folder: where to synthesize; keeps the state until it has moved.
-        variables: the environment's name as ENVIRONMENT, what Terraform needs to reach AWS, and STATE_KMS_KEY_ID where
-            it is known.
+        variables: the environment's name as ENVIRONMENT, and what leads to AWS where the process's own variables do
+            not.
 
     Raises:
         Failure: AWS refuses a step; the next run takes it up again.
     """
-    known = {} if "STATE_KMS_KEY_ID" in variables else {"STATE_KMS_KEY_ID": NO_KEY_YET}
-    stack = synthesize(folder, {**known, **variables}, "state")
-    state, override = stack / _STATE, stack / _OVERRIDE
-    terraform = Terraform(stack, variables)
+    stack = _Stack(synthesize(folder, variables, "state"))
+    state, override, imports = (stack.folder / name for name in (_STATE, _OVERRIDE, _IMPORTS))
+    override.unlink(missing_ok=True)
     with step("bucket of the Terraform state") as progress:
-        if known or state.exists() or not _is_there(terraform):
-            # An override file replaces the backend of the configuration (Terraform, "Override files").
+        found = _look(stack, variables)
+        imports.write_text(json.dumps({"import": stack.imports(found)}))
+        if not found.state:
             override.write_text(json.dumps({"terraform": {"backend": {"local": {"path": _STATE}}}}))
-            terraform.init()
+        terraform = Terraform(stack.folder, variables)
+        terraform.init()
         if terraform.plan(progress=progress):
             terraform.apply(progress=progress)
         key_id = terraform.outputs()["state_kms_key_id"]
-        if override.exists():
+        imports.unlink()
+        if not found.state:
+            # The settings may name another key, under which this bucket takes nothing.
             synthesize(folder, {**variables, "STATE_KMS_KEY_ID": key_id}, "state")
             override.unlink()
-            terraform.init("-migrate-state", "-force-copy", reconfigure=False)
-    for left in (state, stack / f"{_STATE}.backup"):
+            terraform.init()
+            terraform.push_state(state)
+    for left in (state, stack.folder / f"{_STATE}.backup"):
         left.unlink(missing_ok=True)
     return key_id
 
 
-def _is_there(terraform: Terraform) -> bool:
-    """Whether the bucket exists, so that its own state is in it."""
+def _look(stack: _Stack, variables: Mapping[str, str]) -> _Found:
+    """See what the account has, with the credentials that Terraform will use.
+
+    Raises:
+        Failure: the credentials are missing or of another account, the bucket is not this environment's or in another
+            region, the key is about to be deleted, or AWS refuses.
+    """
+    backend = stack.backend
+    bucket, (account,) = str(backend["bucket"]), backend["allowed_account_ids"]
+    with _refusals(account):
+        s3, kms = _clients(backend, variables)
+        key_id = _key_behind(kms, str(stack.only("aws_kms_alias")[1]["name"]))
+        try:
+            listed = s3.list_objects_v2(Bucket=bucket, ExpectedBucketOwner=account, MaxKeys=1)
+            states = s3.list_objects_v2(Bucket=bucket, ExpectedBucketOwner=account, Prefix=str(backend["key"]))
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code == "NoSuchBucket":
+                return _Found(key_id, bucket=False, state=False)
+            causes = {
+                "AccessDenied": "it is of another account, or these credentials may not list it",
+                "PermanentRedirect": f"it is in another region than {backend['region']}",
+            }
+            if code not in causes:
+                raise
+            raise _taken(bucket, causes[code]) from None
+        if listed.get("Contents"):
+            _require_ours(s3, bucket, stack.tags)
+    names = [each["Key"] for each in states.get("Contents", [])]
+    return _Found(key_id, bucket=True, state=backend["key"] in names)
+
+
+def _require_ours(s3: S3Client, bucket: str, tags: Mapping[str, str]) -> None:
+    """A bucket that holds something has to have this environment's tags, before its policy and encryption are set.
+
+    Raises:
+        Failure: it has others.
+    """
     try:
-        terraform.init()
-    except Failure as failure:
-        if "bucket" in failure.cause.lower():
-            return False
-        raise
-    return True
+        found = {tag["Key"]: tag["Value"] for tag in s3.get_bucket_tagging(Bucket=bucket)["TagSet"]}
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchTagSet":
+            raise
+        found = {}
+    for name in ("Project", "Environment", "ManagedBy"):
+        if found.get(name) != tags[name]:
+            raise _taken(bucket, f"it holds objects, and its tag {name} is {found.get(name)!r}, not {tags[name]!r}")
+
+
+def _taken(bucket: str, cause: str) -> Failure:
+    return Failure(
+        "looking for the bucket of the state",
+        f"the bucket {bucket} is there and not this environment's: {cause}",
+        "set state_bucket to a name that is free, or remove it from the settings",
+    )
+
+
+def _clients(backend: Mapping[str, Any], variables: Mapping[str, str]) -> tuple[S3Client, KMSClient]:
+    """S3 and KMS as the backend reaches them: in its region, as the role that it assumes.
+
+    Raises:
+        Failure: the credentials are of another account.
+    """
+    (account,) = backend["allowed_account_ids"]
+    endpoint, trust = variables.get("AWS_ENDPOINT_URL"), variables.get("AWS_CA_BUNDLE")
+    # The embedded AWS is on this machine, where no proxy leads.
+    config = Config(region_name=str(backend["region"]), proxies={} if endpoint else None)
+    session = boto3.Session(variables.get("AWS_ACCESS_KEY_ID"), variables.get("AWS_SECRET_ACCESS_KEY"))
+    if role := backend.get("assume_role"):
+        sts = session.client("sts", endpoint_url=endpoint, verify=trust, config=config)
+        given = sts.assume_role(RoleArn=role["role_arn"], RoleSessionName="bootstrap")["Credentials"]
+        session = boto3.Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+    sts = session.client("sts", endpoint_url=endpoint, verify=trust, config=config)
+    if (found := sts.get_caller_identity()["Account"]) != account:
+        raise Failure(
+            "looking for the bucket of the state",
+            f"these credentials are for account {found}, and account_id is {account}",
+            f"use credentials of {account}, for example with AWS_PROFILE, or mend account_id",
+        )
+    return (
+        session.client("s3", endpoint_url=endpoint, verify=trust, config=config),
+        session.client("kms", endpoint_url=endpoint, verify=trust, config=config),
+    )
+
+
+def _key_behind(kms: KMSClient, alias: str) -> str | None:
+    """Id of the key that has an alias, or None."""
+    try:
+        about = kms.describe_key(KeyId=alias)["KeyMetadata"]
+    except kms.exceptions.NotFoundException:
+        return None
+    if about.get("KeyState") == "PendingDeletion":
+        raise Failure(
+            "looking for the key of the state",
+            f"the key {about['KeyId']} ({alias}) is about to be deleted, and with it all that it encrypts",
+            f"aws kms cancel-key-deletion --key-id {about['KeyId']}; aws kms enable-key --key-id {about['KeyId']}",
+        )
+    return about["KeyId"]
+
+
+@contextmanager
+def _refusals(account: str) -> Iterator[None]:
+    """Say in words what keeps boto3 from AWS."""
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise Failure(
+            "looking for the bucket of the state",
+            str(error),
+            f"give credentials of account {account} that hold what `make deployer-policies` prints, for example with "
+            "AWS_PROFILE",
+        ) from None
 
 
 def main() -> None:
@@ -77,16 +255,28 @@ def main() -> None:
             "name one, for example: make bootstrap ENVIRONMENT=dev (`make up` bootstraps local itself)",
         )
     try:
-        known = load(ROOT / "environments").state_kms_key_id
+        settings = load(ROOT / "environments")
     except SettingsError as error:
         raise Failure("reading the settings", str(error), "mend it and run the same command again") from None
-    variables = {"ENVIRONMENT": environment, **({"STATE_KMS_KEY_ID": known} if known else {})}
-    key_id = bootstrap(BUILD / "bootstrap" / environment, variables)
-    if key_id == known:
-        say("\nThe state bucket is there, and the settings name its key.")
-    else:
-        say(f"\nThe state bucket is there. Write this into environments/{environment}.toml and commit it:")
-        say(f'    state_kms_key_id = "{key_id}"')
+    say(told_of(settings, bootstrap(BUILD / "bootstrap" / environment, {"ENVIRONMENT": environment})))
+
+
+def told_of(settings: Settings, key_id: str) -> str:
+    """What there is now, and what has to be done about the settings."""
+    bucket = f"\nThe state bucket is there: {settings.state_bucket_name}, encrypted under the key {key_id}."
+    file = f"environments/{settings.environment}.toml"
+    if settings.state_kms_key_id == key_id:
+        return f"{bucket}\nThe settings name that key."
+    line = f'    state_kms_key_id = "{key_id}"'
+    if settings.state_kms_key_id is None:
+        return (
+            f"{bucket}\nThe backend finds the key by its alias, {settings.state_key_alias}; there is nothing to write "
+            f"down. To name the key itself, write this into {file}:\n{line}"
+        )
+    return (
+        f"{bucket}\nThe settings name another key, {settings.state_kms_key_id}, which this bucket does not take. "
+        f"Remove state_kms_key_id from {file}, or write:\n{line}"
+    )
 
 
 if __name__ == "__main__":

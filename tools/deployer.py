@@ -626,10 +626,17 @@ def planner_policies(settings: Settings) -> list[str]:
             # A key's id is not known before it is made.
             resources=[f"arn:aws:kms:{here}:key/*"],
             conditions={"StringEquals": {"kms:ViaService": f"lambda.{settings.primary_region}.amazonaws.com"}},
-        )
+        ),
+        Statement(
+            sid="DecryptState",
+            actions=["kms:Decrypt"],
+            resources=[settings.state_key_arn if settings.state_kms_key_id else f"arn:aws:kms:{here}:key/*"],
+            # IAM knows a key by its ARN only; this condition picks the one with the alias (KMS, "kms:ResourceAliases").
+            conditions={}
+            if settings.state_kms_key_id
+            else {"ForAnyValue:StringEquals": {"kms:ResourceAliases": settings.state_key_alias}},
+        ),
     ]
-    if settings.state_kms_key_arn:
-        secrets.append(Statement(sid="DecryptState", actions=["kms:Decrypt"], resources=[settings.state_kms_key_arn]))
     return [*found, document(*secrets)]
 
 

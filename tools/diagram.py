@@ -33,7 +33,7 @@ FILES = {
     "local": "architecture-local.svg",
 }
 # `local` has to know where its AWS is; a picture does not show it.
-ANYWHERE = {"AWS_ENDPOINT_URL": "https://127.0.0.1:4566", "STATE_KMS_KEY_ID": "00000000-0000-0000-0000-000000000000"}
+ANYWHERE = {"AWS_ENDPOINT_URL": "https://127.0.0.1:4566"}
 
 # Graphviz as WebAssembly, from node_modules: the same picture on every machine.
 _RENDER = """

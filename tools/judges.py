@@ -345,15 +345,18 @@ def resolved(text: str, stack: Mapping[str, Any]) -> str:
     Raises:
         Failure: there is no sample for a reference; a document with a hole would be judged wrongly.
     """
-    (provider,) = stack["provider"]["aws"]
-    account = provider["allowed_account_ids"][0]
-    here = f"{provider['region']}:{account}"
+    providers = {
+        f"aws.{each['alias']}" if "alias" in each else "aws": (each["region"], each["allowed_account_ids"][0])
+        for each in stack["provider"]["aws"]
+    }
 
     def sample(match: re.Match[str]) -> str:
         kind, name, attribute = match.groups()
         body = stack["resource"].get(kind, {}).get(name, {})
         if attribute.endswith("arn") and kind in _ARNS:
-            return resolved(_ARNS[kind].format(**{**body, "here": here, "account": account}), stack)
+            region, account = providers[body.get("provider", "aws")]
+            sample = _ARNS[kind].format(**{**body, "here": f"{region}:{account}", "account": account})
+            return resolved(sample, stack)
         if isinstance(body.get(attribute), str):
             return resolved(body[attribute], stack)
         raise Failure("a judge", f"there is no sample for {match[0]}", "add its kind to _ARNS in tools/judges.py")

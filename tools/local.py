@@ -113,7 +113,7 @@ class LocalSystem:
         self.settings = dict(settings or {})
         self._program = program
         self._aws_folder = folder / "aws"
-        self._key_file = folder / "state-key-id"
+        self._bootstrapped = folder / "bootstrapped"
         self._applied = folder / "applied"
 
     def start(self, *, port: int | None = None, iam_log: Path | None = None) -> EmbeddedAws:
@@ -139,21 +139,19 @@ class LocalSystem:
         policies = deployer_policies(local_settings(aws))
         deployer = control.create_deployer(aws, [json.loads(policy) for policy in policies])
         runtime, architecture = host_runtime()
-        key = {"STATE_KMS_KEY_ID": self._key_file.read_text()} if self._key_file.is_file() else {}
         return {
             **aws.environment(deployer.access_key, deployer.secret_key),
             "ENVIRONMENT": "local",
             "LAMBDA_RUNTIME": runtime,
             "LAMBDA_ARCHITECTURE": architecture,
-            **key,
             **self.settings,
         }
 
     def bootstrap(self, aws: EmbeddedAws) -> None:
         """Make the bucket of the state, once."""
-        if not self._key_file.is_file():
-            key_id = bootstrap(self.folder / "bootstrap", self.variables(aws))
-            self._key_file.write_text(key_id)
+        if not self._bootstrapped.is_file():
+            bootstrap(self.folder / "bootstrap", self.variables(aws))
+            self._bootstrapped.touch()
 
     def synthesize(self, aws: EmbeddedAws) -> Terraform:
         """Synthesize the platform; return Terraform in its folder, initialised."""

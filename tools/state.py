@@ -168,7 +168,6 @@ class States:
     def _terraform(self, component: str) -> Terraform:
         environment = self._settings.environment
         folder = BUILD / "state" / f"{environment}.cdktf.out"
-        folder.mkdir(parents=True, exist_ok=True)
         terraform = Terraform(synthesize(folder, {"ENVIRONMENT": environment}, component), {})
         terraform.init()
         return terraform
@@ -196,9 +195,13 @@ class States:
 
     def _put(self, key: str, text: str, *, new: bool = False) -> bool:
         """Write an object as the S3 backend does; with `new`, false if there is one."""
-        request: PutObjectRequestTypeDef = {"Bucket": self._bucket, "Key": key, "Body": text.encode()}
-        if arn := self._settings.state_kms_key_arn:
-            request |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": arn}
+        request: PutObjectRequestTypeDef = {
+            "Bucket": self._bucket,
+            "Key": key,
+            "Body": text.encode(),
+            "ServerSideEncryption": "aws:kms",
+            "SSEKMSKeyId": self._settings.state_key_arn,
+        }
         if new:
             request["IfNoneMatch"] = "*"
         with _refusals(f"writing {key}"):

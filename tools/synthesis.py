@@ -17,12 +17,13 @@ def synthesize(output: Path, variables: Mapping[str, str], component: str = "upl
     """Synthesize one component of an environment and return the folder of its stack.
 
     Args:
-        output: folder that gets what cdktf.out holds.
+        output: folder that gets what cdktf.out holds; it is made if it is not there.
         variables: settings as environment variables, ENVIRONMENT among them, on top of the process's own.
 
     Raises:
         Failure: the settings are wrong, or synthesis failed.
     """
+    output.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
         [sys.executable, str(ROOT / "main.py"), component],
         cwd=ROOT,

@@ -132,12 +132,16 @@ class Changes:
     add: int = 0
     change: int = 0
     remove: int = 0
+    bring_in: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.add or self.change or self.remove)
+        return bool(self.add or self.change or self.remove or self.bring_in)
 
     def __str__(self) -> str:
-        return f"{self.add} to add, {self.change} to change, {self.remove} to destroy" if self else "No changes"
+        brought = f"{self.bring_in} to import, " if self.bring_in else ""
+        return (
+            f"{brought}{self.add} to add, {self.change} to change, {self.remove} to destroy" if self else "No changes"
+        )
 
 
 class Terraform:
@@ -198,6 +202,14 @@ class Terraform:
             Failure: AWS refuses.
         """
         self._changes("apply", "-refresh-only", "-auto-approve", progress=progress)
+
+    def push_state(self, file: Path) -> None:
+        """Make a state that is in a file the state of the backend.
+
+        Raises:
+            Failure: the backend has a state of another lineage or a newer one, or AWS refuses.
+        """
+        self._run("state", "push", str(file.resolve()))
 
     def force_unlock(self, lock_id: str) -> None:
         """Take the lock of the state away from whoever holds it.
@@ -276,7 +288,9 @@ class Terraform:
                     continue
                 if event["type"] == "change_summary":
                     summary = event["changes"]
-                    counts = Changes(summary["add"], summary["change"], summary["remove"])
+                    counts = Changes(
+                        summary["add"], summary["change"], summary["remove"], summary.get("import", 0)
+                    )
                 elif event["type"] in {"apply_complete", "refresh_complete"}:
                     done += 1
                     progress(f"{done}: {event['hook']['resource']['addr']}")

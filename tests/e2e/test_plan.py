@@ -60,7 +60,7 @@ def deployer(deployed: Deployed) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def planner(deployed: Deployed, deployer: dict[str, str]) -> dict[str, str]:
     """The same for somebody who may only look."""
-    settings = local_settings(deployed.aws).model_copy(update={"state_kms_key_id": deployer["STATE_KMS_KEY_ID"]})
+    settings = local_settings(deployed.aws)
     policies = [json.loads(policy) for policy in planner_policies(settings)]
     user = control.create_deployer(deployed.aws, policies, name="planner")
     return {**deployer, **deployed.aws.environment(user.access_key, user.secret_key)}

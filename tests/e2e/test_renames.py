@@ -35,7 +35,7 @@ class Small(BaseStack):
 
 def test_a_renamed_construct_is_moved_and_nothing_is_replaced(deployed: Deployed, tmp_path: Path) -> None:
     variables = deployed.system.variables(deployed.aws)
-    settings = local_settings(deployed.aws).model_copy(update={"state_kms_key_id": variables["STATE_KMS_KEY_ID"]})
+    settings = local_settings(deployed.aws)
 
     def terraform(name: str, *, topic: str, was: str = "") -> Terraform:
         made = Terraform(Small(tmp_path / name, settings=settings, topic=topic, was=was).folder, variables)

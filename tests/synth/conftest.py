@@ -25,7 +25,7 @@ def settings_of(name: str, **changed: object) -> Settings:
     """The settings in an environment's file, with changes."""
     values: dict[str, Any] = tomllib.loads((ROOT / "environments" / f"{name}.toml").read_text())
     if name == "local":
-        values |= {"aws_endpoint_url": ENDPOINT, "state_kms_key_id": "00000000-0000-0000-0000-000000000000"}
+        values |= {"aws_endpoint_url": ENDPOINT}
     return Settings(**{**values, "environment": name, **changed})
 
 

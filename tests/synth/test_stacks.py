@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from cdktf import App, TerraformOutput
 from constructs import Construct
+from pydantic import ValidationError
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from modules.settings import SettingsError
 from stacks.base import SERVICES, AddressError, BaseStack
 from tests.conftest import ROOT
 from tests.synth.conftest import ENDPOINT, ENVIRONMENTS, Synthesized, settings_of, synthesize
@@ -84,7 +84,7 @@ def test_the_state_is_in_s3_encrypted_and_locked(any_stack: Synthesized, environ
         "key": f"{component}.tfstate",
         "region": "us-east-1",
         "encrypt": True,
-        "kms_key_id": f"arn:aws:kms:us-east-1:{settings.account_id}:key/{settings.state_kms_key_id}",
+        "kms_key_id": f"arn:aws:kms:us-east-1:{settings.account_id}:alias/sluice-{environment}-state",
         "use_lockfile": True,
         "allowed_account_ids": [settings.account_id],
     }
@@ -122,9 +122,70 @@ def test_a_role_to_assume_is_in_provider_and_backend(tmp_path: Path) -> None:
     assert content["terraform"]["backend"]["s3"]["assume_role"] == {"role_arn": role}
 
 
-def test_an_environment_without_a_state_key_is_told_to_bootstrap(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="make bootstrap ENVIRONMENT=dev"):
-        BaseStack(App(outdir=str(tmp_path)), settings=settings_of("dev", state_kms_key_id=None))
+def test_a_key_that_is_named_is_in_the_backend(tmp_path: Path) -> None:
+    key_id = "12345678-1234-4234-8234-123456789abc"
+    app = App(outdir=str(tmp_path))
+    BaseStack(app, settings=settings_of("dev", state_kms_key_id=key_id))
+    app.synth()
+    backend = Synthesized(tmp_path / "stacks" / "sluice-dev").json["terraform"]["backend"]["s3"]
+    assert backend["kms_key_id"] == f"arn:aws:kms:us-east-1:111111111111:key/{key_id}"
+
+
+def test_the_key_of_the_state_has_the_alias_of_the_backend_and_its_bucket_takes_both_names(
+    output: Path, environment: str
+) -> None:
+    """S3 may compare a condition with the name that a put gives, or with the key that it stands for."""
+    state = Synthesized(output / "stacks" / f"sluice-{environment}-state")
+    (alias,) = state.resources("aws_kms_alias").values()
+    (key,) = state.resources("aws_kms_key")
+    backend = state.json["terraform"]["backend"]["s3"]
+    assert backend["kms_key_id"].rpartition(":")[2] == alias["name"]
+    assert alias["target_key_id"] == f"${{{key}.key_id}}"
+    (policy,) = state.resources("aws_s3_bucket_policy").values()
+    (denial,) = (each for each in json.loads(policy["policy"])["Statement"] if each["Sid"] == "DenyOtherKeys")
+    name = "s3:x-amz-server-side-encryption-aws-kms-key-id"
+    assert denial["Condition"]["StringNotEquals"] == {name: [f"${{{key}.arn}}", backend["kms_key_id"]]}
+
+
+@pytest.mark.parametrize(
+    ("key_id", "taken"),
+    [
+        (None, True),
+        ("12345678-1234-4234-8234-123456789abc", True),
+        ("f0000000-ffff-1fff-bfff-ffffffffffff", True),
+        ("mrk-0123456789abcdef0123456789abcdef", True),
+        ("11111111-1111-1111-1111-111111111111", False),
+        ("00000000-0000-0000-0000-000000000000", False),
+        ("12345678-1234-6234-8234-123456789abc", False),
+    ],
+)
+def test_settings_take_the_keys_that_terraforms_backend_takes(key_id: str | None, taken: bool, tmp_path: Path) -> None:
+    """The backend looks at the form of a key before it asks AWS for anything, which nothing answers for here."""
+    arn = f"arn:aws:kms:us-east-1:111111111111:key/{key_id}" if key_id else settings_of("dev").state_key_arn
+    backend = {
+        "bucket": "x",
+        "key": "x",
+        "region": "us-east-1",
+        "kms_key_id": arn,
+        "access_key": "x",
+        "secret_key": "x",
+        "skip_credentials_validation": True,
+        "skip_requesting_account_id": True,
+        "max_retries": 0,
+        "endpoints": {"s3": "http://127.0.0.1:9"},
+    }
+    (tmp_path / "main.tf.json").write_text(json.dumps({"terraform": {"backend": {"s3": backend}}}))
+    done = subprocess.run(
+        [*find_program(), "init", "-input=false", "-no-color"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    said = done.stdout + done.stderr
+    assert ("Invalid KMS Key" not in said) is taken
+    assert ("connection refused" in said) is taken
+    if taken:
+        assert settings_of("dev", state_kms_key_id=key_id).state_key_arn == arn
+    else:
+        with pytest.raises(ValidationError):
+            settings_of("dev", state_kms_key_id=key_id)
 
 
 def test_no_resource_has_a_provider_of_its_own(any_stack: Synthesized) -> None:

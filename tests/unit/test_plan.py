@@ -354,6 +354,30 @@ def test_whoever_plans_changes_nothing_and_reads_no_data() -> None:
             assert action not in {"dynamodb:GetItem", "logs:GetLogEvents", "sqs:ReceiveMessage"}
 
 
+@pytest.mark.parametrize(
+    ("key_id", "resource", "condition"),
+    [
+        (
+            None,
+            "arn:aws:kms:us-east-1:333333333333:key/*",
+            {"ForAnyValue:StringEquals": {"kms:ResourceAliases": "alias/sluice-prod-state"}},
+        ),
+        (
+            "12345678-1234-4234-8234-123456789abc",
+            "arn:aws:kms:us-east-1:333333333333:key/12345678-1234-4234-8234-123456789abc",
+            None,
+        ),
+    ],
+)
+def test_whoever_plans_decrypts_with_the_key_of_the_state_alone(
+    key_id: str | None, resource: str, condition: object
+) -> None:
+    settings = settings_of_prod().model_copy(update={"state_kms_key_id": key_id})
+    (statement,) = [each for each in statements(planner_policies(settings)) if each["Sid"] == "DecryptState"]
+    assert (statement["Action"], statement["Resource"]) == ("kms:Decrypt", resource)
+    assert statement.get("Condition") == condition
+
+
 def test_only_jobs_that_were_let_in_deploy() -> None:
     settings = settings_of_prod()
 

@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 
 COMPLETE = """
 account_id = "111111111111"
-state_kms_key_id = "11111111-1111-1111-1111-111111111111"
+state_kms_key_id = "12345678-1234-4234-8234-123456789abc"
 """
 
 
@@ -51,6 +51,25 @@ def test_a_variable_wins_over_the_file_and_the_file_over_the_default(
     assert load(environments).log_retention_days == 14
     monkeypatch.setenv("LOG_RETENTION_DAYS", "")
     assert load(environments).log_retention_days == 90
+
+
+@pytest.mark.parametrize(
+    "key_id",
+    [
+        "11111111-1111-1111-1111-111111111111",
+        "00000000-0000-0000-0000-000000000000",
+        "12345678-1234-6234-8234-123456789abc",
+        "12345678-1234-4234-c234-123456789abc",
+        "12345678-1234-4234-8234-123456789ABC",
+        "alias/sluice-dev-state",
+        "mrk-12345678",
+    ],
+)
+def test_an_id_that_terraforms_backend_would_not_take_is_refused(environments: Path, key_id: str) -> None:
+    (environments / "dev.toml").write_text(f'account_id = "111111111111"\nstate_kms_key_id = "{key_id}"\n')
+    said = complaint(environments)
+    assert f"environments/dev.toml: state_kms_key_id = '{key_id}': " in said
+    assert "Leave it out" in said
 
 
 def test_settings_are_frozen(environments: Path) -> None:

@@ -60,7 +60,6 @@ class Desk:
         Raises:
             Failure: the settings are wrong, or the backend is out of reach.
         """
-        self.work.mkdir(parents=True, exist_ok=True)
         with step(f"synthesis of {self.environment}"):
             stack = synthesize(self.work, {"ENVIRONMENT": self.environment})
             terraform = Terraform(stack, {})

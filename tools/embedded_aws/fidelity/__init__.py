@@ -35,6 +35,7 @@ FIXES: tuple[Callable[[Settings], None], ...] = (
     iam.refuse_roles_that_do_not_trust_the_service,
     iam.name_the_role_of_a_session,
     kms.ask_the_key,
+    kms.name_the_key_behind_an_alias,
     kms.describe_keys_of_aws,
     resources.name_what_requests_touch,
     resources.name_event_source_mappings,

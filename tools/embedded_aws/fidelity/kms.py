@@ -102,6 +102,16 @@ def _arn_of_key(name: object) -> str | None:
     return str(found["Arn"]) if found else name
 
 
+def _aliases_of(arn: str) -> list[str]:
+    """Aliases of a key, which conditions know as kms:ResourceAliases."""
+    home, _, key_id = arn.rpartition(":key/")
+    return [
+        str(alias).removeprefix(f"{home}:")
+        for alias, target in kms._aliases.items()
+        if target == key_id and str(alias).startswith(home)
+    ]
+
+
 def _requested(context: Mapping[str, Any]) -> dict[str, str]:
     """Return the encryption that a PutObject asks for in its headers, or in the fields of its form."""
     request = iam.signed_request()
@@ -130,6 +140,7 @@ def ask_the_key(_: Settings) -> None:
     global _enabled
     fix = "kms.ask_the_key"
     for owner, name in (
+        (kms, "_aliases"),
         (kms, "_resolve_key"),
         (kms, "key_policy_for_arn"),
         (s3, "_bucket_default_sse_headers"),
@@ -144,7 +155,10 @@ def ask_the_key(_: Settings) -> None:
 
     def more(action: str, resource: str, context: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
         keys = needed(action, resource, context)
-        return [(wanted, key, via(action, iam.request_region())) for wanted, key in keys]
+        return [
+            (wanted, key, {**via(action, iam.request_region()), "kms:resourcealiases": _aliases_of(key)})
+            for wanted, key in keys
+        ]
 
     iam.also_ask(fix, more)
 
@@ -194,3 +208,24 @@ def describe_keys_of_aws(_: Settings) -> None:
         return describe_key
 
     hook.replace(fix, kms, "_describe_key", make, "data")
+
+
+def name_the_key_behind_an_alias(_: Settings) -> None:
+    """Store, and tell, the ARN of the key for an object that was put with the key's alias or id.
+
+    S3 resolves what a put names and answers with the ARN of the key, which is what HeadObject says later; an alias that
+    moves leaves objects under their key (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html). ministack
+    keeps the words of the request.
+    """
+    fix = "kms.name_the_key_behind_an_alias"
+
+    def make(original: Function) -> Function:
+        def resolve(headers: Mapping[str, str], bucket_name: str) -> tuple[dict[str, str] | None, object]:
+            found, error = original(headers, bucket_name)
+            if found and _KEY_ID in found:
+                found[_KEY_ID] = _arn_of_key(found[_KEY_ID]) or found[_KEY_ID]
+            return found, error
+
+        return resolve
+
+    hook.replace(fix, s3, "_resolve_sse_write_headers", make, "headers bucket_name")
