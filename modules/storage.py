@@ -146,7 +146,7 @@ def access_logs(scope: Construct, bucket: PrivateBucket, *, settings: Settings) 
         bucket=bucket.name,
         target_bucket=logs.name,
         target_prefix="uploads/",
-        # S3 takes a target only when its policy admits the logging service ("Enabling Amazon S3 server access logging").
+        # S3 takes a target when its policy admits the service ("Enabling Amazon S3 server access logging").
         depends_on=[logs.policy],
     )
 

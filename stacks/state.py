@@ -26,6 +26,4 @@ class StateBackendStack(BaseStack):
             key_alias_arn=settings.state_key_alias_arn,
         )
         TerraformOutput(self, "state_bucket", value=bucket.name, description="Bucket of the Terraform state.")
-        TerraformOutput(
-            self, "state_kms_key_id", value=key.key_id, description="Id of the key of the state."
-        )
+        TerraformOutput(self, "state_kms_key_id", value=key.key_id, description="Id of the key of the state.")

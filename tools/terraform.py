@@ -288,9 +288,7 @@ class Terraform:
                     continue
                 if event["type"] == "change_summary":
                     summary = event["changes"]
-                    counts = Changes(
-                        summary["add"], summary["change"], summary["remove"], summary.get("import", 0)
-                    )
+                    counts = Changes(summary["add"], summary["change"], summary["remove"], summary.get("import", 0))
                 elif event["type"] in {"apply_complete", "refresh_complete"}:
                     done += 1
                     progress(f"{done}: {event['hook']['resource']['addr']}")

@@ -90,9 +90,7 @@ class Account:
         return self.settings.state_bucket_name
 
     def state(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(
-            self.s3.get_object(Bucket=self.bucket, Key="state.tfstate")["Body"].read()
-        )
+        content: dict[str, Any] = json.loads(self.s3.get_object(Bucket=self.bucket, Key="state.tfstate")["Body"].read())
         return content
 
     def assert_whole(self, key_id: str) -> None:
@@ -207,8 +205,10 @@ def test_a_bucket_with_things_of_others_is_left_alone(account: Account) -> None:
     account.s3.put_object(Bucket=account.bucket, Key="theirs", Body=b"x")
     with pytest.raises(Failure, match=r"holds objects, and its tag Project is None(.|\n)*state_bucket"):
         account.bootstrap()
-    tags = [{"Key": "Project", "Value": account.settings.project_name}, {"Key": "Environment", "Value": "prod"}]
-    account.s3.put_bucket_tagging(Bucket=account.bucket, Tagging={"TagSet": tags})
+    tags = {"Project": account.settings.project_name, "Environment": "prod"}
+    account.s3.put_bucket_tagging(
+        Bucket=account.bucket, Tagging={"TagSet": [{"Key": name, "Value": value} for name, value in tags.items()]}
+    )
     with pytest.raises(Failure, match=r"its tag Environment is 'prod', not 'local'"):
         account.bootstrap()
     with pytest.raises(account.s3.exceptions.ClientError, match="NoSuchBucketPolicy"):

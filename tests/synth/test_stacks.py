@@ -173,11 +173,11 @@ def test_settings_take_the_keys_that_terraforms_backend_takes(key_id: str | None
         "skip_requesting_account_id": True,
         "max_retries": 0,
         "endpoints": {"s3": "http://127.0.0.1:9"},
+        "use_path_style": True,
     }
     (tmp_path / "main.tf.json").write_text(json.dumps({"terraform": {"backend": {"s3": backend}}}))
-    done = subprocess.run(
-        [*find_program(), "init", "-input=false", "-no-color"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    init = [*find_program(), "init", "-input=false", "-no-color"]
+    done = subprocess.run(init, cwd=tmp_path, capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
     assert ("Invalid KMS Key" not in said) is taken
     assert ("connection refused" in said) is taken
