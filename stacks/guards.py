@@ -1,99 +1,38 @@
 """Refuses, at synthesis, the defects that reviews of earlier upload systems found: each check names its row.
 
 The checks read the Terraform JSON that is about to be written, so that nothing built by hand or by an escape hatch gets
-past them. docs/rows.md lists the rows.
+past them, and look at each resource of a kind. docs/rows.md lists the rows; a row may have several checks. Those of
+policies are in `policy_rules`, of state machines in `machine_rules`, of secrets in `secret_rules`.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from modules.settings import Settings
-
-Json = Mapping[str, Any]
+from stacks import machine_rules, policy_rules, secret_rules
+from stacks.root import Finding, Json, Root, addresses, block, many, parsed, refers
 
 # Alias of the provider of the second region, and the construct that everything there is in.
 REPLICA = "replica"
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One defect: the row of the review it belongs to, the address, and what is wrong."""
-
-    row: int
-    address: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"row {self.row}: {self.address}: {self.text}"
-
-
-@dataclass(frozen=True)
-class Root:
-    """A Terraform root as JSON, and the settings it is for."""
-
-    content: Json
-    settings: Settings
-
-    def every(self, kind: str = "") -> Iterator[tuple[str, Json]]:
-        """Address and body of each resource, of one kind or of all."""
-        for resource_kind, named in self.content.get("resource", {}).items():
-            if kind in {"", resource_kind}:
-                for name, body in named.items():
-                    yield f"{resource_kind}.{name}", body
-
-    def refer_to(self, kind: str, argument: str, address: str) -> bool:
-        """Whether a resource of a kind refers to an address in one of its arguments."""
-        return any(f"${{{address}." in str(body.get(argument)) for _, body in self.every(kind))
-
-    def statements(self) -> Iterator[tuple[str, str, Json]]:
-        """Address, argument and body of each statement of each policy document that is valid."""
-        for address, body in self.every():
-            for argument in _POLICY_ARGUMENTS:
-                document = _json(body.get(argument))
-                if isinstance(document, dict):
-                    for statement in document.get("Statement", []):
-                        yield address, argument, statement
-
-
-_POLICY_ARGUMENTS = ("policy", "assume_role_policy", "access_policy")
-
-# Actions that AWS lets nobody restrict to a resource (Service Authorization Reference).
-_NO_RESOURCE_LEVEL = {
-    "xray:PutTelemetryRecords",
-    "xray:PutTraceSegments",
-    "logs:CreateLogDelivery",
-    "logs:DeleteLogDelivery",
-    "logs:DescribeLogGroups",
-    "logs:DescribeResourcePolicies",
-    "logs:GetLogDelivery",
-    "logs:ListLogDeliveries",
-    "logs:PutResourcePolicy",
-    "logs:UpdateLogDelivery",
-}
 _FOURTEEN_DAYS = 14 * 24 * 3600
 _INLINE_BUCKET_ARGUMENTS = ("lifecycle_rule", "versioning", "server_side_encryption_configuration", "logging", "policy")
+_ERRORS = {"Errors", "5XXError", "4XXError"}
+_REQUESTS = {"Invocations", "Count"}
 
-
-def _json(text: object) -> object:
-    try:
-        return json.loads(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-
-
-def _many(value: object) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
+# What somebody else changes, and Terraform leaves: CodeDeploy moves the alias, a copy of a table is its own resource.
+_LEFT_ALONE = {
+    "aws_lambda_alias": {"function_version", "routing_config"},
+    "aws_dynamodb_table": {"replica"},
+}
 
 
 def provider(root: Root) -> Iterator[Finding]:
     """Row 1: one explicit provider a region, of the intended account, for every resource that belongs there."""
     settings, account = root.settings, [root.settings.account_id]
-    blocks = _many(root.content.get("provider", {}).get("aws"))
+    blocks = many(root.content.get("provider", {}).get("aws"))
     found = [(block.get("alias"), block.get("region"), block.get("allowed_account_ids")) for block in blocks]
     if found[:1] != [(None, settings.primary_region, account)]:
         yield Finding(
@@ -118,34 +57,6 @@ def integration(root: Root) -> Iterator[Finding]:
             yield Finding(2, address, "a function is integrated by AWS_PROXY, POST and the invoke_arn of its alias")
 
 
-def permission(root: Root) -> Iterator[Finding]:
-    """Row 3: who may invoke a function is named down to stage, method and path, or to the one resource."""
-    for address, body in root.every("aws_lambda_permission"):
-        source = str(body.get("source_arn"))
-        if not source.startswith("${aws_"):
-            yield Finding(3, address, "its source_arn is not taken from the resource that calls")
-        elif not body.get("qualifier"):
-            yield Finding(3, address, "it is for the function itself, and not for the alias that callers use")
-        elif ".execution_arn}" in source:
-            rest = source.partition("}/")[2].split("/")
-            if len(rest) < 3 and rest[0] != "authorizers":
-                yield Finding(3, address, "its source_arn does not name stage, method and path")
-            elif rest[0] != "authorizers" and "*" in rest[:2]:
-                yield Finding(3, address, "its source_arn leaves stage or method open")
-
-
-def documents(root: Root) -> Iterator[Finding]:
-    """Row 4: every policy document is valid JSON with a version."""
-    for address, body in root.every():
-        for argument in _POLICY_ARGUMENTS:
-            if argument in body:
-                document = _json(body[argument])
-                if not isinstance(document, dict) or document.get("Version") != "2012-10-17":
-                    yield Finding(4, address, f"its {argument} is no JSON document with Version 2012-10-17")
-                elif not all(isinstance(each, dict) and each.get("Sid") for each in document.get("Statement", [])):
-                    yield Finding(4, address, f"its {argument} has a statement without a Sid")
-
-
 def variables(root: Root) -> Iterator[Finding]:
     """Row 5: variables named _NAME hold names."""
     for address, body in root.every("aws_lambda_function"):
@@ -155,103 +66,132 @@ def variables(root: Root) -> Iterator[Finding]:
 
 
 def public_access(root: Root) -> Iterator[Finding]:
-    """Row 6: no ACL anywhere; every bucket blocks public access, is owner enforced, and denies plain HTTP."""
+    """Row 6: no ACL anywhere, no website; every bucket blocks public access and is owner enforced."""
     for address, body in root.every():
         if address.startswith(("aws_s3_bucket_acl.", "aws_s3_object.")) or "acl" in body:
             yield Finding(6, address, "no ACL is used anywhere")
+        if address.startswith(("aws_s3_bucket_website_configuration.", "aws_s3_access_point.")) or "website" in body:
+            yield Finding(6, address, "no bucket is a website, and none has another way in")
     blocked = ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
     for address, _ in root.every("aws_s3_bucket"):
-        blocks = [body for _, body in root.every("aws_s3_bucket_public_access_block") if address in str(body["bucket"])]
-        if not any(all(body.get(each) is True for each in blocked) for body in blocks):
+        blocks = root.about("aws_s3_bucket_public_access_block", "bucket", address)
+        if not blocks or not all(body.get(each) is True for body in blocks for each in blocked):
             yield Finding(6, address, "its four public access blocks are not all on")
-        owners = [body for _, body in root.every("aws_s3_bucket_ownership_controls") if address in str(body["bucket"])]
-        if not any(_many(body["rule"])[0].get("object_ownership") == "BucketOwnerEnforced" for body in owners):
+        owners = root.about("aws_s3_bucket_ownership_controls", "bucket", address)
+        if not owners or any(block(body, "rule").get("object_ownership") != "BucketOwnerEnforced" for body in owners):
             yield Finding(6, address, "its objects are not owned by the bucket's owner alone")
-        policies = [str(body["policy"]) for _, body in root.every("aws_s3_bucket_policy") if address in body["bucket"]]
-        if not any('"aws:SecureTransport": "false"' in policy for policy in policies):
-            yield Finding(6, address, "its policy does not deny plain HTTP")
 
 
 def events(root: Root) -> Iterator[Finding]:
-    """Row 7: S3 tells EventBridge, which starts every state machine."""
+    """Row 7: S3 tells EventBridge, which starts every state machine; rules and schedules are on."""
     for address, _ in root.every("aws_sfn_state_machine"):
-        if not root.refer_to("aws_cloudwatch_event_target", "arn", address):
+        if not root.about("aws_cloudwatch_event_target", "arn", address):
             yield Finding(7, address, "no event starts it")
     for address, body in root.every("aws_cloudwatch_event_rule"):
-        if "aws.s3" in str(body.get("event_pattern")) and not any(
-            body.get("eventbridge") for _, body in root.every("aws_s3_bucket_notification")
-        ):
-            yield Finding(7, address, "it waits for events of S3, and no bucket sends them")
+        pattern = parsed(body.get("event_pattern"))
+        if not root.about("aws_cloudwatch_event_target", "rule", address):
+            yield Finding(7, address, "it has no target")
+        if "aws.s3" in str(pattern):
+            buckets = [each for each in addresses(body["event_pattern"]) if each.startswith("aws_s3_bucket.")]
+            sending = [root.about("aws_s3_bucket_notification", "bucket", bucket) for bucket in buckets]
+            if not sending or not all(any(each.get("eventbridge") for each in found) for found in sending):
+                yield Finding(7, address, "it waits for events of S3, and its bucket sends none")
+    for kind in ("aws_cloudwatch_event_rule", "aws_scheduler_schedule", "aws_lambda_event_source_mapping"):
+        for address, body in root.every(kind):
+            if body.get("state", "ENABLED") != "ENABLED" or {body.get("enabled"), body.get("is_enabled")} & {False}:
+                yield Finding(7, address, "it is off")
 
 
 def dead_letters(root: Root) -> Iterator[Finding]:
-    """Row 8: what cannot be delivered is kept, encrypted, for 14 days."""
+    """Row 8: what a function, event, schedule or topic cannot deliver goes to a queue."""
     for address, body in root.every("aws_lambda_function"):
-        if not body.get("dead_letter_config", {}).get("target_arn"):
+        if not _to_queue(block(body, "dead_letter_config").get("target_arn")):
             yield Finding(8, address, "it has no dead-letter queue")
-        configured = [
-            config
-            for _, config in root.every("aws_lambda_function_event_invoke_config")
-            if address in str(config.get("function_name"))
+        configured = root.about("aws_lambda_function_event_invoke_config", "function_name", address)
+        failures = [
+            block(block(config, "destination_config"), "on_failure").get("destination") for config in configured
         ]
-        if not any(config.get("destination_config", {}).get("on_failure") for config in configured):
+        if not failures or not all(map(_to_queue, failures)):
             yield Finding(8, address, "its asynchronous invocations have no failure destination")
     kept: tuple[tuple[str, Callable[[Json], object]], ...] = (
-        ("aws_cloudwatch_event_target", lambda body: body.get("dead_letter_config")),
-        ("aws_scheduler_schedule", lambda body: body.get("target", {}).get("dead_letter_config")),
-        ("aws_sns_topic_subscription", lambda body: body.get("protocol") == "email" or body.get("redrive_policy")),
+        ("aws_cloudwatch_event_target", lambda body: block(body, "dead_letter_config").get("arn")),
+        ("aws_scheduler_schedule", lambda body: block(block(body, "target"), "dead_letter_config").get("arn")),
+        ("aws_sns_topic_subscription", _redriven_to),
     )
-    for kind, found in kept:
+    for kind, target in kept:
         for address, body in root.every(kind):
-            if not found(body):
+            if body.get("protocol") != "email" and not _to_queue(target(body)):
                 yield Finding(8, address, "what it cannot deliver is lost; it needs a dead-letter queue")
+            elif target(body) and target(body) == body.get("endpoint"):
+                yield Finding(8, address, "its dead-letter queue is the queue that it could not deliver to")
+
+
+def _to_queue(target: object) -> bool:
+    return bool(re.fullmatch(r"\$\{aws_sqs_queue\.\w+\.arn\}", str(target)))
+
+
+def _redriven_to(body: Json) -> str:
+    """Where a redrive policy sends what could not be handled; empty where there is none."""
+    policy = parsed(body.get("redrive_policy"))
+    return str(policy.get("deadLetterTargetArn", "")) if isinstance(policy, dict) else ""
+
+
+def queues(root: Root) -> Iterator[Finding]:
+    """Row 8: messages are kept for 14 days; those of a queue with readers end in another queue, which has none."""
     for address, body in root.every("aws_sqs_queue"):
         if body.get("message_retention_seconds") != _FOURTEEN_DAYS:
             yield Finding(8, address, "it does not keep messages for 14 days")
-
-
-def state_machines(root: Root) -> Iterator[Finding]:
-    """Row 9: service integrations that are retried and caught; everything logged."""
-    for address, body in root.every("aws_sfn_state_machine"):
-        definition = _json(body.get("definition"))
-        states = definition.get("States", {}) if isinstance(definition, dict) else {}
-        if not states:
-            yield Finding(9, address, "its definition is no state machine in JSON")
-        for name, state in states.items():
-            if state.get("Type") != "Task":
-                continue
-            if not str(state.get("Resource")).startswith("arn:aws:states:::"):
-                yield Finding(9, address, f"{name} names a raw ARN, not a service integration")
-            if not state.get("Retry") or not state.get("Catch"):
-                yield Finding(9, address, f"{name} is not retried or not caught")
-        if body.get("logging_configuration", {}).get("level") != "ALL":
-            yield Finding(9, address, "it does not log ALL")
+        seen = [address]
+        while target := addresses(_redriven_to(root.body(seen[-1]))):
+            if target[0] in seen:
+                yield Finding(8, address, "its dead letters come back to it")
+                break
+            seen.append(target[0])
+    for address, body in root.every("aws_lambda_event_source_mapping"):
+        sources = addresses(body.get("event_source_arn"))
+        failed = block(block(body, "destination_config"), "on_failure").get("destination_arn")
+        if not failed and not any(_to_queue(_redriven_to(root.body(source))) for source in sources):
+            yield Finding(8, address, "what its function cannot handle is lost; its queue needs a dead-letter queue")
+        if "ReportBatchItemFailures" not in many(body.get("function_response_types")):
+            yield Finding(8, address, "one message that fails makes all of its batch come again")
 
 
 def logs(root: Root) -> Iterator[Finding]:
-    """Row 10: log groups of Terraform's making, with one retention; writers write to their own alone."""
+    """Row 10: log groups of Terraform's making, with one retention and a customer key."""
     for address, body in root.every("aws_cloudwatch_log_group"):
         if body.get("retention_in_days") != root.settings.log_retention_days:
             yield Finding(10, address, "its retention is not the setting's")
-        if not body.get("kms_key_id"):
+        if not _is_customer_key(body.get("kms_key_id")):
             yield Finding(10, address, "it is not encrypted under a customer key")
     for address, body in root.every("aws_lambda_function"):
-        group = str(body.get("logging_config", {}).get("log_group"))
+        group = str(block(body, "logging_config").get("log_group"))
         if not group.startswith("${aws_cloudwatch_log_group."):
             yield Finding(10, address, "its log group is not made before it by Terraform")
-    for address, _, statement in root.statements():
-        writes = {"logs:PutLogEvents", "logs:CreateLogStream"} & set(_many(statement.get("Action")))
-        if writes and "*" in _many(statement.get("Resource")) and "Principal" not in statement:
-            yield Finding(10, address, "it may write to every log group")
+    for address, body in root.every("aws_api_gateway_stage"):
+        group = str(block(body, "access_log_settings").get("destination_arn"))
+        if not group.startswith("${aws_cloudwatch_log_group."):
+            yield Finding(10, address, "its requests are not logged in a group that Terraform makes")
 
 
 def packages(root: Root) -> Iterator[Finding]:
-    """Row 11: code from a package of synthesis's making with its hash, dependencies in a layer."""
+    """Row 11: code from a package of synthesis's making with its hash, dependencies in a layer of the same runtime.
+
+    The setting takes only runtimes that AWS supports.
+    """
+    settings = root.settings
     for address, body in root.every("aws_lambda_function"):
         if not str(body.get("filename")).startswith("${path.module}/packages/") or not body.get("source_code_hash"):
             yield Finding(11, address, "its package is not one that synthesis made, with its hash")
-        if not body.get("layers"):
-            yield Finding(11, address, "its dependencies are not in a layer")
+        layers = many(body.get("layers"))
+        if not layers or not all(str(layer).startswith("${aws_lambda_layer_version.") for layer in layers):
+            yield Finding(11, address, "its dependencies are not in a layer that Terraform makes")
+        if body.get("runtime") != settings.lambda_runtime:
+            yield Finding(11, address, f"its runtime is not the setting's, {settings.lambda_runtime}")
+        if many(body.get("architectures")) != [settings.lambda_architecture]:
+            yield Finding(11, address, f"its processor is not the setting's, {settings.lambda_architecture}")
+    for address, body in root.every("aws_lambda_layer_version"):
+        if many(body.get("compatible_runtimes")) != [settings.lambda_runtime]:
+            yield Finding(11, address, f"its runtime is not the setting's, {settings.lambda_runtime}")
 
 
 def outputs(root: Root) -> Iterator[Finding]:
@@ -264,13 +204,34 @@ def outputs(root: Root) -> Iterator[Finding]:
 
 
 def inline_rules(root: Root) -> Iterator[Finding]:
-    """Row 13: what belongs to a bucket is in resources of its own."""
+    """Row 13: what belongs to a bucket is in resources of its own; every bucket keeps versions."""
     for address, body in root.every("aws_s3_bucket"):
         for argument in _INLINE_BUCKET_ARGUMENTS:
             if argument in body:
                 yield Finding(13, address, f"{argument} belongs into a resource of its own")
-        if not root.refer_to("aws_s3_bucket_versioning", "bucket", address):
+        versioning = root.about("aws_s3_bucket_versioning", "bucket", address)
+        states = [block(each, "versioning_configuration").get("status") for each in versioning]
+        if not states or set(states) != {"Enabled"}:
             yield Finding(13, address, "it keeps no versions")
+
+
+def protection(root: Root) -> Iterator[Finding]:
+    """Row 13: where data is protected, nothing that holds some can be deleted by the way."""
+    if not root.settings.protect_data:
+        return
+    protected: tuple[tuple[str, Callable[[Json], bool]], ...] = (
+        ("aws_s3_bucket", lambda body: not body.get("force_destroy")),
+        ("aws_dynamodb_table", lambda body: body.get("deletion_protection_enabled") is True),
+        ("aws_dynamodb_table", lambda body: block(body, "point_in_time_recovery").get("enabled") is True),
+        ("aws_dynamodb_table_replica", lambda body: body.get("deletion_protection_enabled") is True),
+        ("aws_dynamodb_table_replica", lambda body: body.get("point_in_time_recovery") is True),
+        ("aws_cognito_user_pool", lambda body: body.get("deletion_protection") == "ACTIVE"),
+        ("aws_secretsmanager_secret", lambda body: body.get("recovery_window_in_days") != 0),
+    )
+    for kind, found in protected:
+        for address, body in root.every(kind):
+            if not found(body):
+                yield Finding(13, address, "it, or what is in it, could be deleted by the way; protect_data is on")
 
 
 def validation(root: Root) -> Iterator[Finding]:
@@ -291,19 +252,18 @@ def cors(root: Root) -> Iterator[Finding]:
         yield Finding(15, apis[0], "it has no health check")
 
 
-def wildcards(root: Root) -> Iterator[Finding]:
-    """Row 16: exact actions on exact ARNs, but for actions that have no resource level."""
-    for address, _, statement in root.statements():
-        if statement.get("Effect") != "Allow":
-            continue
-        actions = set(_many(statement.get("Action")))
-        if any("*" in action for action in actions):
-            yield Finding(16, address, f"{statement.get('Sid')} allows a wildcard of actions")
-        if statement.get("Principal") in ("*", {"AWS": "*"}):
-            yield Finding(16, address, f"{statement.get('Sid')} allows everyone")
-        of_a_key = address.startswith("aws_kms_key.")
-        if "*" in _many(statement.get("Resource")) and not of_a_key and not actions <= _NO_RESOURCE_LEVEL:
-            yield Finding(16, address, f"{statement.get('Sid')} allows every resource")
+def open_methods(root: Root) -> Iterator[Finding]:
+    """Row 15: health and preflight alone are open to all."""
+    parts = dict(root.every("aws_api_gateway_resource"))
+    for address, body in root.every("aws_api_gateway_method"):
+        path: list[str] = []
+        at = addresses(body.get("resource_id"))
+        while at and at[0] in parts:
+            path.insert(0, str(parts[at[0]].get("path_part")))
+            at = addresses(parts[at[0]].get("parent_id"))
+        known = body.get("http_method") == "OPTIONS" or (body.get("http_method") == "GET" and path[:1] == ["health"])
+        if body.get("authorization") not in {"COGNITO_USER_POOLS", "CUSTOM", "AWS_IAM"} and not known:
+            yield Finding(15, address, "it is open to all; health and preflight alone are")
 
 
 def tracing(root: Root) -> Iterator[Finding]:
@@ -323,33 +283,79 @@ def tracing(root: Root) -> Iterator[Finding]:
 def alarms(root: Root) -> Iterator[Finding]:
     """Row 18: errors are judged by their rate; an alarm tells somebody, and what to do."""
     for address, body in root.every("aws_cloudwatch_metric_alarm"):
-        if body.get("metric_name") in {"Errors", "5XXError", "4XXError"}:
+        queries = many(body.get("metric_query"))
+        metrics = {block(query, "metric").get("metric_name") for query in queries}
+        divided = any("/" in str(query.get("expression")) for query in queries)
+        if body.get("metric_name") in _ERRORS or (metrics & _ERRORS and not (metrics & _REQUESTS and divided)):
             yield Finding(18, address, "it counts errors; a rate by metric math is needed")
-        if not body.get("alarm_actions"):
+        told = many(body.get("alarm_actions"))
+        if body.get("actions_enabled") is False or not told or not all(map(_is_topic, told)):
             yield Finding(18, address, "it tells nobody")
+        if not many(body.get("ok_actions")):
+            yield Finding(18, address, "it tells nobody that it is over")
         if len(str(body.get("alarm_description", ""))) < 20:
             yield Finding(18, address, "its description does not say what to do")
 
 
-def encryption(root: Root) -> Iterator[Finding]:
-    """Row 19: customer keys that rotate, for everything that keeps data."""
+def _is_topic(target: object) -> bool:
+    return str(target).startswith("${aws_sns_topic.")
+
+
+def keys(root: Root) -> Iterator[Finding]:
+    """Row 19: customer keys are on, and rotate."""
     for address, body in root.every("aws_kms_key"):
         if body.get("enable_key_rotation") is not True:
             yield Finding(19, address, "it does not rotate")
+        if body.get("is_enabled") is False:
+            yield Finding(19, address, "it is off")
+        if "policy" not in body or body.get("bypass_policy_lockout_safety_check"):
+            yield Finding(19, address, "AWS's own policy would open it to the whole account")
+
+
+def encryption(root: Root) -> Iterator[Finding]:
+    """Row 19: everything that keeps data is encrypted under a customer key."""
     log_targets = [str(body.get("target_bucket")) for _, body in root.every("aws_s3_bucket_logging")]
-    for address, body in root.every("aws_s3_bucket_server_side_encryption_configuration"):
+    for address, _ in root.every("aws_s3_bucket"):
+        found = [
+            block(block(body, "rule"), "apply_server_side_encryption_by_default")
+            for body in root.about("aws_s3_bucket_server_side_encryption_configuration", "bucket", address)
+        ]
         # S3 cannot write access logs under a customer key.
-        if body["bucket"].replace(".id}", ".bucket}") not in log_targets and "aws:kms" not in str(body["rule"]):
+        of_logs = any(refers(target, address) for target in log_targets)
+        under_key = [
+            each.get("sse_algorithm") == "aws:kms" and _is_customer_key(each.get("kms_master_key_id")) for each in found
+        ]
+        if not found or not (of_logs or all(under_key)):
             yield Finding(19, address, "it does not use a customer key")
-    for kind, argument in (
-        ("aws_sqs_queue", "kms_master_key_id"),
-        ("aws_sns_topic", "kms_master_key_id"),
-        ("aws_lambda_function", "kms_key_arn"),
-        ("aws_dynamodb_table", "server_side_encryption"),
-    ):
+    kinds: tuple[tuple[str, Callable[[Json], object]], ...] = (
+        ("aws_sqs_queue", lambda body: body.get("kms_master_key_id")),
+        ("aws_sns_topic", lambda body: body.get("kms_master_key_id")),
+        ("aws_lambda_function", lambda body: body.get("kms_key_arn")),
+        ("aws_secretsmanager_secret", lambda body: body.get("kms_key_id")),
+        ("aws_dynamodb_table_replica", lambda body: body.get("kms_key_arn")),
+        ("aws_dynamodb_table", _key_of_table),
+    )
+    for kind, key in kinds:
         for address, body in root.every(kind):
-            if "${aws_kms_key." not in str(body.get(argument)):
+            if not _is_customer_key(key(body)):
                 yield Finding(19, address, "it does not use a customer key")
+
+
+def _key_of_table(body: Json) -> object:
+    encrypted = block(body, "server_side_encryption")
+    return encrypted.get("kms_key_arn") if encrypted.get("enabled") is True else None
+
+
+def _is_customer_key(reference: object) -> bool:
+    return str(reference).startswith("${aws_kms_key.")
+
+
+def left_alone(root: Root) -> Iterator[Finding]:
+    """Row 20: Terraform decides all there is to decide, but for what another resource or service is there for."""
+    for address, body in root.every():
+        ignored = set(many(block(body, "lifecycle").get("ignore_changes")))
+        if more := ignored - _LEFT_ALONE.get(address.partition(".")[0], set()):
+            yield Finding(20, address, f"Terraform would not see changes of {', '.join(sorted(more))}")
 
 
 def own_pipeline(root: Root) -> Iterator[Finding]:
@@ -362,24 +368,36 @@ def own_pipeline(root: Root) -> Iterator[Finding]:
 CHECKS: tuple[Callable[[Root], Iterator[Finding]], ...] = (
     provider,
     integration,
-    permission,
-    documents,
+    policy_rules.permission,
+    policy_rules.documents,
     variables,
+    secret_rules.secrets,
     public_access,
+    policy_rules.plain_http,
     events,
     dead_letters,
-    state_machines,
+    queues,
+    machine_rules.state_machines,
     logs,
+    policy_rules.log_access,
     packages,
     outputs,
     inline_rules,
+    protection,
     validation,
     cors,
-    wildcards,
+    open_methods,
+    policy_rules.actions,
+    policy_rules.negations,
+    policy_rules.resources,
+    policy_rules.principals,
+    policy_rules.other_grants,
     tracing,
     alarms,
+    keys,
     encryption,
     own_pipeline,
+    left_alone,
 )
 
 

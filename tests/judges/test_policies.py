@@ -9,7 +9,7 @@ import pytest
 
 from tests.judges.conftest import Plan, Stack
 from tests.synth.conftest import ENVIRONMENTS, settings_of
-from tools import judges
+from tools import actions, judges
 from tools.deployer import deployer_policies, planner_policies
 from tools.judges import Finding
 
@@ -98,3 +98,7 @@ def test_a_trust_policy_is_judged_too() -> None:
     document = judges.for_parliament(name, json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
     (finding,) = judges.parliament({name: document}).findings
     assert finding.check == "UNKNOWN_ACTION"
+
+
+def test_the_guards_know_the_actions_that_parliament_knows() -> None:
+    assert actions.FILE.read_text() == actions.written(actions.known_actions())

@@ -13,7 +13,7 @@ from stacks.guards import check
 from tests.metric_math import Alarm
 from tests.synth import test_monitoring, test_rows, test_stacks
 from tests.synth.conftest import Synthesized, settings_of, synthesize
-from tests.synth.test_guards import change
+from tests.synth.seeds import change
 from tests.synth.test_scanning import allow, statements
 from tools.deployer import deployer_policies, planner_policies
 from tools.terraform import find_program

@@ -28,7 +28,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.metric_math import Alarm, Series
 from tests.synth.conftest import Synthesized, settings_of, synthesize
-from tests.synth.test_guards import API, SEEDS, add, body, change, remove, statement
+from tests.synth.seeds import API, SEEDS, add, body, change, remove, statement
 from tests.unit.fakes import FakeContext, rest_event
 from tests.unit.memory import Aws, call
 

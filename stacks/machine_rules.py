@@ -1,0 +1,96 @@
+"""Row 9: state machines whose states lead somewhere, are retried and caught, and whose runs are logged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from stacks.root import Finding, Json, Root, block, many, parsed
+
+ROW = 9
+_ENDS = ("Succeed", "Fail")
+
+
+def state_machines(root: Root) -> Iterator[Finding]:
+    """Row 9: each state machine is JSON, logs ALL, and has no fault in any of its states."""
+    for address, body in root.every("aws_sfn_state_machine"):
+        definition = parsed(body.get("definition"))
+        if not isinstance(definition, dict) or not definition.get("States"):
+            yield Finding(ROW, address, "its definition is no state machine in JSON")
+            continue
+        for fault in (*transition_faults(definition), *task_faults(definition)):
+            yield Finding(ROW, address, fault)
+        logged = block(body, "logging_configuration")
+        if logged.get("level") != "ALL" or not logged.get("log_destination"):
+            yield Finding(ROW, address, "it does not log ALL")
+
+
+def transition_faults(machine: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the ways through a state machine (Amazon States Language, "Transitions").
+
+    Each transition leads to a state of the same machine, each state can be reached, and from each an end can be.
+    """
+    states: Mapping[str, Json] = machine["States"]
+    start = machine.get("StartAt")
+    if start not in states:
+        yield f"StartAt leads to {start}, which is no state"
+    ways = {name: list(_transitions(state)) for name, state in states.items()}
+    for name, state in states.items():
+        for target in ways[name]:
+            if target not in states:
+                yield f"{name} leads to {target}, which is no state"
+        ends = state.get("Type") in _ENDS or state.get("End") is True
+        if state.get("Type") == "Choice":
+            if "Default" not in state:
+                yield f"{name} has no Default: a run whose input fits no choice fails"
+        elif not ends and "Next" not in state:
+            yield f"{name} has neither Next nor End"
+        for inner in (*many(state.get("Branches")), *many(state.get("ItemProcessor") or state.get("Iterator"))):
+            yield from transition_faults(inner)
+    reached = _closure({start} & set(states), ways)
+    for name in states:
+        if name not in reached:
+            yield f"no way leads to {name}"
+    back: dict[str, list[str]] = {name: [] for name in states}
+    for name, targets in ways.items():
+        for target in targets:
+            back.setdefault(target, []).append(name)
+    ending = {name for name, state in states.items() if state.get("Type") in _ENDS or state.get("End") is True}
+    for name in set(states) - _closure(ending, back):
+        yield f"no way leads from {name} to an end"
+
+
+def _transitions(state: Json) -> Iterator[str]:
+    for place in (state, *many(state.get("Choices")), *many(state.get("Catch"))):
+        if "Next" in place:
+            yield str(place["Next"])
+    if "Default" in state:
+        yield str(state["Default"])
+
+
+def _closure(found: set[Any], ways: Mapping[str, list[str]]) -> set[Any]:
+    """Every state that the ways lead to from some."""
+    waiting = list(found)
+    while waiting:
+        for target in ways.get(waiting.pop(), []):
+            if target not in found:
+                found = found | {target}
+                waiting.append(target)
+    return found
+
+
+def task_faults(machine: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with tasks: service integrations with a timeout, tried again and caught whatever the error."""
+    for name, state in machine["States"].items():
+        for inner in (*many(state.get("Branches")), *many(state.get("ItemProcessor") or state.get("Iterator"))):
+            yield from task_faults(inner)
+        if state.get("Type") != "Task":
+            continue
+        if not str(state.get("Resource")).startswith("arn:aws:states:::"):
+            yield f"{name} names a raw ARN, not a service integration"
+        for element in ("Retry", "Catch"):
+            errors = [error for rule in many(state.get(element)) for error in many(rule.get("ErrorEquals"))]
+            if "States.ALL" not in errors:
+                yield f"{name} has no {element} for States.ALL"
+        if not state.get("TimeoutSeconds") and not state.get("TimeoutSecondsPath"):
+            yield f"{name} has no timeout"
