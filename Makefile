@@ -8,6 +8,11 @@ SHELL := /bin/sh
 VENV := .venv/bin/python
 # One worker waits for Terraform and the embedded AWS while the other computes.
 WORKERS := --numprocesses 2
+# Whatever the machine exports for other Pythons, ours start as they are, and speak UTF-8. What they start:
+# tools/environment.py.
+OF_PYTHON := $(filter-out PYTHON,$(filter PYTHON%,$(.VARIABLES)))
+unexport $(OF_PYTHON)
+export PYTHONUTF8 := 1
 .DEFAULT_GOAL := help
 .PHONY: help setup up upload down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret release-hold layer cdktf lint test test-all judges bench scale lock clean
 
@@ -15,19 +20,19 @@ help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
 
 setup: ## Python environments, provider bindings and layers; quick when nothing changed
-	@PYTHONPATH=. $(PYTHON) tools/setup.py
+	@$(PYTHON) tools/setup.py
 
 up: setup ## deploy to the embedded AWS, upload a file, print what to do next; PORT=... for a port of your own
 	@$(VENV) -m tools.local up $(if $(PORT),--port $(PORT))
 
 upload: setup ## send FILE (of any size) with the client to what `up` made
-	@$(VENV) -m tools.local upload $(FILE)
+	@$(VENV) -m tools.local upload "$$FILE"
 
 down: setup ## destroy what `up` made, and stop
 	@$(VENV) -m tools.local down
 
 env: ## shell lines that lead AWS tools, terraform and cdktf to what `up` made: eval "$$(make -s env)"
-	@$(VENV) -m tools.local env
+	@$(VENV) -m tools.local env $(OF_PYTHON)
 
 logs: ## what the functions on the embedded AWS wrote
 	@$(VENV) -m tools.local logs
@@ -78,7 +83,7 @@ layer: setup ## the layer for LAMBDA_RUNTIME and LAMBDA_ARCHITECTURE
 cdktf: setup node_modules/.package-lock.json ## the cdktf command line, in node_modules/.bin
 
 node_modules/.package-lock.json: package-lock.json
-	@npm ci --no-audit --no-fund --loglevel=error
+	@env -u NODE_OPTIONS -u NODE_ENV npm ci --include=dev --no-audit --no-fund --loglevel=error
 	@touch $@
 
 release: setup ## where RELEASE_STRATEGY is canary: shift traffic to new versions of functions, and wait

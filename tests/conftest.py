@@ -11,6 +11,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.unit.memory import aws
 from tools import bindings, jsii_process
+from tools.environment import enter_local
 
 __all__ = ["aws"]
 
@@ -44,11 +45,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScope
     return ByWhatTheyShare(config, log)
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_from_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings and AWS access of whoever runs the tests do not reach them."""
+def _forget_the_caller() -> None:
+    """Settings and AWS access of whoever runs the tests do not reach them, nor what bends the programs they start."""
     from modules.settings import Settings
 
-    for name in list(os.environ):
-        if name.lower() in Settings.model_fields or name.startswith("AWS_"):
-            monkeypatch.delenv(name)
+    enter_local()
+    for name in [name for name in os.environ if name.lower() in Settings.model_fields]:
+        del os.environ[name]
+
+
+# When this is imported, and not in a fixture: the one system of e2e is deployed before any fixture of a test.
+_forget_the_caller()

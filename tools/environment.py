@@ -9,7 +9,9 @@ neither credentials nor proxies of the machine have any business.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+import shlex
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 # As modules/settings.py names it; set-up, which runs before anything is installed, cannot import that.
@@ -60,6 +62,10 @@ _NAMES = (
     "CLICOLOR_FORCE",
     "FORCE_COLOR",
 )
+# Of all that bends, what concerns the programs that people call in a shell of `local`.
+_OF_SHELLS = ("CDKTF_", "NODE_", "TF_", "TERRAFORM_CONFIG", _HCL)
+# What a shell can unset; others have no such variable, only an environment that they hand on.
+_SHELL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FOLDERS = ("TMPDIR", "TMP", "TEMP")
 
 # What leads AWS SDKs, the AWS provider and the S3 backend to the embedded AWS (EmbeddedAws.environment).
@@ -102,6 +108,32 @@ def child_environment(
         kept = {name: value for name, value in kept.items() if not leads_elsewhere(name)}
         kept.update(NO_FILES_OF_AWS, **without_proxy(inherited))
     return {**kept, "PYTHONUTF8": "1", **own}
+
+
+def enter_local() -> None:
+    """Make this process one that knows only the embedded AWS: boto3 and urllib read its variables, as a child would.
+
+    Nothing about AWS is left: whoever talks to the embedded AWS says all of it. Settings are the caller's concern.
+    """
+    made = child_environment({"ENVIRONMENT": LOCAL})
+    os.environ.clear()
+    os.environ.update({name: value for name, value in made.items() if not name.startswith("AWS_")}, **NO_FILES_OF_AWS)
+
+
+def shell_lines(variables: Mapping[str, str], machine: Mapping[str, str], unset: Collection[str] = ()) -> list[str]:
+    """Return shell lines that make a shell of the machine one of `local`, for AWS tools, Terraform and CDKTF.
+
+    Args:
+        variables: what the shell gets.
+        machine: what it has.
+        unset: what it has to lose beside what bends those tools or leads them elsewhere.
+    """
+    lost = {name for name in machine if leads_elsewhere(name) or (name.startswith(_OF_SHELLS) and bends(name))}
+    lost = {*lost, *unset} - variables.keys()
+    names = sorted(name for name in lost if _SHELL_NAME.fullmatch(name))
+    gained = {**variables, **without_proxy(machine)}
+    unset_line = [f"unset {' '.join(names)}"] if names else []
+    return [*unset_line, *(f"export {name}={shlex.quote(value)}" for name, value in gained.items())]
 
 
 def cdktf_variables() -> dict[str, str]:

@@ -16,7 +16,7 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,12 +31,29 @@ from tools.console import Failure, exit_with, say, shown, step
 from tools.deployer import deployer_policies
 from tools.embedded_aws import control
 from tools.embedded_aws.control import EmbeddedAws, EmbeddedAwsError
+from tools.environment import NO_FILES_OF_AWS, child_environment, enter_local, shell_lines
 from tools.layers import host_runtime
 from tools.setup import BUILD, EMBEDDED_AWS, LAMBDA, ROOT
 from tools.synthesis import synthesize
 from tools.terraform import Changes, Terraform, cli_configuration, find_program
 
 LOCAL = BUILD / "local"
+# Outlives `make down`, for shells that trust it.
+TRUST = BUILD / "trust.pem"
+# Settings that follow from the embedded AWS and from this machine.
+_GIVEN = frozenset(
+    {
+        "account_id",
+        "assume_role_arn",
+        "aws_endpoint_url",
+        "environment",
+        "lambda_architecture",
+        "lambda_runtime",
+        "primary_region",
+        "state_bucket",
+        "state_kms_key_id",
+    }
+)
 # How long the workflow of a file may take here.
 WORKFLOW_SECONDS = 30
 
@@ -187,7 +204,8 @@ class LocalSystem:
         """A file for `curl -K`: trust and token or key, so that the secret stays out of the command line."""
         path = self.folder / "curl.conf"
         lines = [
-            f'cacert = "{api.aws.ca_bundle}"',
+            f'cacert = "{_quoted_for_curl(api.aws.ca_bundle)}"',
+            'noproxy = "*"',
             *api.caller.curl_lines(),
             'header = "Content-Type: application/json"',
         ]
@@ -205,6 +223,38 @@ class LocalSystem:
         """Stop the embedded AWS and forget everything."""
         control.stop(self._aws_folder)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _quoted_for_curl(path: Path) -> str:
+    """A path between double quotes in a configuration file (curl, "-K, --config")."""
+    return str(path).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def settings_of(machine: Mapping[str, str]) -> dict[str, str]:
+    """The settings among some variables that `local` can have otherwise than its file says, by their names."""
+    return {
+        name: value
+        for name, value in machine.items()
+        if name.lower() in Settings.model_fields and name.lower() not in _GIVEN
+    }
+
+
+def enter(command: str, folder: Path = LOCAL) -> None:
+    """Make this process know only the embedded AWS, with the settings that `up` was given.
+
+    What was deployed with one setting is called, looked at and destroyed with it, whatever the shell says by then.
+    """
+    file = folder / "settings.json"
+    settings = settings_of(os.environ)
+    if command == "up":
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(settings))
+    else:
+        settings = json.loads(file.read_text()) if file.is_file() else {}
+    enter_local()
+    for name in [name for name in os.environ if name.lower() in Settings.model_fields]:
+        del os.environ[name]
+    os.environ.update(settings)
 
 
 def local_settings(aws: EmbeddedAws) -> Settings:
@@ -257,7 +307,7 @@ def up(port: int | None) -> None:
         raise Failure(
             "asking for the API's health", f"it answered {status}: {answer[:200].decode()}", "see `make logs`"
         )
-    curl = shown(system.curl_configuration(api))
+    curl = shlex.quote(shown(system.curl_configuration(api)))
     body = json.dumps({"file_name": "hello.txt", "file_content": base64.b64encode(b"Hello, Sluice!\n").decode()})
     seconds, resources = time.monotonic() - started, len(terraform.resources())
     say(f"\nSluice is up on the embedded AWS ({seconds:.0f} s, {resources} resources).")
@@ -286,15 +336,45 @@ def down() -> None:
     say("Sluice is down.")
 
 
-def print_environment() -> None:
-    """Shell lines that lead AWS tools, terraform and cdktf to the embedded AWS."""
+def trust(aws: EmbeddedAws, machine: Mapping[str, str], file: Path = TRUST) -> Path:
+    """Write a file of certificate authorities: those that a machine trusts, and the embedded AWS's.
+
+    In a shell of `local` one program talks to both: `terraform init` to the registry and to the backend.
+    """
+    defaults = ssl.get_default_verify_paths()
+    named = [machine.get(name) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")]
+    candidates = [Path(name) for name in (*named, defaults.cafile, defaults.openssl_cafile) if name]
+    # The shell may have this file already, from a look before.
+    of_machine = next((path for path in candidates if path.is_file()), None)
+    ours = aws.ca_bundle.read_text()
+    theirs = of_machine.read_text(errors="replace") if of_machine else ""
+    if ours not in theirs or of_machine != file:
+        file.write_text(f"{ours}\n{theirs}")
+    return file
+
+
+def print_environment(machine: Mapping[str, str], unset: Collection[str]) -> None:
+    """Shell lines that lead AWS tools, terraform and cdktf to the embedded AWS, whatever the shell has.
+
+    Args:
+        machine: what the shell has.
+        unset: names of more that it has; `make` keeps what is Python's from the tools, so that they do not see it.
+    """
     system = LocalSystem()
     aws = control.running(system.folder / "aws")
     if aws is None:
         raise Failure("reading the environment", "nothing is up", "run `make up`")
-    variables = {**system.variables(aws), "TF_CLI_CONFIG_FILE": str(cli_configuration())}
-    for name, value in variables.items():
-        print(f"export {name}={shlex.quote(value)}")
+    trusted = str(trust(aws, machine))
+    variables = {
+        **settings_of(os.environ),
+        **system.variables(aws),
+        **NO_FILES_OF_AWS,
+        **dict.fromkeys(("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"), trusted),
+        "TF_CLI_CONFIG_FILE": str(cli_configuration()),
+    }
+    settings = [name for name in machine if name.lower() in Settings.model_fields]
+    for line in shell_lines(variables, machine, [*settings, *unset]):
+        print(line)
 
 
 def print_logs() -> None:
@@ -320,6 +400,11 @@ def print_logs() -> None:
         print(f"{datetime.fromtimestamp(moment / 1000, UTC):%H:%M:%S} {name}  {message.rstrip()}")
 
 
+def files_in(words: list[str]) -> list[str]:
+    """The files that `make upload` was given: one text, which is a file, or names several as in a shell."""
+    return [file for word in words for file in ([word] if Path(word).exists() else shlex.split(word))]
+
+
 def upload_by_client(files: list[str]) -> None:
     """Send files of any size with the client, as a user who is signed in."""
     system = LocalSystem(program=find_program())
@@ -327,32 +412,36 @@ def upload_by_client(files: list[str]) -> None:
     if aws is None:
         raise Failure("uploading", "nothing is up", "run `make up`")
     if not files:
-        raise Failure("uploading", "no file is named", "make upload FILE=...")
+        raise Failure("uploading", "no file is named", "name one, or several between quotes: make upload FILE=...")
     api = system.api(aws, system.synthesize(aws))
     if not isinstance(api.caller, Bearer):
         raise Failure("uploading", "the API takes signatures", "see docs/client.md")
-    access = {"SLUICE_URL": api.url, "SLUICE_TOKEN": api.caller.token, "AWS_CA_BUNDLE": str(aws.ca_bundle)}
+    access = {"SLUICE_URL": api.url, "SLUICE_TOKEN": api.caller.token, "SLUICE_CA_BUNDLE": str(aws.ca_bundle)}
+    # All of it is on this machine.
+    direct = {"NO_PROXY": "*", "no_proxy": "*"}
     command = [sys.executable, "-m", "sluice_client", "upload", *files]
-    sys.exit(subprocess.run(command, env={**os.environ, **access}, check=False).returncode)
+    sys.exit(subprocess.run(command, env=child_environment({**access, **direct}), check=False).returncode)
 
 
 def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m tools.local", description=__doc__)
     parser.add_argument("command", choices=["up", "down", "env", "logs", "upload"])
-    parser.add_argument("files", nargs="*", help="for `upload`")
+    parser.add_argument("words", nargs="*", help="files for `upload`; variables to unset for `env`")
     parser.add_argument("--port", type=int, default=None, help="port of the embedded AWS; a free one by default")
     options = parser.parse_args()
+    machine = dict(os.environ)
+    enter(options.command)
     if options.command == "up":
         up(options.port)
     elif options.command == "down":
         down()
     elif options.command == "upload":
-        upload_by_client(options.files)
+        upload_by_client(files_in(options.words))
     elif options.command == "logs":
         print_logs()
     else:
-        print_environment()
+        print_environment(machine, options.words)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,8 @@ def prepare(environment: Environment) -> bool:
 def show_client() -> None:
     """Let the project's Python import the client from the clone (Python's `site`: path configuration files)."""
     [packages] = PROJECT.path.glob("lib/python*/site-packages")
-    line = "{}\n".format(ROOT / "clients" / "python")
+    # Relative, since Python 3.12 and earlier read the file as the locale says, whatever letters the path has.
+    line = "{}\n".format(os.path.relpath(ROOT / "clients" / "python", packages))
     file = packages / "sluice-client.pth"
     if not file.is_file() or file.read_text() != line:
         file.write_text(line)

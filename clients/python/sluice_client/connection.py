@@ -17,7 +17,8 @@ from sluice_client.errors import SluiceError
 # Answers that may be different a moment later. S3 says 503 for "slow down".
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 LONGEST_RETRY_AFTER_SECONDS = 60.0
-_TRUST = ("SSL_CERT_FILE", "AWS_CA_BUNDLE")
+# From the client's own to what all programs read; the first that is set is the only one that counts.
+_TRUST = ("SLUICE_CA_BUNDLE", "AWS_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Patience:
 def connect(*, parallel: int, transport: httpx.BaseTransport | None = None) -> httpx.Client:
     """A pool of connections. It carries no credentials: those go with each call of the API, and never to S3.
 
-    HTTPS_PROXY and NO_PROXY are honoured, as is a certificate authority in SSL_CERT_FILE or AWS_CA_BUNDLE.
+    HTTPS_PROXY and NO_PROXY are honoured. What is trusted is the file of certificate authorities that
+    SLUICE_CA_BUNDLE, AWS_CA_BUNDLE or SSL_CERT_FILE names, in this order; without any, what the system and certifi do.
 
     Args:
         parallel: how many parts are sent at a time.
@@ -59,16 +61,25 @@ def connect(*, parallel: int, transport: httpx.BaseTransport | None = None) -> h
 
 
 def _trust() -> ssl.SSLContext:
-    for name in _TRUST:
-        file = os.environ.get(name)
-        if file:
-            if not Path(file).is_file():
-                raise SluiceError(f"{name} names {file}, and there is no such file")
-            try:
-                return ssl.create_default_context(cafile=file)
-            except ssl.SSLError as error:
-                raise SluiceError(f"{name}: {file} holds no certificate authority ({error.reason})") from None
-    return httpx.create_ssl_context()
+    name = _named()
+    if name is None:
+        context = httpx.create_ssl_context(trust_env=False)
+        context.load_default_certs()
+        return context
+    file = os.environ[name]
+    if not Path(file).is_file():
+        raise SluiceError(f"{name} names {file}, and there is no such file")
+    try:
+        return ssl.create_default_context(cafile=file)
+    except ssl.SSLError as error:
+        raise SluiceError(f"{name}: {file} holds no certificate authority ({error.reason})") from None
+    except OSError as error:
+        raise SluiceError(f"{name}: {error.filename or file} cannot be opened ({error.strerror})") from None
+
+
+def _named() -> str | None:
+    """The variable that says what is trusted."""
+    return next((name for name in _TRUST if os.environ.get(name)), None)
 
 
 def said_of(error: httpx.TransportError, host: str) -> str:
@@ -78,8 +89,11 @@ def said_of(error: httpx.TransportError, host: str) -> str:
         SluiceError: trying again is of no use.
     """
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        name = _named()
+        what = f"{name} names {os.environ[name]}, which lacks its authority" if name else "its authority is not known"
         raise SluiceError(
-            f"The certificate of {host} is not trusted. Name your certificate authority in SSL_CERT_FILE."
+            f"The certificate of {host} is not trusted: {what}. Name the file of its certificate authority in "
+            "SLUICE_CA_BUNDLE, which counts before AWS_CA_BUNDLE and SSL_CERT_FILE."
         ) from None
     if isinstance(error, httpx.UnsupportedProtocol):
         raise SluiceError(f"{host}: {error}") from None
