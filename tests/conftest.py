@@ -50,7 +50,8 @@ def _forget_the_caller() -> None:
     from modules.settings import Settings
 
     enter_local()
-    for name in [name for name in os.environ if name.lower() in Settings.model_fields]:
+    of_client = ("SLUICE_URL", "SLUICE_TOKEN", "SLUICE_TOKEN_COMMAND", "SLUICE_CA_BUNDLE")
+    for name in [name for name in os.environ if name.lower() in Settings.model_fields or name in of_client]:
         del os.environ[name]
 
 

@@ -254,7 +254,7 @@ def enter(command: str, folder: Path = LOCAL) -> None:
     enter_local()
     for name in [name for name in os.environ if name.lower() in Settings.model_fields]:
         del os.environ[name]
-    os.environ.update(settings)
+    os.environ.update(settings, ENVIRONMENT="local")
 
 
 def local_settings(aws: EmbeddedAws) -> Settings:
@@ -401,8 +401,15 @@ def print_logs() -> None:
 
 
 def files_in(words: list[str]) -> list[str]:
-    """The files that `make upload` was given: one text, which is a file, or names several as in a shell."""
-    return [file for word in words for file in ([word] if Path(word).exists() else shlex.split(word))]
+    """The files that `make upload` was given: one text, which is a file, or names several as in a shell.
+
+    Raises:
+        Failure: it is neither.
+    """
+    try:
+        return [file for word in words for file in ([word] if word and Path(word).exists() else shlex.split(word))]
+    except ValueError as error:
+        raise Failure("uploading", f"FILE={' '.join(words)}: {error}", "name a file that is there") from None
 
 
 def upload_by_client(files: list[str]) -> None:

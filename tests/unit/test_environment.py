@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from tools.environment import child_environment
+from modules.settings import Settings
+from tools import local
+from tools.console import Failure
+from tools.embedded_aws.control import EmbeddedAws
+from tools.environment import child_environment, shell_lines
 
 # How the machine reaches the network.
 NETWORK = {
@@ -145,3 +151,120 @@ def test_python_runs_and_speaks_utf8_on_a_machine_that_bends_it(monkeypatch: pyt
     code = "import sys; print('ä', sys.flags.optimize, sys.warnoptions)"
     done = subprocess.run([sys.executable, "-c", code], env=child_environment(), capture_output=True, check=True)
     assert done.stdout.decode() == "ä 0 []\n"
+
+
+# A shell of `local`
+
+
+def test_a_shell_of_local_has_nothing_that_leads_elsewhere() -> None:
+    """The lines are run by a shell that has all of it, as `eval "$(make -s env)"` does."""
+    variables = {"AWS_ENDPOINT_URL": "https://127.0.0.1:1", "ENVIRONMENT": "local", "SSL_CERT_FILE": "/a b/'ü'.pem"}
+    odd = {"BASH_FUNC_x%%": "() { :; }", "TF_VAR_a-b": "1"}
+    machine = {**ORDINARY, **NETWORK, **AWS, **BENDING, **odd, "PATH": os.environ["PATH"], "HOME": "/home/somebody"}
+    seen = {name: value for name, value in machine.items() if not name.startswith("PYTHON")}
+    lines = shell_lines(variables, seen, ["OWNER", *(name for name in BENDING if name.startswith("PYTHON"))])
+    script = 'eval "$LINES"; unset LINES; env -0'
+    done = subprocess.run(
+        ["sh", "-c", script], env={**machine, "LINES": "\n".join(lines)}, capture_output=True, check=True
+    )
+    assert done.stderr == b""
+    found = dict(line.split("=", 1) for line in done.stdout.decode().rstrip("\0").split("\0"))
+    assert variables.items() <= found.items()
+    assert found["NO_PROXY"] == "intranet.example.com,127.0.0.1,localhost"
+    # How the machine reaches the network, and what concerns other programs, stays.
+    assert found["HTTPS_PROXY"] == NETWORK["HTTPS_PROXY"]
+    assert found["PIP_INDEX_URL"] == NETWORK["PIP_INDEX_URL"]
+    left = {name for name in found if name.startswith(("AWS_", "TF_", "CDKTF_", "NODE_", "PYTHON"))}
+    assert left - set(odd) == {"AWS_ENDPOINT_URL", "NODE_EXTRA_CA_CERTS", "TF_REGISTRY_CLIENT_TIMEOUT"} | (
+        {"AWS_CA_BUNDLE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    )
+    assert "OWNER" not in found
+
+
+def test_a_shell_that_has_nothing_gets_just_what_leads_here() -> None:
+    lines = shell_lines({"ENVIRONMENT": "local"}, {"PATH": "/usr/bin"})
+    assert lines == [
+        "export ENVIRONMENT=local",
+        "export NO_PROXY=127.0.0.1,localhost",
+        "export no_proxy=127.0.0.1,localhost",
+    ]
+
+
+# `make up` and what follows it
+
+
+@pytest.fixture
+def shell() -> Iterator[dict[str, str]]:
+    """The variables of this process, which the test may change in place; as they were in the end."""
+    before = dict(os.environ)
+    yield os.environ  # type: ignore[misc]
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_what_up_was_given_holds_until_down(shell: dict[str, str], tmp_path: Path) -> None:
+    shell.update(AWS, OWNER="payments", log_retention_days="14", ACCOUNT_ID="123456789012", PRIMARY_REGION="eu-west-1")
+    local.enter("up", tmp_path)
+    assert settings_in(shell) == {"OWNER": "payments", "log_retention_days": "14", "ENVIRONMENT": "local"}
+    assert {name for name in shell if name.startswith("AWS_")} == {"AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"}
+    shell.update(OWNER="R&D", PROJECT_NAME="other", ENVIRONMENT="prod", AWS_PROFILE="company")
+    local.enter("upload", tmp_path)
+    assert settings_in(shell) == {"OWNER": "payments", "log_retention_days": "14", "ENVIRONMENT": "local"}
+    assert "AWS_PROFILE" not in shell
+    local.enter("up", tmp_path)
+    del shell["OWNER"]
+    local.enter("up", tmp_path)
+    local.enter("down", tmp_path)
+    assert settings_in(shell) == {"log_retention_days": "14", "ENVIRONMENT": "local"}
+
+
+def settings_in(shell: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in shell.items() if name.lower() in Settings.model_fields}
+
+
+@pytest.mark.parametrize(
+    ("text", "files"),
+    [
+        ("a b.txt", ["a b.txt"]),
+        ("c.txt d.txt", ["c.txt", "d.txt"]),
+        ("'a b.txt' c.txt", ["a b.txt", "c.txt"]),
+        ("none.txt", ["none.txt"]),
+        ("it's.txt", ["it's.txt"]),
+        ("", []),
+    ],
+)
+def test_files_of_make_upload(text: str, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a b.txt", "c.txt", "it's.txt"):
+        (tmp_path / name).touch()
+    assert local.files_in([text]) == files
+
+
+def test_a_name_that_is_no_list_of_names_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Failure, match="quot"):
+        local.files_in(["it's not there"])
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_a_shell_of_local_trusts_the_machine_and_the_embedded_aws(name: str, tmp_path: Path) -> None:
+    ours, theirs, file = tmp_path / "ours", tmp_path / "theirs", tmp_path / "trust.pem"
+    ours.write_text("OURS\n")
+    theirs.write_text("THEIRS\n")
+    aws = EmbeddedAws("https://127.0.0.1:1", "", 0, tmp_path, ours)
+    assert local.trust(aws, {name: str(theirs)}, file) == file
+    assert file.read_text().split() == ["OURS", "THEIRS"]
+    # The same shell once more, and after an embedded AWS with another authority.
+    local.trust(aws, {name: str(file)}, file)
+    assert file.read_text().split() == ["OURS", "THEIRS"]
+    ours.write_text("NEW\n")
+    local.trust(aws, {name: str(file)}, file)
+    assert file.read_text().split() == ["NEW", "OURS", "THEIRS"]
+
+
+def test_without_an_authority_of_its_own_the_machine_trusts_the_systems(tmp_path: Path) -> None:
+    (tmp_path / "ours").write_text("OURS\n")
+    aws = EmbeddedAws("https://127.0.0.1:1", "", 0, tmp_path, tmp_path / "ours")
+    text = local.trust(aws, {"SSL_CERT_FILE": "/nowhere"}, tmp_path / "trust.pem").read_text()
+    system = ssl.get_default_verify_paths().openssl_cafile
+    assert text == f"OURS\n\n{Path(system).read_text() if Path(system).is_file() else ''}"
