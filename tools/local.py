@@ -336,8 +336,8 @@ def down() -> None:
     say("Sluice is down.")
 
 
-def trust(aws: EmbeddedAws, machine: Mapping[str, str], file: Path = TRUST) -> Path:
-    """Write a file of certificate authorities: those that a machine trusts, and the embedded AWS's.
+def trust(authority: Path, machine: Mapping[str, str], file: Path = TRUST) -> Path:
+    """Write a file of certificate authorities: that of the embedded AWS, and those that a machine trusts.
 
     In a shell of `local` one program talks to both: `terraform init` to the registry and to the backend.
     """
@@ -346,7 +346,7 @@ def trust(aws: EmbeddedAws, machine: Mapping[str, str], file: Path = TRUST) -> P
     candidates = [Path(name) for name in (*named, defaults.cafile, defaults.openssl_cafile) if name]
     # The shell may have this file already, from a look before.
     of_machine = next((path for path in candidates if path.is_file()), None)
-    ours = aws.ca_bundle.read_text()
+    ours = authority.read_text()
     theirs = of_machine.read_text(errors="replace") if of_machine else ""
     if ours not in theirs or of_machine != file:
         file.write_text(f"{ours}\n{theirs}")
@@ -364,7 +364,7 @@ def print_environment(machine: Mapping[str, str], unset: Collection[str]) -> Non
     aws = control.running(system.folder / "aws")
     if aws is None:
         raise Failure("reading the environment", "nothing is up", "run `make up`")
-    trusted = str(trust(aws, machine))
+    trusted = str(trust(aws.ca_bundle, machine))
     variables = {
         **settings_of(os.environ),
         **system.variables(aws),

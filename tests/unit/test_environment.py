@@ -14,7 +14,6 @@ import pytest
 from modules.settings import Settings
 from tools import local
 from tools.console import Failure
-from tools.embedded_aws.control import EmbeddedAws
 from tools.environment import child_environment, shell_lines
 
 # How the machine reaches the network.
@@ -251,20 +250,18 @@ def test_a_shell_of_local_trusts_the_machine_and_the_embedded_aws(name: str, tmp
     ours, theirs, file = tmp_path / "ours", tmp_path / "theirs", tmp_path / "trust.pem"
     ours.write_text("OURS\n")
     theirs.write_text("THEIRS\n")
-    aws = EmbeddedAws("https://127.0.0.1:1", "", 0, tmp_path, ours)
-    assert local.trust(aws, {name: str(theirs)}, file) == file
+    assert local.trust(ours, {name: str(theirs)}, file) == file
     assert file.read_text().split() == ["OURS", "THEIRS"]
     # The same shell once more, and after an embedded AWS with another authority.
-    local.trust(aws, {name: str(file)}, file)
+    local.trust(ours, {name: str(file)}, file)
     assert file.read_text().split() == ["OURS", "THEIRS"]
     ours.write_text("NEW\n")
-    local.trust(aws, {name: str(file)}, file)
+    local.trust(ours, {name: str(file)}, file)
     assert file.read_text().split() == ["NEW", "OURS", "THEIRS"]
 
 
 def test_without_an_authority_of_its_own_the_machine_trusts_the_systems(tmp_path: Path) -> None:
     (tmp_path / "ours").write_text("OURS\n")
-    aws = EmbeddedAws("https://127.0.0.1:1", "", 0, tmp_path, tmp_path / "ours")
-    text = local.trust(aws, {"SSL_CERT_FILE": "/nowhere"}, tmp_path / "trust.pem").read_text()
+    text = local.trust(tmp_path / "ours", {"SSL_CERT_FILE": "/nowhere"}, tmp_path / "trust.pem").read_text()
     system = ssl.get_default_verify_paths().openssl_cafile
     assert text == f"OURS\n\n{Path(system).read_text() if Path(system).is_file() else ''}"
