@@ -22,7 +22,14 @@ hypothesis.settings.load_profile("sluice")
 ROOT = Path(__file__).resolve().parent.parent
 
 # Each of these deploys a system of its own, or none.
-APART = {"test_api_jwt", "test_embedded_aws_host_names", "test_emulator_fidelity", "test_legal_hold", "test_replica"}
+APART = {
+    "test_api_jwt",
+    "test_embedded_aws_host_names",
+    "test_emulator_fidelity",
+    "test_legal_hold",
+    "test_make_up",
+    "test_replica",
+}
 
 jsii_process.use()
 bindings.use(ROOT)

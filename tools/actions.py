@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 from tools.console import exit_with, say
+from tools.environment import child_environment
 from tools.setup import JUDGES, ROOT, prepare
 
 FILE = ROOT / "stacks" / "actions.json"
@@ -44,8 +45,9 @@ _FOLDER = "import pathlib, warnings; warnings.simplefilter('ignore'); import par
 def known_actions() -> dict[str, list[str]]:
     """The actions of each of these services, sorted, as parliament knows them."""
     prepare(JUDGES)
-    folder = subprocess.run([JUDGES.python, "-c", _FOLDER], capture_output=True, text=True, check=True).stdout.strip()
-    definition = json.loads((Path(folder) / "iam_definition.json").read_text())
+    command = [JUDGES.python, "-c", _FOLDER]
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=True)
+    definition = json.loads((Path(done.stdout.strip()) / "iam_definition.json").read_text())
     every = {service["prefix"]: service["privileges"] for service in definition}
     return {service: sorted({action["privilege"] for action in every[service]}) for service in SERVICES}
 

@@ -136,13 +136,14 @@ def show_client() -> None:
 def main() -> None:
     """Check the machine, then prepare what is missing."""
     from tools.console import Failure, run, say, step
+    from tools.environment import child_environment
 
     check_python()
     check_node()
     if Path(sys.prefix).resolve() == PROJECT.path:
         # Somebody activated the environment that this may have to make anew: go on outside of it.
         outside = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-        os.execv(outside, [str(outside), *sys.argv])  # noqa: S606 - it replaces this process
+        os.execve(outside, [str(outside), *sys.argv], child_environment())  # noqa: S606 - it replaces this process
     for environment in (PROJECT, LAMBDA, EMBEDDED_AWS):
         prepare(environment)
     show_client()

@@ -4,7 +4,9 @@ To see that for one fix: SLUICE_WITHOUT_FIX=s3.refuse_small_parts pytest tests/e
 """
 
 # ruff: noqa: ANN401 - what boto3 and JSON return has no type here
+import base64
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -22,8 +24,9 @@ from typing import Any, TypeVar
 
 import boto3
 import pytest
-from botocore.auth import SigV4Auth
+from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.config import Config
 from botocore.credentials import Credentials as SigningCredentials
 from botocore.exceptions import ClientError
 
@@ -92,9 +95,10 @@ class Cloud:
         self.aws, self.key, self.iam_log = aws, key, iam_log
         self._names = 0
 
-    def client(self, service: str, region: str = REGION) -> Any:
+    def client(self, service: str, region: str = REGION, **options: Any) -> Any:
         return _boto3.client(
             service,
+            **options,
             endpoint_url=self.aws.endpoint_url,
             verify=str(self.aws.ca_bundle),
             region_name=region,
@@ -1093,12 +1097,13 @@ def test_an_authorizer_accepts_the_tokens_of_its_user_pool_alone(cloud: Cloud, f
     who = {"UserPoolId": pool["Id"], "Username": "ada"}
     pools.admin_create_user(**who, MessageAction="SUPPRESS")
     pools.admin_set_user_password(**who, Password=password, Permanent=True)
-    token = pools.admin_initiate_auth(
+    tokens = pools.admin_initiate_auth(
         UserPoolId=pool["Id"],
         ClientId=app["UserPoolClient"]["ClientId"],
         AuthFlow="ADMIN_USER_PASSWORD_AUTH",
         AuthParameters={"USERNAME": "ada", "PASSWORD": password},
-    )["AuthenticationResult"]["IdToken"]
+    )["AuthenticationResult"]
+    token = tokens["IdToken"]
 
     api = Api(cloud)
     authorizer = api.gateway.create_authorizer(
@@ -1119,6 +1124,18 @@ def test_an_authorizer_accepts_the_tokens_of_its_user_pool_alone(cloud: Cloud, f
     forged = ".".join((header, claims, signature[:-8] + signature[-8:][::-1]))
     assert api.post(headers={"Authorization": forged}).status == 401
     assert api.post(headers={"Authorization": f"Bearer {token}"}).status == 200
+    # A method without scopes asks who somebody is, which only an ID token says.
+    assert api.post(headers={"Authorization": tokens["AccessToken"]}).status == 401
+    assert api.post(headers={"Authorization": tokens["RefreshToken"]}).status == 401
+
+    scopes = ["aws.cognito.signin.user.admin"]
+    asks = {"authorizationType": "COGNITO_USER_POOLS", "authorizerId": authorizer["id"], "authorizationScopes": scopes}
+    api.gateway.delete_method(**api.where)
+    api.gateway.put_method(**api.where, **asks)
+    api.integrate(function)
+    api.deploy()
+    assert api.post(headers={"Authorization": tokens["AccessToken"]}).status == 200
+    assert api.post(headers={"Authorization": token}).status == 401
 
 
 # logs
@@ -1191,6 +1208,53 @@ def test_a_small_part_is_refused_when_the_upload_is_completed(cloud: Cloud, buck
 
     upload(5 * 1024 * 1024, 10)
     assert s3.head_object(Bucket=bucket, Key="large")["ContentLength"] == 5 * 1024 * 1024 + 10
+
+
+HEADERS = {
+    "x-amz-tagging": "a=b",
+    "x-amz-storage-class": "GLACIER",
+    "x-amz-copy-source": "/other/k",
+    "X-Amz-Meta-A": "b",
+}
+
+
+@pytest.mark.parametrize("header", [*HEADERS, "x-amz-checksum-sha256"])
+def test_whoever_has_a_link_can_add_no_header_of_s3(cloud: Cloud, bucket: str, header: str) -> None:
+    s3 = cloud.client("s3", config=Config(signature_version="s3v4"))
+    where, body = {"Bucket": bucket, "Key": "k"}, b"body"
+    checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    value = HEADERS.get(header, checksum)
+    upload = s3.create_multipart_upload(**where)["UploadId"]
+    part = {**where, "UploadId": upload, "PartNumber": 1}
+    for url in (s3.generate_presigned_url("put_object", where), s3.generate_presigned_url("upload_part", part)):
+        refused = cloud.send("PUT", url, body, headers={header: value})
+        assert refused.status == 403
+        assert b"<Code>AccessDenied</Code>" in refused.body
+        assert f"<HeadersNotSigned>{header.lower()}</HeadersNotSigned>".encode() in refused.body
+        # What has nothing to do with S3 is not S3's concern.
+        assert cloud.send("PUT", url, body, headers={"X-Amzn-Trace-Id": "Root=1", "Content-Type": "a/b"}).status == 200
+    assert s3.get_object_tagging(**where)["TagSet"] == []
+    assert s3.get_object(**where)["Metadata"] == {}
+
+
+def test_a_header_that_a_link_covers_has_to_be_sent(cloud: Cloud, bucket: str) -> None:
+    s3, body = cloud.client("s3", config=Config(signature_version="s3v4")), b"body"
+    checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    url = s3.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "k", "ChecksumSHA256": checksum})
+    assert "x-amz-checksum-sha256" in urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)["X-Amz-SignedHeaders"][0]
+    assert cloud.send("PUT", url, body).status == 403
+    assert cloud.send("PUT", url, body, headers={"x-amz-checksum-sha256": checksum}).status == 200
+
+
+def test_a_signed_request_covers_all_headers_of_s3(cloud: Cloud, bucket: str) -> None:
+    url, body = f"{cloud.aws.endpoint_url}/{bucket}/k", b"body"
+    request = AWSRequest("PUT", url, headers={"x-amz-meta-a": "b"}, data=body)
+    S3SigV4Auth(SigningCredentials(cloud.key.access_key, cloud.key.secret_key), "s3", REGION).add_auth(request)
+    signed = dict(request.headers.items())
+    assert cloud.send("PUT", url, body, headers=signed).status == 200
+    refused = cloud.send("PUT", url, body, headers={**signed, "x-amz-tagging": "a=b"})
+    assert refused.status == 403
+    assert b"<HeadersNotSigned>x-amz-tagging</HeadersNotSigned>" in refused.body
 
 
 def test_a_bucket_notifies_a_function_that_lets_it_in(cloud: Cloud, function: str, lambda_role: str) -> None:

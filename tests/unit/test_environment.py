@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import ssl
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from modules.settings import Settings
+from tests.conftest import ROOT
 from tools import local
 from tools.console import Failure
 from tools.environment import child_environment, shell_lines
@@ -265,3 +267,29 @@ def test_without_an_authority_of_its_own_the_machine_trusts_the_systems(tmp_path
     text = local.trust(tmp_path / "ours", {"SSL_CERT_FILE": "/nowhere"}, tmp_path / "trust.pem").read_text()
     system = ssl.get_default_verify_paths().openssl_cafile
     assert text == f"OURS\n\n{Path(system).read_text() if Path(system).is_file() else ''}"
+
+
+# Nothing is started otherwise.
+
+STARTS = {"subprocess.run", "subprocess.Popen", "subprocess.check_call", "subprocess.check_output", "os.execve"}
+STARTS_WITH_ALL_OF_IT = {"subprocess.call", "subprocess.getoutput", "os.system", "os.popen", "os.execv", "os.execvp"}
+# A process of ministack's, whose environment the fix of that place makes from nothing.
+APART = {"tools/embedded_aws/fidelity/lambda_runtime.py"}
+
+
+def test_every_program_that_a_tool_starts_gets_an_environment_of_its_own() -> None:
+    wrong, count = [], 0
+    for file in sorted((ROOT / "tools").rglob("*.py")):
+        name = file.relative_to(ROOT).as_posix()
+        for call in (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)):
+            called = ast.unparse(call.func)
+            if called in STARTS_WITH_ALL_OF_IT:
+                wrong.append(f"{name}:{call.lineno}")
+            if called in STARTS and name not in APART:
+                count += 1
+                given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+                environment = given.get("env", "child_environment()" if called == "os.execve" else "")
+                if not environment or "**os.environ" in environment or environment == "os.environ":
+                    wrong.append(f"{name}:{call.lineno}")
+    assert wrong == []
+    assert count >= 15

@@ -1,4 +1,4 @@
-"""Cognito: the keys that tokens are checked with."""
+"""Cognito: the keys that tokens are checked with, and which tokens an API takes."""
 
 # mypy: disable-error-code="import-not-found"
 import json
@@ -40,3 +40,31 @@ def find_signing_keys_in_process(_: Settings) -> None:
     # Both modules hold the function under a name of their own.
     hook.replace(fix, http_api, "_fetch_jwks", make, "url")
     hook.replace(fix, rest_api, "_fetch_jwks", make, "url")
+
+
+def tell_tokens_apart(_: Settings) -> None:
+    """Take an ID token where a method names no scopes, and an access token where it does.
+
+    AWS takes the token for an identity token where the method has no OAuth scopes, else for an access token, whose
+    scopes it compares
+    (https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-enable-cognito-user-pool.html). A refresh
+    token is for Cognito only; on AWS it is encrypted. ministack takes whatever the pool has signed. The fix looks at
+    `token_use`.
+    """
+    fix = "cognito.tell_tokens_apart"
+    error = hook.attribute(fix, rest_api, "_gw_error")
+
+    def make(original: Function) -> Function:
+        async def validate(
+            authorizer: object, method_obj: dict[str, Any], headers: object, query_params: object, stage: object
+        ) -> tuple[dict[str, Any] | None, object]:
+            claims, refused = await original(authorizer, method_obj, headers, query_params, stage)
+            wanted = "access" if method_obj.get("authorizationScopes") else "id"
+            if not refused and claims.get("token_use") != wanted:
+                return None, error("UNAUTHORIZED", "Unauthorized")
+            return claims, refused
+
+        return validate
+
+    takes = "authorizer method_obj headers query_params stage"
+    hook.replace(fix, rest_api, "_validate_cognito_authorizer", make, takes)

@@ -1,8 +1,9 @@
-"""S3: sizes that AWS does not accept, and functions that it may not invoke."""
+"""S3: sizes and headers that AWS does not accept, and functions that it may not invoke."""
 
 # mypy: disable-error-code="import-not-found"
 import json
 import re
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -96,6 +97,51 @@ def check_posted_bytes(_: Settings) -> None:
 
     hook.replace(fix, s3, "_post_object", make_post, "bucket_name body headers")
     hook.replace(fix, s3, "_build_object_record", make_record, "body headers etag checksums")
+
+
+# Says what the payload hashes to, and is no order to S3.
+_MAY_BE_UNSIGNED = frozenset({"x-amz-content-sha256"})
+
+
+def refuse_headers_that_are_not_signed(_: Settings) -> None:
+    """Refuse a signed request with an `x-amz-` header that its signature does not cover.
+
+    AWS wants each such header among the signed ones
+    (https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html, X-Amz-SignedHeaders), so that whoever
+    has a link can do what it says and nothing else: no other tags, storage class, encryption or source of a copy. It
+    answers 403 AccessDenied and names the headers. ministack follows them. The fix compares the names.
+    """
+    fix = "s3.refuse_headers_that_are_not_signed"
+    error = hook.attribute(fix, s3, "_error")
+
+    def make(original: Function) -> Function:
+        def verify(method: str, path: str, headers: dict[str, str], query_params: dict[str, Any]) -> object:
+            refused = original(method, path, headers, query_params)
+            signed = _signed_headers(headers, query_params)
+            if refused is not None or signed is None:
+                return refused
+            # By now ministack has made headers of what came behind the body, which the signed header announces.
+            trailers = {name.strip().lower() for name in headers.get("x-amz-trailer", "").split(",")}
+            names = {name.lower() for name in headers} - signed - trailers - _MAY_BE_UNSIGNED
+            unsigned = sorted(name for name in names if name.startswith("x-amz-"))
+            if unsigned:
+                said = "There were headers present in the request which were not signed"
+                return error("AccessDenied", said, 403, path, extra={"HeadersNotSigned": ", ".join(unsigned)})
+            return None
+
+        return verify
+
+    hook.replace(fix, s3, "_verify_presigned_sigv4", make, "method path headers query_params")
+
+
+def _signed_headers(headers: Mapping[str, str], query_params: Mapping[str, Any]) -> set[str] | None:
+    """The names that a signature covers (Signature Version 4); None for a request without one."""
+    query = {name.lower(): value for name, value in query_params.items()}
+    if "x-amz-signature" in query:
+        named = query.get("x-amz-signedheaders") or ""
+        return set(str(named[0] if isinstance(named, list) else named).lower().split(";"))
+    found = re.search(r"^AWS4-\S+ .*SignedHeaders=([^,\s]+)", headers.get("authorization", ""))
+    return set(found[1].lower().split(";")) if found else None
 
 
 def ask_functions_for_permission(_: Settings) -> None:
