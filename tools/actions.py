@@ -45,7 +45,7 @@ _FOLDER = "import pathlib, warnings; warnings.simplefilter('ignore'); import par
 def known_actions() -> dict[str, list[str]]:
     """The actions of each of these services, sorted, as parliament knows them."""
     prepare(JUDGES)
-    command = [JUDGES.python, "-c", _FOLDER]
+    command = [str(JUDGES.python), "-c", _FOLDER]
     done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=True)
     definition = json.loads((Path(done.stdout.strip()) / "iam_definition.json").read_text())
     every = {service["prefix"]: service["privileges"] for service in definition}
