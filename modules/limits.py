@@ -47,6 +47,9 @@ REGIONS = (
 VARIABLES_BYTES = 4096
 LISTS_BYTES = 3200
 
+# A run of the workflow that hangs is ended, and the alarm on failed runs tells: the work takes seconds.
+WORKFLOW_SECONDS = 600
+
 BUCKET_NAME_LENGTH = 63
 # S3, "General purpose bucket naming rules".
 _BUCKET_BEGINNINGS = ("amzn-s3-demo-", "sthree-", "xn--")

@@ -344,6 +344,14 @@ class Settings(BaseSettings):
                 f"function take {limits.LISTS_BYTES} of them (Lambda: {limits.VARIABLES_BYTES} in all); name fewer, or "
                 "patterns such as `application/vnd.*`"
             )
+        interval, rate = self.step_functions_retry_interval, self.step_functions_backoff_rate
+        waits = sum(interval * rate**attempt for attempt in range(self.step_functions_max_attempts))
+        if waits >= limits.WORKFLOW_SECONDS:
+            raise ValueError(
+                f"step_functions_retry_interval = {interval}, step_functions_max_attempts = "
+                f"{self.step_functions_max_attempts} and step_functions_backoff_rate = {rate} wait {waits:.0f} seconds "
+                f"between the tries of a step, and the whole workflow is ended after {limits.WORKFLOW_SECONDS}"
+            )
         if self.assume_role_arn and self.assume_role_arn.split(":")[4] != self.account_id:
             raise ValueError(
                 f"assume_role_arn = {self.assume_role_arn!r} is of another account than account_id = "

@@ -23,6 +23,7 @@ from constructs import Construct
 
 from modules.encryption import CustomerKey
 from modules.functions import Function, tracing_statement
+from modules.limits import WORKFLOW_SECONDS
 from modules.metadata import Metadata
 from modules.notifications import Notifications
 from modules.permissions import Role
@@ -34,8 +35,7 @@ from modules.storage import FILES, Storage
 # EventBridge, "Retry policy": what it does without being told; written out so that a plan shows it.
 EVENT_AGE_SECONDS = 24 * 3600
 EVENT_RETRIES = 185
-# The work takes seconds. A run that hangs is ended, and the alarm on failed runs tells.
-TIMEOUT_SECONDS = 600
+TIMEOUT_SECONDS = WORKFLOW_SECONDS
 
 # CloudWatch Logs delivery for Step Functions has no resource level (Step Functions, "Logging using CloudWatch Logs").
 _LOG_DELIVERY = (

@@ -319,7 +319,7 @@ def _documents(resources: Resources, wanted: Callable[[Any], bool]) -> Iterator[
 _KEY_ID = "00000000-0000-0000-0000-000000000000"
 _REFERENCE = re.compile(r"(?<!\$)\$\{([a-z0-9_]+)\.([a-z0-9_]+)\.([a-z0-9_]+)\}")
 # ARN formats of the kinds that documents refer to, over a resource's arguments (AWS, Service Authorization Reference).
-_ARNS = {
+ARNS = {
     "aws_api_gateway_rest_api": "arn:aws:execute-api:{here}:abcdefghij",
     "aws_cloudwatch_event_rule": "arn:aws:events:{here}:rule/{name}",
     "aws_cloudwatch_log_group": "arn:aws:logs:{here}:log-group:{name}",
@@ -353,13 +353,13 @@ def resolved(text: str, stack: Mapping[str, Any]) -> str:
     def sample(match: re.Match[str]) -> str:
         kind, name, attribute = match.groups()
         body = stack["resource"].get(kind, {}).get(name, {})
-        if attribute.endswith("arn") and kind in _ARNS:
+        if attribute.endswith("arn") and kind in ARNS:
             region, account = providers[body.get("provider", "aws")]
-            sample = _ARNS[kind].format(**{**body, "here": f"{region}:{account}", "account": account})
+            sample = ARNS[kind].format(**{**body, "here": f"{region}:{account}", "account": account})
             return resolved(sample, stack)
         if isinstance(body.get(attribute), str):
             return resolved(body[attribute], stack)
-        raise Failure("a judge", f"there is no sample for {match[0]}", "add its kind to _ARNS in tools/judges.py")
+        raise Failure("a judge", f"there is no sample for {match[0]}", "add its kind to ARNS in tools/judges.py")
 
     done = _REFERENCE.sub(sample, text)
     if hole := re.search(r"(?<!\$)\$\{[^}]*\}", done):
