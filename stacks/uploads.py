@@ -179,6 +179,7 @@ class UploadsStack(BaseStack):
             environment=bucket_and_table
             | {
                 "ALLOWED_CONTENT_TYPES": ",".join(settings.allowed_content_types),
+                "CONTENT_TYPE_CHECK": settings.content_type_check,
                 "MALWARE_SCANNING": str(settings.malware_scanning).lower(),
                 "EXPIRATION_DAYS": str(settings.s3_lifecycle_expiration_days),
                 "QUARANTINE_RETENTION_DAYS": str(settings.quarantine_retention_days),

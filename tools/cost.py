@@ -123,7 +123,8 @@ class Assumptions:
         cold_share: share of invocations that start a new environment.
         cold_milliseconds: what such a start adds.
         status_calls: how often a client asks for the state of a file.
-        looks: requests to S3 with which `inspect` looks at a file: size and checksum, first bytes.
+        looks: requests to S3 with which `inspect` looks at a file: size and checksum, first bytes; last bytes come on
+            top for a file beyond HEAD_BYTES.
         record_bytes: of a record in DynamoDB.
         function_log_bytes: log lines of an invocation, the platform's among them.
         access_log_bytes: a line of the API's access log.
@@ -355,7 +356,8 @@ def lines(load: Workload, settings: Settings, found: Platform, assumed: Assumpti
     stored = "one form" if load.is_small else f"{load.parts:,} parts, create, {lists} lists, complete"
     puts = files * (1 if load.is_small else load.parts + 2 + lists)
     # A data key for the object, Decrypt for each part, for the end, and for each look of `inspect`.
-    keyed = files * (1 if load.is_small else load.parts + 2) + assumed.looks * runs
+    looks = assumed.looks + (load.size > HEAD_BYTES)
+    keyed = files * (1 if load.is_small else load.parts + 2) + looks * runs
     share = assumed.bucket_key_share if found.bucket_keys else 1
     logs = {
         "logs of functions": (
@@ -374,7 +376,7 @@ def lines(load: Workload, settings: Settings, found: Platform, assumed: Assumpti
         Line("DynamoDB", "writes", files * written, "dynamodb_write", f"{written} units a file"),
         Line("DynamoDB", "reads", invoked - files, "dynamodb_read", "one an invocation, but for the start"),
         Line("S3", "PUT, POST, LIST", puts, "s3_put", stored),
-        Line("S3", "GET, HEAD", (assumed.looks + found.scanning) * runs, "s3_get", "`inspect`"),
+        Line("S3", "GET, HEAD", (looks + found.scanning) * runs, "s3_get", "`inspect`"),
         Line("KMS", "requests of S3", keyed * share, "kms_request", f"{share:.0%} of {keyed:,}"),
         Line("KMS", "variables of functions", invoked * assumed.cold_share, "kms_request", "one a cold start"),
         # GuardDuty tags what it scanned, and S3 tells that too.

@@ -115,13 +115,13 @@ class Objects:
         found = self._client.get_object_tagging(Bucket=self._bucket_name, Key=key)
         return {tag["Key"]: tag["Value"] for tag in found["TagSet"]}
 
-    def first_bytes(self, key: str, count: int) -> bytes:
-        """The beginning of an object that is there and not empty.
+    def read(self, key: str, start: int, count: int) -> bytes:
+        """A range of the bytes of an object that is there: `count` from `start`, both within it.
 
         Raises:
             ClientError: S3 refused.
         """
-        found = self._client.get_object(Bucket=self._bucket_name, Key=key, Range=f"bytes=0-{count - 1}")
+        found = self._client.get_object(Bucket=self._bucket_name, Key=key, Range=f"bytes={start}-{start + count - 1}")
         return found["Body"].read()
 
     def post_form(
@@ -276,14 +276,19 @@ class Objects:
             if error.response["Error"]["Code"] != "NoSuchUpload":
                 raise
 
-    def download_link(self, key: str, *, file_name: str, seconds: int) -> str:
-        """A link that gives the object, as an attachment with its name, to whoever holds it for this many seconds."""
+    def download_link(self, key: str, *, file_name: str, content_type: str, seconds: int) -> str:
+        """A link that gives the object, as an attachment with its name, to whoever holds it for this many seconds.
+
+        Args:
+            content_type: what the answer is labelled as, whatever the object was stored as.
+        """
         return self._client.generate_presigned_url(
             "get_object",
             Params={
                 "Bucket": self._bucket_name,
                 "Key": key,
                 # RFC 6266: a name outside ASCII goes into filename*; "attachment" keeps a browser from running it.
+                "ResponseContentType": content_type,
                 "ResponseContentDisposition": f"attachment; filename*=UTF-8''{quote(file_name, safe='')}",
             },
             ExpiresIn=seconds,

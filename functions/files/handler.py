@@ -13,6 +13,7 @@ from functions.common import objects
 from functions.common.discarding import Discarding
 from functions.common.environment import FilesEnvironment, FunctionArn
 from functions.common.http import Refused, answer, no_content, owned, owner_of, rest_api
+from functions.common.media_types import canonical
 from functions.common.records import FileRecord, Records
 from functions.files.listing import Page, cursor_after
 
@@ -65,7 +66,9 @@ def get_content(file_id: str) -> Response[str]:
     record = own(file_id)
     if record.state != "available":
         raise Refused(f"The file is {record.shown_state}", 409)
-    link = files.download_link(record.object_key, file_name=record.file_name, seconds=LINK_SECONDS)
+    link = files.download_link(
+        record.object_key, file_name=record.file_name, content_type=served_as(record), seconds=LINK_SECONDS
+    )
     # Not a redirect: a client would carry its signature along, and S3 refuses two at once.
     return answer(200, {"download_url": link, "expires_in": LINK_SECONDS})
 
@@ -93,6 +96,13 @@ MORE = ("available_time", "detected_type", "failure")
 
 def _listed(item: dict[str, object]) -> dict[str, object]:
     return {**{name: item[name] for name in LISTED}, "size": int(str(item["size"]))}
+
+
+def served_as(record: FileRecord) -> str:
+    """The media type that a link answers with: the declared one, with its parameters, unless the bytes are another."""
+    if record.detected_type in ("", canonical(record.content_type)):
+        return record.content_type
+    return record.detected_type
 
 
 def own(file_id: str) -> FileRecord:

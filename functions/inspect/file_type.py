@@ -1,34 +1,37 @@
-"""What a file is by its first bytes, and whether that is what its owner declared.
+"""What a file is by its bytes, and whether it may stay under the name that its owner gave to its type.
 
-puremagic knows the signatures of binary formats. Text has none: text is told as browsers tell it (MIME Sniffing
-Standard, "Identifying a resource with an unknown MIME type"), and so is HTML, which must not pass as harmless.
-A program never passes as something else: its few signatures are looked for first, whatever else matches.
+Bytes are refused where they are dangerous or not allowed. A label that is wrong and harmless is corrected. What runs,
+renders as script or holds macros never passes as something else: that is looked for first, in the whole container.
+puremagic knows the signatures of other binary formats.
 """
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import puremagic
 from puremagic.main import magic_header_array
 
-from functions.common.media_types import ANY_BYTES, EXECUTABLE, canonical, permitted
+from functions.common.media_types import ANY_BYTES, RUNS, canonical, permitted
+from functions.inspect import compound_file
+from functions.inspect.content import Content, TooLargeError
+from functions.inspect.found import Found, only
+from functions.inspect.packages import IN_OLE, ZIP, in_compound_file, in_zip
+from functions.inspect.text import HTML, SCRIPT, TEXT, XHTML, XML, look_at_text, markup_of, text_of
+from functions.inspect.zip_directory import read_directory
 
-# All signatures of formats that people upload lie in here; what lies further in (ISO 9660: 32 KiB) costs more to read
-# than it tells. One ranged request.
-HEAD_BYTES = 8192
+EMPTY: Final = "application/x-empty"
+_PE: Final = "application/vnd.microsoft.portable-executable"
+_PDF: Final = "application/pdf"
+_TAR: Final = "application/x-tar"
+_ISO: Final = "application/vnd.efi.iso"
+# puremagic's signatures lie in here, as far as they are of use.
+_SIGNATURE_BYTES: Final = 8192
 
-EMPTY = "application/x-empty"
-_TEXT = "text/plain"
-_XML = "application/xml"
-_OLE = "application/x-ole-storage"
-_PE = "application/vnd.microsoft.portable-executable"
-_OPEN_XML = "application/vnd.openxmlformats-officedocument."
-
-_PROGRAMS = (
+_PROGRAMS: Final = (
     (b"\x7fELF", "application/x-elf"),
     (b"\xfe\xed\xfa\xce", "application/x-mach-binary"),
     (b"\xfe\xed\xfa\xcf", "application/x-mach-binary"),
@@ -36,111 +39,320 @@ _PROGRAMS = (
     (b"\xcf\xfa\xed\xfe", "application/x-mach-binary"),
     # Mach-O for several processors begins as a Java class does; neither is welcome.
     (b"\xca\xfe\xba\xbe", "application/java-vm"),
+    (b"\xca\xfe\xba\xbf", "application/x-mach-binary"),
+    (b"\xbe\xba\xfe\xca", "application/x-mach-binary"),
     (b"\x00asm", "application/wasm"),
     (b"dex\n", "application/vnd.android.dex"),
+    (b"dey\n", "application/vnd.android.dex"),
     (b"\x4c\x00\x00\x00\x01\x14\x02\x00", "application/x-ms-shortcut"),
-    (b"#!", "text/x-shellscript"),
+    (b"ITSF\x03\x00\x00\x00", "application/vnd.ms-htmlhelp"),
+    (b"!<arch>\ndebian-binary", "application/vnd.debian.binary-package"),
+    (b"\xed\xab\xee\xdb", "application/x-rpm"),
+    (b"Cr24", "application/x-chrome-extension"),
+    (b"xar!", "application/vnd.apple.installer+xml"),
+    (b"BC\xc0\xde", "application/x-llvm"),
+    (b"\xde\xc0\x17\x0b", "application/x-llvm"),
+    (b"\x1bLua", "application/x-lua-bytecode"),
+    (b"FasdUAS ", "application/x-applescript"),
 )
-# Class id of installers, in the root entry of a compound file as Windows writes it ([MS-CFB], [MS-OLEPS]).
-_INSTALLER = bytes.fromhex("8410 0c00 0000 0000 c000 000000000046")
+_FLASH: Final = re.compile(rb"[FCZ]WS[\x01-\x40]")
+# Magic numbers of compiled Python: 2.x, then 3.0 to 3.19 and later.
+_PYTHON: Final = ((50_000, 62_300), (3_000, 4_200))
+_SOUND: Final = (
+    (b"#!AMR-WB", "audio/amr-wb"),
+    (b"#!AMR", "audio/amr"),
+    (b"#!SILK_V3", "audio/silk"),
+    (b"#!EVRC", "audio/evrc"),
+)
+# Signatures that puremagic does not have, or has by a longer form than all files show.
+_SIGNATURES: Final = (
+    (b"%FDF-", "application/vnd.fdf"),
+    (b"%!PS", "application/postscript"),
+    (b"$FL2@(#)", "application/x-spss-sav"),
+    (b"070701", "application/x-cpio"),
+    (b"070702", "application/x-cpio"),
+    (b"070707", "application/x-cpio"),
+    (b"\xc7\x71", "application/x-cpio"),
+    (b"\x1f\x9d", "application/x-compress"),
+    (b"\x89HDF\r\n\x1a\n", "application/x-hdf"),
+    (b"CDF\x01", "application/x-netcdf"),
+    (b"CDF\x02", "application/x-netcdf"),
+    (b"CDF\x05", "application/x-netcdf"),
+    (b"BLENDER", "application/x-blender"),
+    (b"MSWIM\0\0\0", "application/x-ms-wim"),
+    (b"KDMV", "application/x-vmdk"),
+    (b"SIMPLE  =", "image/fits"),
+    (b"\xabKTX 11\xbb\r\n\x1a\n", "image/ktx"),
+    (b"\xabKTX 20\xbb\r\n\x1a\n", "image/ktx2"),
+    (b"\0MRM", "image/x-minolta-mrw"),
+    (b"II\x1a\0\0\0HEAPCCDR", "image/x-canon-crw"),
+    (b"ttcf\0", "font/collection"),
+    (b"\xde\x12\x04\x95", "application/x-gettext-translation"),
+    (b"\x95\x04\x12\xde", "application/x-gettext-translation"),
+    (b"\xffWPC", "application/vnd.wordperfect"),
+    (b"\x09\0\x04\0", "application/vnd.ms-excel"),
+    (b"\x09\2\x06\0", "application/vnd.ms-excel"),
+    (b"\x09\4\x06\0", "application/vnd.ms-excel"),
+    (b"\x09\x08\x08\0", "application/vnd.ms-excel"),
+    (b"#?RADIANCE", "image/vnd.radiance"),
+    (b"#?RGBE", "image/vnd.radiance"),
+)
 
-# Formats that share a container. The head tells the container for sure, and what is in it not always.
-_IN_OLE = frozenset(
+_BITMAP_HEADERS: Final = frozenset(size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124))
+
+# Formats that share a container. The bytes tell the container for sure, and what is in it not always.
+_IN_ISO_MEDIA: Final = frozenset(
     {
-        "application/msword",
-        "application/vnd.ms-excel",
-        "application/vnd.ms-outlook",
-        "application/vnd.ms-powerpoint",
-        "application/vnd.ms-project",
-        "application/vnd.visio",
+        "audio/3gpp",
+        "audio/3gpp2",
+        "audio/mp4",
+        "video/3gpp",
+        "video/3gpp2",
+        "video/mj2",
+        "video/mp4",
+        "video/quicktime",
+        "video/x-m4v",
     }
 )
-_IN_ISO_MEDIA = frozenset({"audio/mp4", "video/3gpp", "video/3gpp2", "video/mp4", "video/x-m4v"})
-_IN_HEIF = frozenset({"image/avif", "image/heic", "image/heic-sequence", "image/heif", "image/heif-sequence"})
-_IN_OGG = frozenset({"application/ogg", "audio/ogg", "audio/opus", "video/ogg"})
-_IN_MATROSKA = frozenset({"audio/webm", "audio/x-matroska", "video/webm", "video/x-matroska"})
-_CONTAINERS = (_IN_OLE | {_OLE}, _IN_ISO_MEDIA, _IN_HEIF, _IN_OGG, _IN_MATROSKA)
+_IN_HEIF: Final = frozenset(
+    {
+        "image/avif",
+        "image/avif-sequence",
+        "image/heic",
+        "image/heic-sequence",
+        "image/heif",
+        "image/heif-sequence",
+    }
+)
+_IN_TIFF: Final = frozenset(
+    {"image/tiff", "image/tiff-fx", "image/x-adobe-dng", "image/vnd.ms-modi"}
+    | {f"image/x-canon-{kind}" for kind in ("cr2", "crw")}
+    | {f"image/x-nikon-{kind}" for kind in ("nef", "nrw")}
+    | {f"image/x-sony-{kind}" for kind in ("arw", "sr2", "srf")}
+    | {f"image/x-kodak-{kind}" for kind in ("dcr", "k25", "kdc")}
+    | {f"image/x-{kind}" for kind in ("epson-erf", "hasselblad-3fr", "leaf-mos", "mamiya-mef", "minolta-mrw")}
+    | {f"image/x-{kind}" for kind in ("olympus-orf", "panasonic-raw", "panasonic-rw", "panasonic-rw2", "pentax-pef")}
+    | {f"image/x-{kind}" for kind in ("phaseone-iiq", "raw", "dcraw", "samsung-srw", "leica-rwl", "fuji-raf")}
+)
+_IN_JPEG_2000: Final = frozenset({"image/jp2", "image/jpm", "image/jpx", "video/mj2"})
+_CONTAINERS: Final = (
+    IN_OLE,
+    _IN_ISO_MEDIA,
+    _IN_HEIF,
+    _IN_TIFF,
+    frozenset({"application/ogg", "audio/ogg", "audio/opus", "audio/speex", "video/ogg"}),
+    frozenset({"audio/webm", "audio/x-matroska", "video/webm", "video/x-matroska", "application/x-matroska"}),
+    frozenset({"application/vnd.ms-asf", "audio/x-ms-wma", "video/x-ms-asf", "video/x-ms-wmv"}),
+    frozenset({"application/vnd.rn-realmedia", "audio/vnd.rn-realaudio", "audio/x-pn-realaudio"}),
+    _IN_JPEG_2000,
+    frozenset({"audio/mpeg", "audio/mp2", "audio/mpa", "audio/mpa-robust"}),
+    frozenset(
+        {
+            "application/gzip",
+            "application/x-abiword",
+            "application/x-dia-diagram",
+            "application/x-gnumeric",
+            "image/svg+xml-compressed",
+        }
+    ),
+    frozenset({"audio/aiff", "audio/x-aifc", "audio/aifc"}),
+    frozenset({"audio/amr", "audio/amr-wb"}),
+    frozenset({"audio/basic", "audio/x-au"}),
+    frozenset({"application/x-plist", "application/x-bplist"}),
+    frozenset({"application/wordperfect", "application/vnd.wordperfect"}),
+    frozenset({"application/x-123", "application/vnd.lotus-1-2-3"}),
+    frozenset({"application/vnd.rar", "application/vnd.comicbook-rar"}),
+    frozenset({"font/ttf", "font/otf", "font/sfnt", "font/collection"}),
+    frozenset({"application/x-netcdf", "application/x-hdf"}),
+    frozenset({"application/postscript", "application/illustrator", _PDF}),
+)
+# Endings of names and names of types that a plain zip, SQLite database or gzip may be (RFC 6839).
+_IN_ZIP: Final = frozenset(
+    {
+        "application/epub+zip",
+        "application/vnd.adobe.xd",
+        "application/vnd.apple.keynote",
+        "application/vnd.apple.numbers",
+        "application/vnd.apple.pages",
+        "application/vnd.comicbook+zip",
+        "application/vnd.google-earth.kmz",
+        "application/vnd.recordare.musicxml",
+        "application/vnd.sketch",
+        "application/x-figma",
+        "application/x-sketch",
+        "application/x-zip-compressed-fb2",
+        "model/3mf",
+        "model/vnd.usdz+zip",
+    }
+)
 
+# Formats that are text, or binary without a signature.
+_EITHER: Final = frozenset(
+    {
+        "application/pgp-encrypted",
+        "application/pgp-keys",
+        "application/pgp-signature",
+        "application/pkcs10",
+        "application/x-plist",
+        "image/vnd.dxf",
+        "model/stl",
+    }
+)
 # Formats of text with a signature.
-_MARKED_TEXT = frozenset({"application/pdf", "application/postscript", "application/rtf"})
+_MARKED_TEXT: Final = frozenset({_PDF, "application/postscript", "application/rtf"})
 # Formats of text whose names do not say so.
-_TEXTUAL = frozenset(
-    {_XML, "application/json", "application/sql", "application/toml", "application/x-ndjson", "application/yaml"}
+_TEXTUAL: Final = frozenset(
+    {
+        XML,
+        "application/json",
+        "application/mbox",
+        "application/n-triples",
+        "application/pem-certificate-chain",
+        "application/pkcs8",
+        "application/sql",
+        "application/toml",
+        "application/trig",
+        "application/x-bibtex",
+        "application/x-latex",
+        "application/x-ndjson",
+        "application/x-pem-file",
+        "application/x-subrip",
+        "application/x-tex",
+        "application/x-texinfo",
+        "application/yaml",
+        "audio/mpegurl",
+        "audio/x-scpls",
+        "image/x-portable-anymap",
+        "image/x-portable-bitmap",
+        "image/x-portable-graymap",
+        "image/x-portable-pixmap",
+        "image/x-xbitmap",
+        "image/x-xpixmap",
+        "message/rfc822",
+        "model/gltf+json",
+        "model/iges",
+        "model/mtl",
+        "model/obj",
+        "model/step",
+        "model/vrml",
+    }
 )
-_NEVER_TEXT = ("audio/", "font/", "image/", "video/")
+_NEVER_TEXT: Final = ("audio/", "font/", "image/", "video/")
 
-# MIME Sniffing Standard: what a browser takes for HTML at the start of a resource, and what has to come behind it.
-_HTML = re.compile(
-    r"<(?:!doctype html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p)[\s>]", re.IGNORECASE
-)
-_BEFORE_ROOT = re.compile(
-    r"\s*(?:<\?[^>]*\?>|<!--.*?-->|<!doctype[^>\[]*(?:\[[^\]]*\])?\s*>)\s*", re.IGNORECASE | re.DOTALL
-)
-_ROOT = re.compile(r"<(?:[\w.-]+:)?([\w.-]+)")
-_SERVER_CODE = re.compile(r"<\?(?:php|=)|<%", re.IGNORECASE)
-# "Binary data byte" of the same standard.
-_BINARY = re.compile(r"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
-_BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+# The name that a file is saved under decides what a computer does with text, and a browser with anything at all.
+_RENDERED_NAMES: Final = {
+    **dict.fromkeys(("htm", "html", "hta", "shtml", "htc"), HTML),
+    **dict.fromkeys(("xht", "xhtml"), XHTML),
+    "svg": "image/svg+xml",
+}
+_RUN_NAMES: Final = {
+    **dict.fromkeys(("bat", "cmd"), SCRIPT),
+    **dict.fromkeys(("js", "jse", "mjs"), "text/javascript"),
+    **dict.fromkeys(("vbe", "vbs", "wsf", "wsh", "wsc", "sct"), "text/vbscript"),
+    **dict.fromkeys(("url", "scf"), "application/x-ms-shortcut"),
+    "reg": "text/x-ms-regedit",
+}
 
 # A signature of two bytes meets one file in some thousands by chance: it may confirm a type, and contradicts none.
-_SURE_BYTES = 3
+_SURE_BYTES: Final = 3
 # A signature as long as this stays true beside a longer one: `RIFF....WAVE` and `RIFF....WAVEfmt `.
-_TRUSTED_BYTES = 8
-_KNOWN = frozenset(canonical(row.mime_type) for row in magic_header_array if row.mime_type)
+_TRUSTED_BYTES: Final = 8
+_MEDIA_TYPE: Final = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*")
+_KNOWN: Final = frozenset(canonical(row.mime_type) for row in magic_header_array if row.mime_type)
 
 
 @dataclass(frozen=True)
-class _Found:
-    """The likeliest type, whether it is sure, and every type that the bytes may be."""
+class Verdict:
+    """What becomes of a file.
 
-    best: str
-    sure: bool
-    kinds: frozenset[str]
-
-
-def detect(head: bytes) -> str:
-    """The likeliest media type of a file.
-
-    Args:
-        head: its first HEAD_BYTES bytes, or all of it. It never raises, whatever they are.
+    Attributes:
+        refusal: why it is refused, in words for its owner; empty if it is taken.
+        media_type: what it is and is handed out as: the declared type where the bytes agree with it.
     """
-    return _look(head[:HEAD_BYTES]).best
+
+    refusal: str
+    media_type: str = ANY_BYTES
 
 
-def mismatch(declared: str, head: bytes, allowed: Sequence[str]) -> str | None:
-    """Why a file is refused, in words for its owner, or None if it is what was declared.
+def judge(
+    declared: str, content: Content, allowed: Sequence[str], *, file_name: str = "", strict: bool = False
+) -> Verdict:
+    """Whether a file is taken, and as what.
+
+    It reads up to 64 KiB of head and 64 KiB of tail, and of containers what their directories take, within the bounds
+    of Content.
 
     Args:
-        declared: media type that the owner declared; application/octet-stream stands for every type that is allowed.
-        head: its first HEAD_BYTES bytes, or all of it.
+        declared: media type that the owner declared; application/octet-stream says nothing.
         allowed: media types and patterns such as `image/*`.
+        file_name: what it is saved as.
+        strict: refuse a wrong label instead of correcting it.
     """
     wanted = canonical(declared)
     if not permitted(wanted, allowed):
-        return f"the type {wanted} is not allowed"
-    found = _look(head[:HEAD_BYTES])
+        return Verdict(f"the type {wanted} is not allowed")
+    try:
+        found = _look(content)
+    except TooLargeError as error:
+        return Verdict(f"the file cannot be judged: {error}")
     if found.best == EMPTY:
-        return "the file is empty"
-    if wanted in found.kinds:
-        return None
+        return Verdict("the file is empty")
+    if found.best in RUNS and wanted not in {*found.kinds, ANY_BYTES}:
+        return Verdict(f"the file is {found.best}, and was declared as {wanted}")
+    if found.needs and not permitted(found.needs, allowed):
+        return Verdict(f"the file holds macros, which takes {found.needs}, and that is not allowed")
+    named = _by_name(file_name, found)
+    if named and not permitted(named, allowed):
+        return Verdict(f"the file is named as {named}, which is not allowed")
+    return _label(wanted, found, allowed, strict=strict)
+
+
+def _label(wanted: str, found: Found, allowed: Sequence[str], *, strict: bool) -> Verdict:
+    if wanted in found.kinds and wanted != ANY_BYTES:
+        return Verdict("", wanted)
+    # Bytes that several types share are let in where one of them is.
+    is_allowed = any(permitted(kind, allowed) for kind in found.kinds)
     if wanted == ANY_BYTES:
-        if not found.sure or permitted(found.best, allowed):
-            return None
-        return f"the file is {found.best}, which is not allowed"
-    if found.best in (_TEXT, _XML) and (_is_text(wanted) or not _has_signature(wanted)):
-        return None
-    if found.sure:
-        return f"the file is {found.best}, and was declared as {wanted}"
-    if _is_text(wanted) or _has_signature(wanted):
-        return f"the file was declared as {wanted}, and is not"
-    # No signature is known of what was declared, and none was found.
-    return None
+        if found.sure and not is_allowed:
+            return Verdict(f"the file is {found.best}, which is not allowed")
+        return Verdict("", found.best if is_allowed else ANY_BYTES)
+    if _agrees(wanted, found):
+        return Verdict("", wanted)
+    if strict:
+        said = (
+            f"is {found.best}, and was declared as {wanted}" if found.sure else f"was declared as {wanted}, and is not"
+        )
+        return Verdict(f"the file {said}")
+    best = found.best if found.sure else ANY_BYTES
+    if not (is_allowed if found.sure else permitted(ANY_BYTES, allowed)):
+        return Verdict(f"the file is {best}, which is not allowed, and was declared as {wanted}")
+    return Verdict("", best)
+
+
+def _agrees(wanted: str, found: Found) -> bool:
+    """Whether bytes may be of a type that they do not name: formats of text, and formats in a known container."""
+    if found.best == XML:
+        return _is_text(wanted) or not _has_signature(wanted)
+    if found.best == TEXT:
+        return (_is_text(wanted) or not _has_signature(wanted)) and not _is_binary(wanted)
+    if found.best == ZIP:
+        return wanted.endswith("+zip") or wanted in _IN_ZIP
+    if found.best == "application/vnd.sqlite3":
+        return wanted.endswith("+sqlite3")
+    # Nothing is known of these bytes, nor of the signature of the type.
+    return not found.sure and (wanted in _EITHER or not (_is_text(wanted) or _has_signature(wanted)))
 
 
 def _is_text(media_type: str) -> bool:
     """Whether a file of a type is text. An SVG is too, but text that does not say so is none."""
-    named = media_type.startswith("text/") or media_type.endswith(("+json", "+xml")) or media_type in _TEXTUAL
-    return named and media_type != "image/svg+xml"
+    if media_type in _EITHER:
+        return True
+    named = media_type.startswith(("text/", "message/")) or media_type.endswith(("+json", "+xml"))
+    return (named or media_type in _TEXTUAL) and media_type != "image/svg+xml"
+
+
+def _is_binary(media_type: str) -> bool:
+    return media_type.endswith(("+zip", "+sqlite3")) or media_type in _IN_ZIP
 
 
 def _has_signature(media_type: str) -> bool:
@@ -148,142 +360,188 @@ def _has_signature(media_type: str) -> bool:
     return (
         media_type.startswith(_NEVER_TEXT)
         or media_type in _KNOWN
-        or media_type in EXECUTABLE
+        or media_type in RUNS
         or any(media_type in container for container in _CONTAINERS)
     )
 
 
-def _look(head: bytes) -> _Found:
+def _by_name(file_name: str, found: Found) -> str:
+    """What a computer takes a file for by its name, where that runs or renders; Windows leaves dots at the end out."""
+    _, dot, ending = file_name.rstrip(". ").lower().rpartition(".")
+    if not dot:
+        return ""
+    return _RENDERED_NAMES.get(ending) or (_RUN_NAMES.get(ending, "") if found.best in (TEXT, XML) else "")
+
+
+def _look(content: Content) -> Found:
+    head = content.head
     if not head:
-        return _only(EMPTY)
+        return only(EMPTY)
+    if program := _program(content):
+        return only(program)
+    if head.startswith(compound_file.SIGNATURE):
+        return in_compound_file(compound_file.read_compound_file(content))
+    found = _in_head(content)
+    if found.best in RUNS:
+        return found
+    packed = read_directory(content)
+    if packed is None:
+        return found
+    if head.startswith(b"PK"):
+        return in_zip(content, packed)
+    # A zip behind something else: a program that its directory finds. Formats that hold files may end with one.
+    if packed.ends_file or not found.sure or found.best == TEXT:
+        behind = in_zip(content, packed)
+        if behind.best in RUNS or not found.sure:
+            return behind
+    return found
+
+
+def _program(content: Content) -> str:
+    head = content.head
     for signature, kind in _PROGRAMS:
         if head.startswith(signature):
-            return _only(kind)
-    text = _text_of(head)
-    if head.startswith(b"MZ") and text is None:
-        return _only(_PE)
-    if head.startswith(b"PK\x03\x04"):
-        return _in_zip(head)
-    if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
-        return _only("application/x-msi") if _INSTALLER in head else _Found(_OLE, True, _IN_OLE | {_OLE})
-    signed = _by_signature(head)
+            return kind
+    text, _ = text_of(head)
+    if head[:2] in (b"MZ", b"ZM"):
+        # A header of text leads to the program, too ("PE Format": e_lfanew).
+        start = int.from_bytes(head[60:64], "little")
+        if text is None or content.range(start, 4)[:2] in (b"PE", b"NE", b"LE", b"LX"):
+            return _PE
+    if text is None and _FLASH.match(head):
+        return "application/vnd.adobe.flash.movie"
+    # pcapng begins alike.
+    if text is None and head[2:4] == b"\r\n" and head[:2] != b"\n\r":
+        magic = int.from_bytes(head[:2], "little")
+        if any(least <= magic <= most for least, most in _PYTHON):
+            return "application/x-python-code"
+    if head.removeprefix(b"\xef\xbb\xbf").startswith(b"#!") and text is None:
+        return "" if head.startswith(tuple(signature for signature, _ in _SOUND)) else SCRIPT
+    return ""
+
+
+def _in_head(content: Content) -> Found:
+    """What the beginning of a file that is neither program nor container of Office says."""
+    head = content.head
+    text, is_unicode = text_of(head)
+    signed = _by_signature(head[:_SIGNATURE_BYTES])
     if signed.sure and signed.best in _MARKED_TEXT:
         return signed
-    if text is not None:
-        return _in_text(text)
+    if head.startswith(b"%!PS"):
+        return Found("application/postscript", True, _sharing({"application/postscript"}))
+    binary = _binary(head) or _pdf_or_sound(head, signed)
+    # In an old encoding every byte is a letter, so a signature counts for more than that.
+    if text is not None and (is_unicode or head[:1] == b"<" or binary.best == ANY_BYTES):
+        kind = look_at_text(text, content)
+        kinds = {
+            HTML: {HTML, XHTML},
+            XML: {XML, TEXT},
+            # PDF may have something before it ("PDF Reference", implementation note 13): a kilobyte.
+            TEXT: {TEXT, _PDF} if b"%PDF-" in head[:1024] else {TEXT},
+        }.get(kind, {kind})
+        return Found(kind, True, frozenset(kinds))
+    if markup := markup_of(head):
+        kind = look_at_text(markup, content)
+        if kind in RUNS:
+            return only(kind)
+    return binary
+
+
+def _binary(head: bytes) -> Found | None:
+    """Formats that puremagic does not know, or knows by too little."""
+    for signature, kind in (*_SOUND, *_SIGNATURES):
+        if head.startswith(signature):
+            return Found(kind, True, _sharing({kind}))
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"IIU\0", b"IIRO"):
+        return Found("image/tiff", True, _IN_TIFF)
+    if head.startswith(b"\0\0\0\x0cjP  \r\n\x87\n"):
+        return Found("video/mj2" if head[20:24] == b"mjp2" else "image/jp2", True, _IN_JPEG_2000)
+    # A bitmap has the size of its second header there ("BITMAPINFOHEADER structure"), and a size in four bytes.
+    if head[:2] == b"BM" and head[14:18] in _BITMAP_HEADERS:
+        return only("image/bmp")
+    if head[:4] == b"RIFF" and head[8:11] in (b"CDR", b"cdr"):
+        return only("application/vnd.corel-draw")
+    if _is_transport_stream(head):
+        return Found("video/mp2t", True, frozenset({"video/mp2t", "video/vnd.dlna.mpeg-tts"}))
     if head[4:8] == b"ftyp":
         return _in_iso_media(head[8:12].decode("latin-1"))
-    # PDF may have something before it ("PDF Reference", implementation note 13): a kilobyte.
+    if head[4:8] in (b"moov", b"mdat", b"wide", b"skip", b"pnot", b"free") and head[:1] == b"\0":
+        return Found("video/quicktime", True, _IN_ISO_MEDIA)
+    if head[32_769:32_774] == b"CD001" or head[32_769:32_774] in (b"BEA01", b"NSR02", b"NSR03"):
+        return only(_ISO)
+    if _is_tar(head[:512]):
+        return only(_TAR)
+    return None
+
+
+def _is_transport_stream(head: bytes) -> bool:
+    """Whether packets of 188 bytes, or of 192 with a time before each, begin as those of MPEG do (ISO 13818-1)."""
+    return any(len(head) > at + size and head[at] == head[at + size] == 0x47 for at, size in ((0, 188), (4, 192)))
+
+
+def _is_tar(header: bytes) -> bool:
+    """Whether a header of tar has the right sum (POSIX, pax, "ustar Interchange Format")."""
+    if len(header) < 512 or not header[0]:
+        return False
+    try:
+        stored = int(header[148:156].strip(b" \0") or b"x", 8)
+    except ValueError:
+        return False
+    return stored == sum(header) - sum(header[148:156]) + 8 * 32
+
+
+def _pdf_or_sound(head: bytes, signed: Found) -> Found:
     if b"%PDF-" in head[:1024]:
-        return _only("application/pdf")
-    # The sync word of MPEG audio, for files without a tag before it.
-    if not signed.sure and head[0] == 0xFF and len(head) > 1 and head[1] & 0xE6 in (0xE2, 0xE4, 0xE6):
-        return _Found("audio/mpeg", False, signed.kinds | {"audio/mpeg"})
+        return only(_PDF)
+    # The sync words of MPEG audio and of AAC, for files without a tag before them.
+    if not signed.sure and head[0] == 0xFF and len(head) > 1:
+        if head[1] & 0xF6 == 0xF0:
+            return Found("audio/aac", False, signed.kinds | {"audio/aac"})
+        if head[1] & 0xE6 in (0xE2, 0xE4, 0xE6):
+            return Found("audio/mpeg", False, signed.kinds | {"audio/mpeg"})
     return signed
 
 
-def _in_iso_media(brand: str) -> _Found:
+def _in_iso_media(brand: str) -> Found:
     """Video, audio or picture in ISO media, by the major brand (MP4 Registration Authority, "Brands")."""
     pictures = {"avif": "image/avif", "avis": "image/avif", "mif1": "image/heif", "msf1": "image/heif"}
     if brand in pictures or brand.startswith(("hei", "hev", "hem")):
-        return _Found(pictures.get(brand, "image/heic"), True, _IN_HEIF)
+        return Found(pictures.get(brand, "image/heic"), True, _IN_HEIF)
+    if brand == "crx ":
+        return only("image/x-canon-cr3")
     if brand == "qt  ":
-        return _only("video/quicktime")
+        return Found("video/quicktime", True, _IN_ISO_MEDIA)
     best = "audio/mp4" if brand.startswith("M4") else "video/3gpp" if brand.startswith("3g") else "video/mp4"
-    return _Found(best, True, _IN_ISO_MEDIA)
+    return Found(best, True, _IN_ISO_MEDIA)
 
 
-def _only(kind: str) -> _Found:
-    return _Found(kind, True, frozenset({kind}))
+def _by_signature(head: bytes) -> Found:
+    """What puremagic says: the longest signatures count, and what shares a container with them.
 
-
-def _by_signature(head: bytes) -> _Found:
-    """What puremagic says: the longest signatures count, and what shares a container with them."""
+    What runs is told by our own signatures, which are fewer and longer.
+    """
     try:
         matches = puremagic.magic_string(head)
     except (puremagic.PureError, ValueError):
         matches = []
     # Signatures of the end of a file have a negative offset; the end is not here.
-    named = [match for match in matches if match.mime_type and match.offset >= 0 and len(match.byte_match) > 1]
+    named = [
+        match
+        for match in matches
+        if match.offset >= 0
+        and len(match.byte_match) > 1
+        and _MEDIA_TYPE.fullmatch(canonical(match.mime_type))
+        and canonical(match.mime_type) not in RUNS
+    ]
     if not named:
-        return _Found(ANY_BYTES, False, frozenset({ANY_BYTES}))
+        return Found(ANY_BYTES, False, frozenset({ANY_BYTES}))
     longest = max(len(match.byte_match) for match in named)
-    sure = longest >= _SURE_BYTES
     kinds = {canonical(match.mime_type) for match in named if len(match.byte_match) >= min(longest, _TRUSTED_BYTES)}
-    for container in _CONTAINERS:
-        if kinds & container:
-            kinds |= container
-    best = max(named, key=lambda match: (match.confidence, len(match.byte_match)))
-    return _Found(canonical(best.mime_type), sure, frozenset(kinds))
+    likeliest = max(named, key=lambda match: (match.confidence, len(match.byte_match)))
+    best = canonical(likeliest.mime_type)
+    return Found(best, longest >= _SURE_BYTES, _sharing(kinds | {best}))
 
 
-def _in_zip(head: bytes) -> _Found:
-    """What is in a zip, by the names of its first entries (APPNOTE.TXT, 4.3.7; "Open Packaging Conventions")."""
-    names = []
-    at = head.find(b"PK\x03\x04")
-    while at >= 0:
-        length = int.from_bytes(head[at + 26 : at + 28], "little")
-        names.append(head[at + 30 : at + 30 + length])
-        at = head.find(b"PK\x03\x04", at + 4)
-    if b"AndroidManifest.xml" in names or b"classes.dex" in names:
-        return _only("application/vnd.android.package-archive")
-    if b"META-INF/MANIFEST.MF" in names:
-        return _only("application/java-archive")
-    if names[0] == b"mimetype":
-        # OpenDocument and EPUB say what they are in their first entry, which is not compressed.
-        said = re.match(rb"[a-z]+/[a-z0-9.+-]+", head[38:138])
-        if said:
-            kind = canonical(said[0].removesuffix(b"PK").decode())
-            return _Found(kind, True, frozenset({kind, "application/zip"}))
-    if any(name in (b"[Content_Types].xml", b"_rels/.rels") for name in names):
-        for folder, kind in ((b"word/", "wordprocessingml"), (b"xl/", "spreadsheetml"), (b"ppt/", "presentationml")):
-            if any(name.startswith(folder) for name in names):
-                return _office(kind)
-        return _office("wordprocessingml", "spreadsheetml", "presentationml")
-    return _only("application/zip")
-
-
-def _office(*formats: str) -> _Found:
-    """An Office document, whose template and slide show differ from it in a word that the head does not show."""
-    endings = {
-        "wordprocessingml": ("document", "template"),
-        "spreadsheetml": ("sheet", "template"),
-        "presentationml": ("presentation", "template", "slideshow"),
-    }
-    kinds = [f"{_OPEN_XML}{each}.{ending}" for each in formats for ending in endings[each]]
-    return _Found(kinds[0], True, frozenset({*kinds, "application/zip"}))
-
-
-def _text_of(head: bytes) -> str | None:
-    """The head as text, or None if it is binary. Bytes of older encodings are text, and stand for themselves."""
-    for mark, encoding in _BYTE_ORDER_MARKS:
-        if head.startswith(mark):
-            try:
-                # A character may be cut at the end.
-                text = codecs.getincrementaldecoder(encoding)().decode(head[len(mark) :])
-            except UnicodeDecodeError:
-                return None
-            break
-    else:
-        text = head.decode("latin-1")
-    return None if _BINARY.search(text) else text
-
-
-def _in_text(text: str) -> _Found:
-    """Plain text, or text that a browser or a server would run."""
-    start = text.lstrip()
-    if _SERVER_CODE.match(start):
-        return _only("application/x-httpd-php")
-    rest = start
-    while before := _BEFORE_ROOT.match(rest):
-        rest = rest[before.end() :]
-    root = _ROOT.match(rest)
-    name = root[1].lower() if root else ""
-    if name == "svg":
-        return _only("image/svg+xml")
-    # A comment at the start makes HTML of what follows; a text in which no tag follows is read as text.
-    if name == "html" or _HTML.match(start) or _HTML.match(rest) or (start.startswith("<!--") and _HTML.search(rest)):
-        return _Found("text/html", True, frozenset({"text/html", "application/xhtml+xml"}))
-    if start[:5].lower() == "<?xml":
-        return _Found(_XML, True, frozenset({_XML, _TEXT}))
-    return _only(_TEXT)
+def _sharing(kinds: set[str]) -> frozenset[str]:
+    """Types, and those that share a container with one of them."""
+    return frozenset(kinds).union(*(container for container in _CONTAINERS if kinds & container))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 import boto3
 from aws_lambda_powertools import Logger
@@ -21,6 +21,7 @@ class InspectEnvironment(FilesEnvironment, frozen=True, kw_only=True):
     """Where files are, what they have to pass, and how long they are kept."""
 
     allowed_content_types: Listed
+    content_type_check: Literal["correct", "strict"] = "correct"
     malware_scanning: bool
 
     expiration_days: Annotated[int, Meta(ge=0)]
@@ -31,7 +32,11 @@ environment = InspectEnvironment.load()
 logger = Logger(service="inspect")
 records = Records(boto3.client("dynamodb"), environment.table_name)
 objects = Objects(boto3.client("s3"), environment.bucket_name)
-gate = Gate(environment.allowed_content_types, scanning=environment.malware_scanning)
+gate = Gate(
+    environment.allowed_content_types,
+    scanning=environment.malware_scanning,
+    strict=environment.content_type_check == "strict",
+)
 keeping = Keeping(
     files=timedelta(days=environment.expiration_days), quarantine=timedelta(days=environment.quarantine_retention_days)
 )

@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 
 from functions.common.objects import Objects, Stored
 from functions.common.records import LATE_BYTES, LOOK_AFTER, FileRecord, Records, timestamp
-from functions.inspect.file_type import HEAD_BYTES, detect, mismatch
+from functions.inspect.content import Content
+from functions.inspect.file_type import judge
 from functions.inspect.scan import scan_verdict
 
 # SNS, "Publish": a subject is ASCII without line breaks, shorter than 100 characters.
@@ -53,10 +55,17 @@ class Keeping:
 
 @dataclass(frozen=True)
 class Gate:
-    """What a file has to pass: the types that are allowed, and whether it is scanned for malware."""
+    """What a file has to pass.
+
+    Attributes:
+        allowed_content_types: types and patterns that are taken.
+        scanning: whether it is scanned for malware.
+        strict: whether a file with a wrong label is refused, or its label corrected.
+    """
 
     allowed_content_types: Sequence[str]
     scanning: bool
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ class Inspection:
     Attributes:
         event: what the message tells, for subscribers that choose.
         due_time: when the sweeper looks at the file again, once it is announced or waits for its scan.
-        detected_type: what the bytes are, for a file that is to be opened.
+        detected_type: what a file is that is to be opened: the declared type, or what its bytes say instead.
     """
 
     left: Left
@@ -106,12 +115,18 @@ def inspect(
         # The form was sent again meanwhile. The event of what is there now goes on from here.
         return _inspection("discard", record, keeping, now)
     _compare(stored, record)
-    head = objects.first_bytes(record.object_key, HEAD_BYTES)
-    if why := mismatch(record.content_type, head, gate.allowed_content_types):
-        raise Rejected(why)
+    verdict = judge(
+        record.content_type,
+        Content(stored.size, partial(objects.read, record.object_key)),
+        gate.allowed_content_types,
+        file_name=record.file_name,
+        strict=gate.strict,
+    )
+    if verdict.refusal:
+        raise Rejected(verdict.refusal)
     if gate.scanning and not _is_clean(event, objects.tags(record.object_key), stored, now):
         return _inspection("wait for scan" if record.state == "uploading" else "nothing", record, keeping, now)
-    return replace(_inspection("open", record, keeping, now), detected_type=detect(head))
+    return _inspection("open", replace(record, detected_type=verdict.media_type), keeping, now)
 
 
 def _left(event: Mapping[str, object], record: FileRecord, now: datetime) -> Left:
@@ -180,6 +195,7 @@ def _inspection(left: Left, record: FileRecord, keeping: Keeping, now: datetime)
         "size": record.size,
         "content_type": record.content_type,
         "checksum": record.checksum,
+        **({"detected_type": record.detected_type} if record.detected_type and outcome == "uploaded" else {}),
         **({"failure": record.failure} if record.failure and outcome != "uploaded" else {}),
     }
     return Inspection(
@@ -188,6 +204,7 @@ def _inspection(left: Left, record: FileRecord, keeping: Keeping, now: datetime)
         subject=subject_of(outcome, record.file_name),
         message=json.dumps(message),
         due_time=timestamp(now + LOOK_AFTER if left == "wait for scan" else _due(record, keeping, now)),
+        detected_type=record.detected_type,
     )
 
 

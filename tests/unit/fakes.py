@@ -53,6 +53,7 @@ class FakeS3:
         self.versions: dict[str, list[tuple[str, bytes, str]]] = {}
         self.uploads: dict[str, tuple[str, dict[int, bytes]]] = {}
         self.failing = False
+        self.ranges: list[tuple[int, int]] = []
         self.kept: set[str] = set()
         self.markers: dict[str, list[str]] = {}
         self.tags: dict[str, dict[str, str]] = {}
@@ -108,8 +109,10 @@ class FakeS3:
         return {"TagSet": [{"Key": name, "Value": value} for name, value in self.tags.get(Key, {}).items()]}
 
     def get_object(self, *, Bucket: str, Key: str, Range: str) -> dict[str, Any]:
-        last = int(Range.rpartition("-")[2])
-        return {"Body": io.BytesIO(self.objects[Key][: last + 1])}
+        first, _, last = Range.removeprefix("bytes=").partition("-")
+        assert 0 <= int(first) <= int(last) < len(self.objects[Key]), "S3 answers 416 where nothing of a range is there"
+        self.ranges.append((int(first), int(last)))
+        return {"Body": io.BytesIO(self.objects[Key][int(first) : int(last) + 1])}
 
     def create_multipart_upload(self, **request: Any) -> dict[str, str]:
         assert (request["ChecksumAlgorithm"], request["ChecksumType"]) == ("SHA256", "COMPOSITE")
@@ -184,7 +187,7 @@ class FakeS3:
         if operation == "upload_part":
             signed = "&".join(f"{name}={Params[name]}" for name in ("PartNumber", "ContentLength", "ChecksumSHA256"))
             return f"https://signed/{operation}/{Params['Key']}?for={ExpiresIn}&upload={Params['UploadId']}&{signed}"
-        return f"https://signed/{operation}/{Params['Key']}?for={ExpiresIn}&{Params['ResponseContentDisposition']}"
+        return f"https://signed/{operation}/{Params['Key']}?for={ExpiresIn}&type={Params['ResponseContentType']}&{Params['ResponseContentDisposition']}"
 
     def generate_presigned_post(
         self, bucket: str, key: str, *, Fields: dict[str, str], Conditions: list[Any], ExpiresIn: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -64,9 +65,16 @@ def add(
 
 
 def look(
-    aws: Aws, *, scanning: bool = False, said: str = "", now: datetime = NOW, detail: dict[str, Any] | None = None
+    aws: Aws,
+    *,
+    scanning: bool = False,
+    said: str = "",
+    now: datetime = NOW,
+    detail: dict[str, Any] | None = None,
+    allowed: Sequence[str] = ("text/*", "application/octet-stream"),
+    strict: bool = False,
 ) -> Inspection:
-    gate = Gate(["text/*", "application/octet-stream"], scanning=scanning)
+    gate = Gate(allowed, scanning=scanning, strict=strict)
     event = {"file_id": "f", "detail": detail or ({"scan": {"status": said}} if said else {})}
     return inspect(event, records=aws.records, objects=aws.objects, gate=gate, keeping=KEEPING, now=now)
 
@@ -91,6 +99,7 @@ def test_a_file_that_is_what_was_declared_is_opened_and_announced(aws: Aws) -> N
         "size": 5,
         "content_type": "text/plain",
         "checksum": CHECKSUM,
+        "detected_type": "text/plain",
     }
 
 
@@ -112,10 +121,42 @@ def test_a_file_without_bytes_is_waited_for(aws: Aws) -> None:
     assert look(aws).left == "nothing"
 
 
-def test_a_file_of_another_type_is_rejected(aws: Aws) -> None:
-    add(aws, content=b"<br>o", checksum=sha256(b"<br>o"))
-    with pytest.raises(Rejected, match="the file is text/html, and was declared as text/plain"):
+def test_what_runs_is_rejected_whatever_it_is_called(aws: Aws) -> None:
+    add(aws, content=b"<svg>", checksum=sha256(b"<svg>"))
+    with pytest.raises(Rejected, match=re.escape("the file is image/svg+xml, and was declared as text/plain")):
         look(aws)
+
+
+def test_a_wrong_label_is_corrected_and_told(aws: Aws) -> None:
+    add(aws, content=b"GIF89", checksum=sha256(b"GIF89"), content_type="application/pdf")
+    found = look(aws, allowed=["application/pdf", "text/*"])
+    assert (found.left, found.detected_type) == ("open", "text/plain")
+    message = json.loads(found.message)
+    assert (message["content_type"], message["detected_type"]) == ("application/pdf", "text/plain")
+
+
+def test_a_wrong_label_is_rejected_where_the_setting_says_so(aws: Aws) -> None:
+    add(aws, content=b"GIF89", checksum=sha256(b"GIF89"), content_type="application/pdf")
+    with pytest.raises(Rejected, match="the file is text/plain, and was declared as application/pdf"):
+        look(aws, allowed=["application/pdf", "text/*"], strict=True)
+
+
+def test_a_name_counts(aws: Aws) -> None:
+    add(aws, file_name="a.html")
+    with pytest.raises(Rejected, match="named as text/html"):
+        look(aws)
+
+
+def test_head_and_tail_of_a_large_file_are_read_and_no_more(aws: Aws) -> None:
+    content = b"a" * 1_000_000
+    add(aws, content=content, checksum=sha256(content), size=len(content))
+    assert look(aws).left == "open"
+    assert aws.s3.ranges == [(0, 65_535), (1_000_000 - 65_557, 999_999)]
+    aws.s3.ranges.clear()
+    aws.s3.store("uploads/f", b"hello")
+    aws.change("f", size=5, checksum=CHECKSUM)
+    assert look(aws).left == "open"
+    assert aws.s3.ranges == [(0, 4)]
 
 
 def test_a_type_that_is_not_allowed_any_more_is_rejected(aws: Aws) -> None:

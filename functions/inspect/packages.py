@@ -1,0 +1,226 @@
+"""What is in a container of many parts: a zip by its directory, a compound file by its own.
+
+Kinds that run, and macros, are looked for first, whatever else a package says that it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+from xml.parsers import expat
+
+from functions.common.media_types import MACROS, RUNS, canonical
+from functions.inspect.compound_file import CompoundFile
+from functions.inspect.content import Content, TooLargeError
+from functions.inspect.found import Found, only
+from functions.inspect.zip_directory import MAX_UNPACKED, ZipDirectory, unpack
+
+ZIP: Final = "application/zip"
+OLE: Final = "application/x-ole-storage"
+JAR: Final = "application/java-archive"
+APK: Final = "application/vnd.android.package-archive"
+OPEN_XML: Final = "application/vnd.openxmlformats-officedocument."
+OPEN_DOCUMENT: Final = "application/vnd.oasis.opendocument."
+
+# Entries, in upper case, of which one makes a zip a program or what installs one.
+_RUNNING: Final = (
+    (re.compile(r"META-INF/MANIFEST\.MF$|WEB-INF/"), JAR),
+    (re.compile(r"(?:BASE/MANIFEST/)?ANDROIDMANIFEST\.XML$|CLASSES\d*\.DEX$|BUNDLECONFIG\.PB$"), APK),
+    (re.compile(r"PAYLOAD/[^/]+\.APP/"), "application/x-ios-app"),
+    (re.compile(r"APPX(?:BUNDLE)?MANIFEST\.XML$|APPXMETADATA/"), "application/x-msix"),
+    (re.compile(r"EXTENSION\.VSIXMANIFEST$"), "application/x-visual-studio-extension"),
+    (re.compile(r"INSTALL\.RDF$|META-INF/MOZILLA\.(?:RSA|SF)$"), "application/x-xpinstall"),
+    (re.compile(r"META-INF/AIR/"), "application/vnd.adobe.air-application-installer-package+zip"),
+    (re.compile(r"__MAIN__\.PYC?$"), "application/x-python-zipapp"),
+)
+# Entries that tell what else a zip is.
+_PARTS: Final = (
+    (re.compile(r"META-INF/CONTAINER\.XML$"), ("application/epub+zip",)),
+    (re.compile(r"DOC\.KML$"), ("application/vnd.google-earth.kmz",)),
+    (re.compile(r"3D/[^/]+\.MODEL$"), ("model/3mf",)),
+    (
+        re.compile(r"FIXEDDOCSEQ\.FDSEQ$|FIXEDDOCUMENTSEQUENCE\.FDSEQ$"),
+        ("application/vnd.ms-xpsdocument", "application/oxps"),
+    ),
+    (
+        re.compile(r"INDEX/DOCUMENT\.IWA$|INDEX\.ZIP$|INDEX\.XML(?:\.GZ)?$|INDEX\.APXL(?:\.GZ)?$"),
+        (
+            "application/vnd.apple.pages",
+            "application/vnd.apple.numbers",
+            "application/vnd.apple.keynote",
+            "application/x-iwork-keynote-sffkey",
+            "application/x-iwork-pages-sffpages",
+            "application/x-iwork-numbers-sffnumbers",
+        ),
+    ),
+)
+_SAID: Final = re.compile(rb"(?:application/[a-z0-9.+-]+|image/openraster)")
+_VBA_OPEN_DOCUMENT: Final = re.compile(r"SCRIPTS/.+[^/]$|BASIC/.+/(?!SCRIPT-L[BC]\.XML$|DIALOG-L[BC]\.XML$)[^/]+\.XML$")
+_VBA_OPEN_XML: Final = re.compile(r"(?:.*/)?VBAPROJECT[^/]*\.BIN$|XL/MACROSHEETS/")
+_FOLDERS: Final = (
+    ("WORD/", "wordprocessingml.document", "word.document"),
+    ("XL/", "spreadsheetml.sheet", "excel.sheet"),
+    ("PPT/", "presentationml.presentation", "powerpoint.presentation"),
+    ("VISIO/", "", "visio.drawing"),
+)
+# Content types of parts that run: projects of VBA, sheets of Excel 4 macros, and main parts that say so.
+_RUNNING_PARTS: Final = re.compile(r"vbaproject|macrosheet|macroenabled", re.IGNORECASE)
+_MAIN_PART: Final = re.compile(r"(application/vnd\.(?:ms-|openxmlformats-)[\w.-]+)\.main(?:\+xml)?", re.IGNORECASE)
+# A document with more lists of its parts than this is one that wants to be read in two ways.
+_MAX_LISTS: Final = 8
+
+# Class ids of Windows Installer ([MS-OLEPS], "Installer"): package, patch, transform.
+_INSTALLERS: Final = frozenset(
+    bytes.fromhex(f"{first:02x}100c0000000000c000000000000046") for first in (0x84, 0x86, 0x82)
+)
+IN_OLE: Final = frozenset(
+    {
+        OLE,
+        "application/msword",
+        "application/vnd.ms-excel",
+        "application/vnd.ms-outlook",
+        "application/vnd.ms-powerpoint",
+        "application/vnd.ms-project",
+        "application/vnd.ms-publisher",
+        "application/vnd.ms-works",
+        "application/vnd.visio",
+        "application/x-hwp",
+    }
+)
+# A stream that tells the program of a compound file, and the macro-enabled type of that.
+_STREAMS: Final = (
+    ("WORDDOCUMENT", "application/msword", "word.document"),
+    ("WORKBOOK", "application/vnd.ms-excel", "excel.sheet"),
+    ("BOOK", "application/vnd.ms-excel", "excel.sheet"),
+    ("POWERPOINT DOCUMENT", "application/vnd.ms-powerpoint", "powerpoint.presentation"),
+    ("VISIODOCUMENT", "application/vnd.visio", "visio.drawing"),
+    ("__PROPERTIES_VERSION1.0", "application/vnd.ms-outlook", ""),
+    ("__NAMEID_VERSION1.0", "application/vnd.ms-outlook", ""),
+    ("HWPSUMMARYINFORMATION", "application/x-hwp", ""),
+    ("\x05HWPSUMMARYINFORMATION", "application/x-hwp", ""),
+    ("QUILL", "application/vnd.ms-publisher", ""),
+    ("MATOST", "application/vnd.ms-works", ""),
+)
+_VBA_STREAMS: Final = frozenset({"_VBA_PROJECT", "_VBA_PROJECT_CUR", "VBA", "MACROS", "PROJECTWM"})
+
+
+def in_zip(content: Content, directory: ZipDirectory) -> Found:
+    """What a zip is, by the names of all its entries and the list of parts of an Office document.
+
+    Raises:
+        TooLargeError: this inspection has read its share, or there are more lists of parts than a document has.
+    """
+    names = directory.names
+    if kind := _first(_RUNNING, names):
+        return only(kind)
+    said = _said(content, directory)
+    if said in RUNS:
+        return only(said)
+    if not directory.whole:
+        # Nothing opens it as more than that, and what it holds cannot be told.
+        return only(ZIP)
+    if said.startswith(OPEN_DOCUMENT) or "META-INF/MANIFEST.XML" in names:
+        if any(_VBA_OPEN_DOCUMENT.match(name) for name in names):
+            return only("application/x-opendocument-macros")
+        return _package(said or f"{OPEN_DOCUMENT}text")
+    if "[CONTENT_TYPES].XML" in names:
+        return _in_open_xml(content, directory)
+    if any(_VBA_OPEN_XML.match(name) for name in names):
+        # A list of parts may be in entries that a program finds where we do not.
+        return only(_macros_of(names))
+    if said:
+        return _package(said)
+    for pattern, kinds in _PARTS:
+        if any(pattern.match(name) for name in names):
+            return Found(kinds[0], True, frozenset({*kinds, ZIP}))
+    return only(ZIP)
+
+
+def _first(table: Iterable[tuple[re.Pattern[str], str]], names: Iterable[str]) -> str:
+    return next((kind for pattern, kind in table if any(pattern.match(name) for name in names)), "")
+
+
+def _package(kind: str) -> Found:
+    return Found(kind, True, frozenset({kind, ZIP}))
+
+
+def _said(content: Content, directory: ZipDirectory) -> str:
+    """What OpenDocument, EPUB and their like say that they are, in an entry that is not compressed."""
+    head = content.head
+    if head[30:38] == b"mimetype" and head[26:28] == b"\x08\0" and (said := _SAID.match(head[38:138])):
+        return canonical(said[0].removesuffix(b"PK").decode())
+    for entry in directory.entries.get("MIMETYPE", [])[:1]:
+        for unpacked in unpack(content, entry, 100):
+            if said := _SAID.match(unpacked.strip()[:100]):
+                return canonical(said[0].decode())
+    return ""
+
+
+def _in_open_xml(content: Content, directory: ZipDirectory) -> Found:
+    """An Office document: its list of parts says which, and whether something in it runs ("Open Packaging")."""
+    names = directory.names
+    lists = directory.entries.get("[CONTENT_TYPES].XML", [])
+    if len(lists) > _MAX_LISTS:
+        raise TooLargeError(f"it has {len(lists)} lists of its parts")
+    types: list[str] = []
+    for entry in lists:
+        for unpacked in unpack(content, entry):
+            if len(unpacked) > MAX_UNPACKED:
+                raise TooLargeError(f"its list of parts has more than {MAX_UNPACKED} bytes")
+            types += _content_types(unpacked)
+    mains = [found[1].lower() for each in types if (found := _MAIN_PART.fullmatch(each.strip()))]
+    if any(_RUNNING_PARTS.search(each) and "sheet.binary" not in each.lower() for each in types) or any(
+        _VBA_OPEN_XML.match(name) for name in names
+    ):
+        kind = next((f"{main}.12" for main in mains if f"{main}.12" in MACROS), _macros_of(names))
+        return only(kind)
+    for main in mains:
+        kind = f"{main}.12" if main.endswith("macroenabled") else main
+        return Found(kind, True, frozenset({kind, ZIP}))
+    for folder, ending, _ in _FOLDERS:
+        if any(name.startswith(folder) for name in names):
+            kind = OPEN_XML + ending if ending else "application/vnd.ms-visio.drawing"
+            return Found(kind, True, frozenset({kind, ZIP}))
+    for pattern, kinds in _PARTS:
+        if any(pattern.match(name) for name in names):
+            return Found(kinds[0], True, frozenset({*kinds, ZIP}))
+    return Found(ZIP, True, frozenset({ZIP, *(OPEN_XML + ending for _, ending, _ in _FOLDERS if ending)}))
+
+
+def _macros_of(names: Iterable[str]) -> str:
+    kind = next((kind for folder, _, kind in _FOLDERS if any(name.startswith(folder) for name in names)), "")
+    return f"application/vnd.ms-{kind or 'word.document'}.macroenabled.12"
+
+
+def _content_types(listed: bytes) -> list[str]:
+    """The content types in a list of parts; those up to the fault of a damaged one."""
+    found: list[str] = []
+    parser = expat.ParserCreate()
+
+    def element(_: str, attributes: dict[str, str]) -> None:
+        found.extend(value for name, value in attributes.items() if name.rpartition(":")[2] == "ContentType")
+
+    parser.StartElementHandler = element
+    with suppress(expat.ExpatError, ValueError, LookupError):
+        parser.Parse(listed, True)
+    return found
+
+
+def in_compound_file(file: CompoundFile | None) -> Found:
+    """What a compound file is, by its streams."""
+    if file is None:
+        return Found(OLE, True, IN_OLE)
+    if file.root_class in _INSTALLERS:
+        return only("application/x-msi")
+    names = file.names
+    if "ENCRYPTEDPACKAGE" in names:
+        return Found(
+            OLE, True, frozenset({OLE, *(f"{OPEN_XML}{ending}" for _, ending, _ in _FOLDERS if ending), *MACROS})
+        )
+    kind, macros = next(
+        ((kind, macros) for stream, kind, macros in _STREAMS if stream in names), (OLE, "word.document")
+    )
+    needs = f"application/vnd.ms-{macros or 'word.document'}.macroenabled.12" if names & _VBA_STREAMS else ""
+    return Found(kind, True, IN_OLE if kind == OLE else frozenset({kind, OLE}), needs)

@@ -1,0 +1,284 @@
+"""Text as browsers, shells and Office programs read it: what is in it, and would any of it run?
+
+Text has no signature. HTML is told as browsers tell it (MIME Sniffing Standard, "Identifying a resource with an unknown
+MIME type"), XML is parsed. HTML in which nothing can run, such as the heading of a README.md, is text.
+"""
+
+from __future__ import annotations
+
+import codecs
+import html
+import re
+from typing import Final
+from xml.parsers import expat
+
+from functions.inspect.content import Content
+
+TEXT: Final = "text/plain"
+XML: Final = "application/xml"
+HTML: Final = "text/html"
+SVG: Final = "image/svg+xml"
+XHTML: Final = "application/xhtml+xml"
+XSLT: Final = "application/xslt+xml"
+PHP: Final = "application/x-httpd-php"
+SCRIPT: Final = "text/x-shellscript"
+SHORTCUT: Final = "application/x-ms-shortcut"
+# Office documents in one XML file (Word 2003, Flat OPC), and their like of OpenDocument, with macros.
+XML_MACROS: Final = "application/vnd.ms-word.document.macroenabled.12"
+OPEN_DOCUMENT_MACROS: Final = "application/x-opendocument-macros"
+
+# XML is looked through up to here; of other text, the head is.
+XML_BYTES: Final = 2**20
+
+_BYTE_ORDER_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# "Binary data byte" of the same standard, but for backspaces, tabs and separators that old programs and devices write.
+_BINARY: Final = re.compile(r"[\x00\x02-\x07\x0e-\x1a]")
+_SEPARATORS: Final = re.compile(r"[\x01\x08\x0b\x1c-\x1f]")
+_ASCII_SHARE: Final = 0.9
+_BLANKS: Final = "\ufeff\0 \t\r\n\f\v"
+
+_BEFORE_ROOT: Final = re.compile(
+    r"\s*(?:<\?[^>]*\?>|<!--.*?-->|<!doctype[^>\[]*(?:\[[^\]]*\])?\s*>)\s*", re.IGNORECASE | re.DOTALL
+)
+_ROOT: Final = re.compile(r"<(?:[\w.-]+:)?([\w.-]+)")
+_SERVER_CODE: Final = re.compile(r"<\?(?:php|=)|<%", re.IGNORECASE)
+# These begin or make a document, whose head, scripts and frames run; the rest of HTML's tags only mark up text.
+_DOCUMENT: Final = re.compile(
+    r"<(?:!doctype html|html|head|body|title|style|script|iframe|frameset|hta:application)[\s/>]", re.IGNORECASE
+)
+_MARKUP: Final = re.compile(
+    r"<(?:a|abbr|article|audio|b|big|blockquote|br|button|center|code|col|dd|del|details|div|dl|dt|em|embed|fieldset"
+    r"|figure|font|footer|form|h[1-6]|header|hr|i|img|input|ins|kbd|label|li|link|main|map|marquee|math|meta|nav"
+    r"|noscript|object|ol|p|picture|pre|q|s|samp|section|select|small|source|span|strike|strong|sub|summary|sup"
+    r"|table|tbody|td|template|textarea|th|thead|tr|tt|u|ul|var|video|base|applet|frame)[\s/>]",
+    re.IGNORECASE,
+)
+_TAG: Final = re.compile(r"<([a-z][^\s/>]*)", re.IGNORECASE)
+_ATTRIBUTE: Final = re.compile(r"""[\s/]*([^\s/>=]+)?\s*(?:=\s*("[^"]*"?|'[^']*'?|[^\s>]*))?""")
+_RUNNING_TAGS: Final = frozenset(
+    {
+        "applet",
+        "base",
+        "body",
+        "embed",
+        "frame",
+        "frameset",
+        "head",
+        "html",
+        "iframe",
+        "link",
+        "meta",
+        "object",
+        "script",
+        "style",
+        "title",
+    }
+)
+_RUNNING_VALUES: Final = ("javascript:", "vbscript:", "data:text/html", "data:application/xhtml")
+_UNSEEN: Final = re.compile(r"[\x00-\x20]")
+_CODE_SPAN: Final = re.compile(r"`[^`\n]+`")
+_FENCE: Final = re.compile(r"[ \t>]{0,12}(`{3,}|~{3,})")
+
+# How text begins that a computer runs, or that leads it to what it runs; and what else has a beginning of its own.
+_BEGINNINGS: Final = (
+    (re.compile(r"@(?:echo|setlocal|cls|rem)\b", re.IGNORECASE), SCRIPT),
+    (re.compile(r"(?:[;#][^\n]*\n|\s)*\[(?:InternetShortcut|autorun)\]", re.IGNORECASE), SHORTCUT),
+    (re.compile(r"\[Shell\]\s*\n\s*(?:Command|IconFile)\s*=", re.IGNORECASE), SHORTCUT),
+    (re.compile(r"\[\{[0-9A-F-]+\}(?:\.[AW])?\]\s*\n(?:[^\[\n]*\n)*\[InternetShortcut", re.IGNORECASE), SHORTCUT),
+    (re.compile(r"(?:#[^\n]*\n|\s)*\[(?:Desktop Entry|KDE Desktop Entry)\]"), "application/x-desktop"),
+    (re.compile(r"d\d+:(?:announce|comment|created|creation|info|nodes)"), "application/x-bittorrent"),
+    (re.compile(r"Windows Registry Editor Version|REGEDIT4"), "text/x-ms-regedit"),
+)
+_XHTML_NAMESPACE: Final = "http://www.w3.org/1999/xhtml"
+_SVG_NAMESPACE: Final = "http://www.w3.org/2000/svg"
+_RENDERED: Final = frozenset({_XHTML_NAMESPACE, _SVG_NAMESPACE, "http://www.w3.org/1998/Math/MathML"})
+_XSL_NAMESPACE: Final = "http://www.w3.org/1999/XSL/Transform"
+_ASSEMBLY_NAMESPACES: Final = frozenset(f"urn:schemas-microsoft-com:asm.v{number}" for number in (1, 2, 3))
+_SCRIPT_ROOTS: Final = frozenset({"job", "package", "component", "scriptlet"})
+_OPEN_OFFICE: Final = "http://openoffice.org/2004/office"
+
+
+def text_of(head: bytes) -> tuple[str | None, bool]:
+    """The head as text, or None if it is binary; and whether it is in an encoding of Unicode.
+
+    Bytes of older encodings are text, and stand for themselves: any bytes may be.
+    """
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if head.startswith(mark):
+            return _decoded(head[len(mark) :], encoding), True
+    if (text := _decoded(head, "utf-8")) is not None:
+        return text, True
+    for encoding in ("utf-16-le", "utf-16-be") if len(head) % 2 == 0 else ():
+        text = _decoded(head, encoding)
+        if text and sum("\t" <= character <= "~" for character in text) >= _ASCII_SHARE * len(text):
+            return text, True
+    text = _decoded(head, "latin-1")
+    return (None if text and _SEPARATORS.search(text) else text), False
+
+
+def _decoded(head: bytes, encoding: str) -> str | None:
+    try:
+        # A character may be cut at the end.
+        text = codecs.getincrementaldecoder(encoding)().decode(head)
+    except UnicodeDecodeError:
+        return None
+    return text if _is_text(text) else None
+
+
+def _is_text(text: str) -> bool:
+    # DOS ends a text with ^Z.
+    return not _BINARY.search(text.removesuffix("\0").removesuffix("\x1a"))
+
+
+def markup_of(head: bytes) -> str | None:
+    """What HTML, SVG or XML a file begins with that is binary further on: a browser reads it all the same."""
+    text = head.decode("latin-1").lstrip(_BLANKS + "\xef\xbb\xbf")
+    return text if text.startswith("<") and (_DOCUMENT.match(text) or _ROOT.match(text) or text[:2] in "<!<?") else None
+
+
+def look_at_text(text: str, content: Content) -> str:
+    """The likeliest media type of text: plain text, XML, or what runs.
+
+    Args:
+        text: the head.
+        content: of which XML is read further, up to XML_BYTES.
+
+    Raises:
+        TooLargeError: this inspection has read its share.
+    """
+    start = text.lstrip(_BLANKS)
+    # `#![` is how files of Rust begin.
+    if start.startswith("#!"):
+        return TEXT if start.startswith("#![") else SCRIPT
+    for pattern, kind in _BEGINNINGS:
+        if pattern.match(start):
+            return kind
+    if not start.startswith("<"):
+        return TEXT
+    if _SERVER_CODE.match(start):
+        return PHP
+    at = 0
+    while before := _BEFORE_ROOT.match(start, at):
+        at = before.end()
+    root = _ROOT.match(start, at)
+    name = root[1].lower() if root else ""
+    if name in {"svg", "html"}:
+        return SVG if name == "svg" else HTML
+    if _DOCUMENT.match(start) or _DOCUMENT.match(start, at):
+        return HTML
+    is_xml = start[:5].lower() == "<?xml"
+    rest = content.range(len(content.head), XML_BYTES - len(content.head))
+    found, is_sound = _look_at_xml(content.head + rest)
+    if found:
+        return found
+    if _MARKUP.match(start, at) or not (is_xml or (root and is_sound)):
+        return HTML if _runs(start) else XML if is_xml else TEXT
+    return XML
+
+
+def _runs(text: str) -> bool:
+    """Whether a browser would run something in HTML. Code that Markdown quotes does not count."""
+    text = _without_code(text)
+    at = 0
+    while tag := _TAG.search(text, at):
+        if tag[1].lower() in _RUNNING_TAGS:
+            return True
+        at = tag.end()
+        while at < len(text) and text[at] != ">":
+            attribute = _ATTRIBUTE.match(text, at)
+            if not attribute or attribute.end() == at:
+                break
+            name, value = (attribute[1] or "").lower(), attribute[2] or ""
+            if (name.startswith("on") and len(name) > 2) or _is_running(value.strip("\"'")):
+                return True
+            at = attribute.end()
+    return False
+
+
+def _is_running(value: str) -> bool:
+    return _UNSEEN.sub("", html.unescape(value[:200])).lower().startswith(_RUNNING_VALUES)
+
+
+def _without_code(text: str) -> str:
+    kept, fence = [], ""
+    for line in text.splitlines(keepends=True):
+        marked = _FENCE.match(line)
+        if fence:
+            fence = "" if marked and marked[1].startswith(fence) else fence
+        elif marked:
+            fence = marked[1]
+        else:
+            kept.append(line)
+    # A fence that nothing closes fences nothing.
+    return text if fence else _CODE_SPAN.sub("", "".join(kept))
+
+
+class _XmlLook:
+    """What a parser of XML meets that would run."""
+
+    def __init__(self) -> None:
+        self.found = ""
+        self._root = ""
+
+    def element(self, name: str, attributes: dict[str, str]) -> None:
+        """Look at an element; names have their namespace before them."""
+        namespace, _, local = name.rpartition(" ")
+        if not self._root:
+            self._root = local
+        self._note(self._kind(namespace, local, attributes))
+
+    def _kind(self, namespace: str, local: str, attributes: dict[str, str]) -> str:
+        if namespace == _XSL_NAMESPACE or any(name.startswith(_XSL_NAMESPACE) for name in attributes):
+            return XSLT
+        if namespace in _RENDERED and (
+            local.lower() in _RUNNING_TAGS
+            or any(name.lower().startswith("on") or _is_running(value) for name, value in attributes.items())
+        ):
+            return XHTML
+        if local == "jnlp" and self._root == local:
+            return "application/x-java-jnlp-file"
+        if not namespace and local == "script" and self._root in _SCRIPT_ROOTS:
+            return SCRIPT
+        if namespace in _ASSEMBLY_NAMESPACES and self._root == "assembly" and local in {"deployment", "entryPoint"}:
+            return "application/x-ms-application"
+        if local == "docSuppData" or any("vbaproject" in value.lower() for value in attributes.values()):
+            return XML_MACROS
+        if namespace == _OPEN_OFFICE and local == "module":
+            return OPEN_DOCUMENT_MACROS
+        return ""
+
+    def instruction(self, target: str, data: str) -> None:
+        """Look at a processing instruction: a style sheet may be a program that is in the instruction itself."""
+        if target == "xml-stylesheet" and re.search(r"""href\s*=\s*["']\s*(?:data|javascript):""", data, re.IGNORECASE):
+            self._note(XSLT)
+
+    def _note(self, kind: str) -> None:
+        self.found = self.found or kind
+
+
+def _look_at_xml(beginning: bytes) -> tuple[str, bool]:
+    """What in a beginning of XML would run, or nothing; and whether it is XML as far as it goes."""
+    for encoding in (None, "iso-8859-1"):
+        look = _XmlLook()
+        parser = expat.ParserCreate(encoding, " ")
+        parser.StartElementHandler = look.element
+        parser.ProcessingInstructionHandler = look.instruction
+        try:
+            parser.Parse(beginning, False)
+        except (expat.ExpatError, ValueError, LookupError) as error:
+            # An encoding that the parser does not know: most have ASCII's letters all the same.
+            known = (
+                isinstance(error, expat.ExpatError)
+                and error.code != expat.errors.codes[expat.errors.XML_ERROR_UNKNOWN_ENCODING]
+            )
+            if look.found or known or encoding:
+                return look.found, False
+        else:
+            return look.found, True
+    return "", False
