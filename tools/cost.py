@@ -38,6 +38,8 @@ MIN_PART_BYTES = 8 * 2**20
 MAX_PARTS = 10_000
 # S3, "ListParts": so many an answer.
 PARTS_A_LIST = 1_000
+# functions/inspect: what one read of a file brings.
+HEAD_BYTES = 65_536
 # functions/inspect: the sweeper looks at a file a day after its expiry.
 SWEEPER_DAYS = 1
 SMALLEST_MOVED = 128 * 2**10

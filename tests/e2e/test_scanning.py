@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import secrets
+import ssl
+import urllib.request
+import zipfile
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -207,6 +211,33 @@ def test_a_file_of_another_type_than_declared_is_rejected_and_removed(
     wait_for(lambda: "announced_time" in record(deployed, file_id))
     assert "Versions" not in versions
     assert [said["event"] for said in announcements(deployed, sqs, file_id)] == ["file_rejected"]
+
+
+def test_a_harmless_file_with_a_wrong_label_becomes_available_as_what_it_is(deployed: Deployed, sqs: SQSClient) -> None:
+    content = json.dumps({"rows": ["a,b"] * 50_000}).encode()
+    file_id = deployed.upload(content, file_name="a.xls", content_type="application/vnd.ms-excel")
+    wait_for(lambda: known(deployed, file_id)["state"] == "available")
+    found = known(deployed, file_id)
+    assert (found["content_type"], found["detected_type"]) == ("application/vnd.ms-excel", "text/plain")
+    wait_for(lambda: "announced_time" in record(deployed, file_id))
+    assert [said["detected_type"] for said in announcements(deployed, sqs, file_id)] == ["text/plain"]
+    link = json.loads(deployed.api.request("GET", f"/files/{file_id}/content")[1])["download_url"]
+    trust = ssl.create_default_context(cafile=str(deployed.aws.ca_bundle))
+    with urllib.request.urlopen(link, context=trust, timeout=60) as answer:
+        assert answer.headers["Content-Type"] == "text/plain"
+        assert answer.headers["Content-Disposition"].startswith("attachment;")
+        assert answer.read() == content
+
+
+def test_a_program_in_a_zip_is_rejected_wherever_in_it_it_lies(deployed: Deployed) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as jar:
+        jar.writestr("readme.txt", secrets.token_hex(100_000))
+        jar.writestr("META-INF/MANIFEST.MF", "Main-Class: A")
+    for content_type in ("application/zip", "application/octet-stream"):
+        file_id = deployed.upload(buffer.getvalue(), file_name="a.zip", content_type=content_type)
+        wait_for(lambda file_id=file_id: known(deployed, file_id)["state"] == "rejected")
+        assert "application/java-archive" in known(deployed, file_id)["failure"]
 
 
 def test_a_type_that_is_not_taken_is_refused_at_once(deployed: Deployed) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from functions.inspect.content import HEAD_BYTES
 from functions.uploads import logic, parts
 from modules.settings import Settings
 from tests.conftest import ROOT
@@ -111,9 +112,10 @@ def test_every_price_names_its_page_and_is_used_somewhere() -> None:
         ("DynamoDB", "writes", 11_000_000, 6.875),
         ("DynamoDB", "reads", 2_000_000, 0.25),
         ("S3", "PUT, POST, LIST", 1_000_000, 5.00),
-        ("S3", "GET, HEAD", 2_000_000, 0.80),
-        # one of a hundred of 3,000,000 reaches KMS: 30,000 * 0.03 / 10,000
-        ("KMS", "requests of S3", 30_000, 0.09),
+        # size and checksum, first bytes, last bytes
+        ("S3", "GET, HEAD", 3_000_000, 1.20),
+        # one of a hundred of 4,000,000 reaches KMS: 40,000 * 0.03 / 10,000
+        ("KMS", "requests of S3", 40_000, 0.12),
         ("EventBridge", "events of S3", 1_000_000, 1.00),
         # 7 * 25.00
         ("Step Functions", "transitions", 7_000_000, 175.00),
@@ -135,7 +137,7 @@ def test_a_line_of_a_million_small_files(service: str, item: str, quantity: floa
 
 
 def test_the_sum_of_a_million_small_files() -> None:
-    by_hand = 7 + 0.60 + 4.00002 + 6.875 + 0.25 + 5 + 0.80 + 0.09 + 1 + 175 + 0.50 + 1.20
+    by_hand = 7 + 0.60 + 4.00002 + 6.875 + 0.25 + 5 + 1.20 + 0.12 + 1 + 175 + 0.50 + 1.20
     logs = 1.39698 + 0.93132 + 3.25963 + 0.011574
     assert cost.total(lines(MILLION, SETTINGS, FOUND, ASSUMED)) == pytest.approx(by_hand + logs, rel=1e-5)
 
@@ -152,8 +154,8 @@ def test_the_sum_of_a_million_small_files() -> None:
         ("S3", "PUT, POST, LIST", 1_197_000, 5.985),
         # the small one's 11, and the id of the multipart upload
         ("DynamoDB", "writes", 12_000, 0.0075),
-        # 1,193 parts, create, complete, two looks: 1,197 a file, one of a hundred
-        ("KMS", "requests of S3", 11_970, 0.03591),
+        # 1,193 parts, create, complete, three looks: 1,198 a file, one of a hundred
+        ("KMS", "requests of S3", 11_980, 0.03594),
         ("Data transfer", "in", 1e13 / 2**30, 0.00),
     ],
 )
@@ -174,6 +176,13 @@ def test_files_are_cut_as_the_function_cuts_them(size: int) -> None:
 
 def test_limits_are_those_of_the_function() -> None:
     assert (cost.FIRST_PARTS, cost.PARTS_A_CALL) == (logic.MAX_FIRST_PARTS, logic.MAX_PARTS_A_CALL)
+    assert cost.HEAD_BYTES == HEAD_BYTES
+
+
+def test_a_file_that_one_read_brings_takes_one_read_less() -> None:
+    for size, requests in ((cost.HEAD_BYTES, 2), (cost.HEAD_BYTES + 1, 3)):
+        line = billed(lines(Workload("one", 1, size), SETTINGS, FOUND, ASSUMED), "S3", "GET, HEAD")
+        assert line.quantity == requests
 
 
 # what settings do
@@ -188,8 +197,8 @@ def extra(load: Workload = MILLION, found: Platform = FOUND, **settings: object)
 def test_scanning_costs_objects_data_and_a_second_run() -> None:
     guardduty = 1000 * 0.215 + 1e12 / 2**30 * 0.09
     # The first run enters 4 states and inspects, and the record waits (1 + 2 + 1 units). Both runs read tags, which is
-    # 6,000,000 requests instead of 2,000,000; the tag is another event of S3. Logs grow by a run and an invocation.
-    run = 100 + 0.20 + 1.33334 + 0.125 + 2.50 + 1.60 + 0.06 + 1.00 + (4e9 + 1e9) / 2**30 * 0.5
+    # 8,000,000 requests instead of 3,000,000; the tag is another event of S3. Logs grow by a run and an invocation.
+    run = 100 + 0.20 + 1.33334 + 0.125 + 2.50 + 2.00 + 0.09 + 1.00 + (4e9 + 1e9) / 2**30 * 0.5
     kept = 5e9 / 2**30 * 0.15 * 7 / (730 / 24) * 0.03
     assert extra(found=replace(FOUND, scanning=True)) == pytest.approx(guardduty + run + kept, rel=1e-6)
 
@@ -205,8 +214,8 @@ def test_the_firewall_costs_its_requests() -> None:
 
 
 def test_without_bucket_keys_every_request_reaches_kms() -> None:
-    # 3,000,000 instead of 30,000
-    assert extra(found=replace(FOUND, bucket_keys=False)) == pytest.approx(9.00 - 0.09)
+    # 4,000,000 instead of 40,000
+    assert extra(found=replace(FOUND, bucket_keys=False)) == pytest.approx(12.00 - 0.12)
 
 
 def test_an_express_workflow_is_paid_by_the_run() -> None:

@@ -117,8 +117,26 @@ def test_the_owner_gets_a_link_with_the_name_of_the_file(aws: Aws) -> None:
     status, answer = call("files", rest_event("GET", f"/files/{file_id}/content"))
     assert (status, answer["expires_in"]) == (200, 60)
     assert answer["download_url"] == (
-        f"https://signed/get_object/uploads/{file_id}?for=60&attachment; filename*=UTF-8''a%20b.txt"
+        f"https://signed/get_object/uploads/{file_id}?for=60&type=text/plain&attachment; filename*=UTF-8''a%20b.txt"
     )
+
+
+@pytest.mark.parametrize(
+    ("declared", "detected", "served"),
+    [
+        ("text/plain; charset=utf-16", "text/plain", "text/plain; charset=utf-16"),
+        ("image/jpg", "image/jpeg", "image/jpg"),
+        ("image/png", "image/jpeg", "image/jpeg"),
+        ("application/octet-stream", "image/png", "image/png"),
+        # Opened before a type was looked for.
+        ("image/png", "", "image/png"),
+    ],
+)
+def test_a_file_is_handed_out_as_what_it_is(aws: Aws, declared: str, detected: str, served: str) -> None:
+    file_id = available(aws)
+    aws.change(file_id, content_type=declared, detected_type=detected)
+    _, answer = call("files", rest_event("GET", f"/files/{file_id}/content"))
+    assert f"&type={served}&attachment" in answer["download_url"]
 
 
 def test_a_stranger_and_a_file_that_is_not_there_look_the_same(aws: Aws) -> None:

@@ -28,7 +28,7 @@ class Assumptions:
 
     Attributes:
         upload_seconds: the function behind POST /uploads: its own time and one transaction of DynamoDB.
-        inspect_seconds: the workflow's function: GetItem, HeadObject and a ranged GetObject, one after the other.
+        inspect_seconds: the workflow's function: GetItem, HeadObject and two ranged GetObject, one after the other.
         workflow_seconds: from its start to its end.
         transaction_seconds: how long DynamoDB holds the items of a transaction; a second one on the same item in that
             time is refused (DynamoDB, "Transaction conflict handling").
@@ -194,7 +194,8 @@ def demand(platform: Platform, assumed: Assumptions) -> Demand:
     updates = platform.tasks.get("dynamodb:updateItem", 0)
     inspections = platform.tasks.get("lambda:invoke", 0)
     publishes = platform.tasks.get("sns:publish", 0)
-    s3_reads = 2.0
+    # HeadObject, and head and tail of a file of more than 64 KiB.
+    s3_reads = 3.0
     objects_and_reads = 1 + s3_reads
     return Demand(
         api_requests=1,
