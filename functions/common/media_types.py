@@ -38,6 +38,7 @@ EXECUTABLE = frozenset(
         "application/vnd.debian.binary-package",
         "application/vnd.microsoft.portable-executable",
         "application/vnd.ms-htmlhelp",
+        "application/vnd.openofficeorg.extension",
         "application/vnd.symbian.install",
         "application/wasm",
         "application/x-applescript",

@@ -7,6 +7,7 @@ puremagic knows the signatures of other binary formats.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from functions.common.media_types import ANY_BYTES, RUNS, canonical, permitted
 from functions.inspect import compound_file
 from functions.inspect.content import Content, TooLargeError
 from functions.inspect.found import Found, only
-from functions.inspect.packages import IN_OLE, ZIP, in_compound_file, in_zip
+from functions.inspect.packages import IN_OLE, OLE, ZIP, in_compound_file, in_zip
 from functions.inspect.text import HTML, SCRIPT, TEXT, XHTML, XML, look_at_text, markup_of, text_of
 from functions.inspect.zip_directory import read_directory
 
@@ -45,6 +46,7 @@ _PROGRAMS: Final = (
     (b"dex\n", "application/vnd.android.dex"),
     (b"dey\n", "application/vnd.android.dex"),
     (b"\x4c\x00\x00\x00\x01\x14\x02\x00", "application/x-ms-shortcut"),
+    (b"?_\x03\x00", "application/vnd.ms-htmlhelp"),
     (b"ITSF\x03\x00\x00\x00", "application/vnd.ms-htmlhelp"),
     (b"!<arch>\ndebian-binary", "application/vnd.debian.binary-package"),
     (b"\xed\xab\xee\xdb", "application/x-rpm"),
@@ -198,6 +200,11 @@ _EITHER: Final = frozenset(
         "model/stl",
     }
 )
+# Formats that hold files as they are.
+_HOLDS_FILES: Final = frozenset(
+    {OLE, _ISO, _TAR, "application/vnd.sqlite3", "application/x-archive", "application/x-cpio"}
+)
+
 # Formats of text with a signature.
 _MARKED_TEXT: Final = frozenset({_PDF, "application/postscript", "application/rtf"})
 # Formats of text whose names do not say so.
@@ -311,7 +318,8 @@ def _label(wanted: str, found: Found, allowed: Sequence[str], *, strict: bool) -
     if wanted in found.kinds and wanted != ANY_BYTES:
         return Verdict("", wanted)
     # Bytes that several types share are let in where one of them is.
-    is_allowed = any(permitted(kind, allowed) for kind in found.kinds)
+    shared = {found.best} if found.best in RUNS else found.kinds
+    is_allowed = any(permitted(kind, allowed) for kind in shared)
     if wanted == ANY_BYTES:
         if found.sure and not is_allowed:
             return Verdict(f"the file is {found.best}, which is not allowed")
@@ -380,8 +388,9 @@ def _look(content: Content) -> Found:
     if program := _program(content):
         return only(program)
     if head.startswith(compound_file.SIGNATURE):
-        return in_compound_file(compound_file.read_compound_file(content))
-    found = _in_head(content)
+        found = in_compound_file(compound_file.read_compound_file(content))
+    else:
+        found = _in_head(content)
     if found.best in RUNS:
         return found
     packed = read_directory(content)
@@ -389,8 +398,8 @@ def _look(content: Content) -> Found:
         return found
     if head.startswith(b"PK"):
         return in_zip(content, packed)
-    # A zip behind something else: a program that its directory finds. Formats that hold files may end with one.
-    if packed.ends_file or not found.sure or found.best == TEXT:
+    # A zip behind something else: a program that its directory finds. What holds files may hold one near its end.
+    if packed.ends_file or not found.kinds & _HOLDS_FILES:
         behind = in_zip(content, packed)
         if behind.best in RUNS or not found.sure:
             return behind
@@ -415,8 +424,11 @@ def _program(content: Content) -> str:
         magic = int.from_bytes(head[:2], "little")
         if any(least <= magic <= most for least, most in _PYTHON):
             return "application/x-python-code"
-    if head.removeprefix(b"\xef\xbb\xbf").startswith(b"#!") and text is None:
-        return "" if head.startswith(tuple(signature for signature, _ in _SOUND)) else SCRIPT
+    bare = head.removeprefix(codecs.BOM_UTF8)
+    # `#![` is how files of Rust begin.
+    if bare.startswith(b"#!") and not (bare.startswith(b"#![") and text is not None):
+        is_sound = text is None and head.startswith(tuple(signature for signature, _ in _SOUND))
+        return "" if is_sound else SCRIPT
     return ""
 
 
@@ -431,8 +443,8 @@ def _in_head(content: Content) -> Found:
         return Found("application/postscript", True, _sharing({"application/postscript"}))
     binary = _binary(head) or _pdf_or_sound(head, signed)
     # In an old encoding every byte is a letter, so a signature counts for more than that.
-    if text is not None and (is_unicode or head[:1] == b"<" or binary.best == ANY_BYTES):
-        kind = look_at_text(text, content)
+    kind = look_at_text(text, content) if text is not None else ""
+    if kind and (kind in RUNS or is_unicode or binary.best == ANY_BYTES):
         kinds = {
             HTML: {HTML, XHTML},
             XML: {XML, TEXT},

@@ -124,7 +124,9 @@ def in_zip(content: Content, directory: ZipDirectory) -> Found:
     if said.startswith(OPEN_DOCUMENT) or "META-INF/MANIFEST.XML" in names:
         if any(_VBA_OPEN_DOCUMENT.match(name) for name in names):
             return only("application/x-opendocument-macros")
-        return _package(said or f"{OPEN_DOCUMENT}text")
+        if "DESCRIPTION.XML" in names and "CONTENT.XML" not in names:
+            return only("application/vnd.openofficeorg.extension")
+        return _package(said or ZIP)
     if "[CONTENT_TYPES].XML" in names:
         return _in_open_xml(content, directory)
     if any(_VBA_OPEN_XML.match(name) for name in names):
@@ -212,7 +214,8 @@ def in_compound_file(file: CompoundFile | None) -> Found:
     """What a compound file is, by its streams."""
     if file is None:
         return Found(OLE, True, IN_OLE)
-    if file.root_class in _INSTALLERS:
+    # Tables of an installer have names that begin like this.
+    if file.root_class in _INSTALLERS or any(name.startswith("\u4840") for name in file.names):
         return only("application/x-msi")
     names = file.names
     if "ENCRYPTEDPACKAGE" in names:

@@ -101,6 +101,14 @@ _RENDERED: Final = frozenset({_XHTML_NAMESPACE, _SVG_NAMESPACE, "http://www.w3.o
 _XSL_NAMESPACE: Final = "http://www.w3.org/1999/XSL/Transform"
 _ASSEMBLY_NAMESPACES: Final = frozenset(f"urn:schemas-microsoft-com:asm.v{number}" for number in (1, 2, 3))
 _SCRIPT_ROOTS: Final = frozenset({"job", "package", "component", "scriptlet"})
+# Elements that are the first ones of files which Windows or Java opens to run something, or to lead to it.
+_RUNNING_ROOTS: Final = {
+    "MMC_ConsoleFile": "application/x-ms-application",
+    "PCSettings": SHORTCUT,
+    "jnlp": "application/x-java-jnlp-file",
+    "libraryDescription": SHORTCUT,
+    "searchConnectorDescription": SHORTCUT,
+}
 _OPEN_OFFICE: Final = "http://openoffice.org/2004/office"
 
 
@@ -153,9 +161,6 @@ def look_at_text(text: str, content: Content) -> str:
         TooLargeError: this inspection has read its share.
     """
     start = text.lstrip(_BLANKS)
-    # `#![` is how files of Rust begin.
-    if start.startswith("#!"):
-        return TEXT if start.startswith("#![") else SCRIPT
     for pattern, kind in _BEGINNINGS:
         if pattern.match(start):
             return kind
@@ -241,8 +246,8 @@ class _XmlLook:
             or any(name.lower().startswith("on") or _is_running(value) for name, value in attributes.items())
         ):
             return XHTML
-        if local == "jnlp" and self._root == local:
-            return "application/x-java-jnlp-file"
+        if local in _RUNNING_ROOTS and self._root == local:
+            return _RUNNING_ROOTS[local]
         if not namespace and local == "script" and self._root in _SCRIPT_ROOTS:
             return SCRIPT
         if namespace in _ASSEMBLY_NAMESPACES and self._root == "assembly" and local in {"deployment", "entryPoint"}:

@@ -234,9 +234,10 @@ def test_a_program_in_a_zip_is_rejected_wherever_in_it_it_lies(deployed: Deploye
     with zipfile.ZipFile(buffer, "w") as jar:
         jar.writestr("readme.txt", secrets.token_hex(100_000))
         jar.writestr("META-INF/MANIFEST.MF", "Main-Class: A")
-    for content_type in ("application/zip", "application/octet-stream"):
-        file_id = deployed.upload(buffer.getvalue(), file_name="a.zip", content_type=content_type)
-        wait_for(lambda file_id=file_id: known(deployed, file_id)["state"] == "rejected")
+    labels = ("application/zip", "application/octet-stream")
+    sent = [deployed.upload(buffer.getvalue(), file_name="a.zip", content_type=label) for label in labels]
+    wait_for(lambda: {known(deployed, file_id)["state"] for file_id in sent} == {"rejected"})
+    for file_id in sent:
         assert "application/java-archive" in known(deployed, file_id)["failure"]
 
 

@@ -144,6 +144,7 @@ RUNNING = {
         ("META-INF/manifest.xml", b""),
         ("Basic/Standard/Module1.xml", b""),
     ],
+    "application/vnd.openofficeorg.extension": [("META-INF/manifest.xml", b""), ("description.xml", b"")],
     "said": [("mimetype", b"application/java-archive")],
 }
 LABELS = [OCTETS, ZIP, WORD, SHEET, "application/epub+zip", "image/png", "text/plain", "application/vnd.comicbook+zip"]
@@ -167,6 +168,8 @@ def wrapped(entries: list[tuple[str, bytes]]) -> dict[str, bytes]:
         "behind junk": RANDOM.randbytes(70_000) + plain,
         "behind text": b"hello " * 20_000 + plain,
         "behind a picture": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + LONG + plain,
+        "in a picture": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + LONG + plain + b"\n",
+        "behind a compound file": compound_file(["WordDocument"]) + plain,
         "before junk": archive(("a.txt", LONG), *entries) + b"\0" * 500,
         "before a false end": archive(("a.txt", LONG), *entries) + b"PK\5\6" + b"\xff" * 18,
         "before a false directory": archive(("a.txt", LONG), *entries) + false_directory(),
@@ -380,6 +383,19 @@ def test_a_compound_file_is_what_its_streams_say(names: list[str], kind: str, si
     installer = compound_file(others, root_class=MSI_CLASS, size=size, gap=gap, end=end)
     assert "x-msi" in refusal(kind, installer)
     assert "x-msi" in refusal(OCTETS, installer)
+
+
+def test_an_installer_is_one_by_its_tables_too() -> None:
+    assert "x-msi" in refusal(OCTETS, compound_file(["\u4840\u3f7f\u4164\u422f\u4836"]))
+
+
+def test_a_compound_file_that_holds_a_program_is_one() -> None:
+    content = compound_file(["__properties_version1.0"]) + archive(MANIFEST) + bytes(400)
+    assert taken_as(OCTETS, content) == "application/vnd.ms-outlook"
+
+
+def test_a_zip_without_entries_is_a_zip() -> None:
+    assert taken_as(ZIP, archive(), strict=True) == ZIP
 
 
 def test_a_compound_file_with_macros_passes_where_their_type_is_allowed() -> None:

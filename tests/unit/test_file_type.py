@@ -345,6 +345,13 @@ def test_what_people_upload_passes_even_strictly(declared: str, content: bytes) 
         ("text/plain", b"\xef\xbb\xbf#!/bin/sh\nrm -rf /\n", "shellscript"),
         ("audio/amr", b"#!AMR\nrm -rf /\n", "shellscript"),
         ("application/octet-stream", b"#!/bin/sh\nexec tail -n +3 $0 | sh\n\0\1\2", "shellscript"),
+        ("text/plain", b"#!/usr/bin/python\n# \xe9\n", "shellscript"),
+        ("text/plain", b"@echo off\r\nrem \xe9\r\n", "shellscript"),
+        ("text/plain", b"<html>\xe9", "text/html"),
+        ("text/plain", b"<p onclick=a>\xe9", "text/html"),
+        ("text/plain", b"<?php \xe9", "php"),
+        ("application/xml", b"<?xml version='1.0'?><MMC_ConsoleFile/>", "ms-application"),
+        ("application/xml", b"<libraryDescription xmlns='a'/>", "shortcut"),
         ("text/plain", b"@echo off\r\ndel *.*\r\n", "shellscript"),
         ("text/plain", b"[InternetShortcut]\r\nURL=file://host/a.exe\r\n", "shortcut"),
         ("text/plain", b"; a\r\n[autorun]\r\nopen=a.exe\r\n", "shortcut"),
@@ -427,6 +434,12 @@ def test_bytes_of_an_allowed_type_alone_pass_without_a_declaration() -> None:
     assert refusal(OCTETS, png(), ["image/png"]) == "the type application/octet-stream is not allowed"
     assert "image/jpeg, which is not allowed" in refusal("image/png", JPEG, ["image/png"])
     assert "octet-stream, which is not allowed" in refusal("image/png", b"\0\1\2\3", ["image/*"])
+
+
+def test_where_one_kind_that_runs_is_allowed_its_like_is_not() -> None:
+    allowed = [*DEFAULT, "application/xhtml+xml"]
+    assert refusal(OCTETS, b"<html>", allowed)
+    assert taken_as("application/xhtml+xml", b"<html xmlns='a'/>", allowed) == "application/xhtml+xml"
 
 
 @pytest.mark.parametrize("declared", [OCTETS, "application/msword", "application/vnd.ms-works"])
