@@ -48,7 +48,14 @@ ACCESS_LOG_PREFIX = "/aws/apigateway/"
 # API Gateway chooses this name itself (API Gateway, "Set up CloudWatch logging for REST APIs").
 EXECUTION_LOG_PREFIX = "API-Gateway-Execution-Logs_"
 
-ALLOWED_HEADERS = "Content-Type,X-Amz-Date,Authorization,X-Api-Key,X-Amz-Security-Token,Idempotency-Key"
+# What pages may send. Libraries that sign requests in browsers send the hash of the body and their name as well.
+ALLOWED_HEADERS = (
+    "Content-Type,X-Amz-Date,Authorization,X-Api-Key,X-Amz-Security-Token,Idempotency-Key,X-Amz-Content-Sha256,"
+    "X-Amz-User-Agent"
+)
+# What pages may read of an answer beside its body (Fetch standard, "CORS-safelisted response-header name"); the
+# functions say the same of theirs.
+EXPOSED_HEADERS = "Location,Retry-After,WWW-Authenticate,x-amzn-RequestId,x-amz-apigw-id"
 PREFLIGHT_SECONDS = 600
 
 
@@ -64,6 +71,13 @@ class Api(Construct):
     """A regional REST API that is open to those whom `authorization` lets in, except for health and preflight.
 
     Call `route` for each route, then `publish` once.
+
+    Terraform cannot take a method away from a stage. A deployment has to be made before the one that it replaces is
+    destroyed, since AWS deletes none that a stage serves; what a deployment depends on is then destroyed after it too
+    (Terraform, "The lifecycle meta-argument": create_before_destroy is passed on to dependencies). So the new
+    deployment still has each method that the configuration has no more, and the next plan is empty. Here no method goes
+    away: what is not routed any more is closed in place, before the deployment, by a key of API Gateway's that nobody
+    has. It answers as a path that is not there, and no permission lets it call a function.
 
     Clients reach it by HTTPS alone: API Gateway has no other listener. Its own host name takes TLS 1.2 or what AWS
     sets; a policy of one's own for that needs a custom domain ("Choose a security policy for your custom domain").
@@ -85,11 +99,14 @@ class Api(Construct):
         *,
         settings: Settings,
         authorization: Authorization,
+        known_routes: Sequence[tuple[str, str]],
         logs_key: CustomerKey,
     ) -> None:
         """
         Args:
             authorization: who may call.
+            known_routes: methods and paths that some environment may have deployed. Those that are not routed are
+                closed.
             logs_key: what encrypts the logs; its policy has to admit names that start with the prefixes here.
         """
         super().__init__(scope, construct_id)
@@ -108,6 +125,7 @@ class Api(Construct):
         )
         self.execution_arn = self._api.execution_arn
         self.name = self._api.name
+        self._known_routes = known_routes
         self._resource_ids: dict[str, str] = {"": self._api.root_resource_id}
         self._methods: dict[str, list[str]] = {}
         self._throttles: dict[tuple[str, str], Throttle] = {}
@@ -140,22 +158,14 @@ class Api(Construct):
             body: JSON schema (draft 4) that bodies have to satisfy.
             open_to_all: nobody is verified.
             throttle: what this method admits, where that is not what the whole stage does.
+
+        Raises:
+            ValueError: the route is not among the known ones, so that it could not be closed later.
         """
-        name = _name(method, path)
-        resource_id = self._resource(path)
-        verified = self._method(name, path, method, OPEN if open_to_all else self._verified, body)
-        integration = ApiGatewayIntegration(
-            self,
-            f"{name}_integration",
-            rest_api_id=self._api.id,
-            resource_id=resource_id,
-            http_method=verified.http_method,
-            # Lambda is invoked by POST, whatever the method of the route (API Gateway, "Lambda proxy integrations").
-            integration_http_method="POST",
-            type="AWS_PROXY",
-            uri=function.invoke_arn,
-        )
-        self._last.append(integration)
+        if (method, path) not in self._known_routes:
+            raise ValueError(f"{method} {path} is not in modules/api_routes.py; add it there first")
+        self._proxy(method, path, function, OPEN if open_to_all else self._verified, body=body)
+        self._methods.setdefault(path, []).append(method)
         self._permitted.append((function, method, path))
         if throttle is not None:
             self._throttles[method, path] = throttle
@@ -165,13 +175,17 @@ class Api(Construct):
         headers = {"Cache-Control": "'no-store'"}
         if len(self._origins) == 1:
             headers["Access-Control-Allow-Origin"] = f"'{self._origins[0]}'"
-        self._mock(path, "GET", template=self._own_origin() + json.dumps({"status": "ok"}), headers=headers)
+        if self._origins:
+            headers |= {"Access-Control-Expose-Headers": f"'{EXPOSED_HEADERS}'", "Vary": "'Origin'"}
+        self._methods.setdefault(path, []).append("GET")
+        mock = self._mock(path, "GET")
+        self._answer(mock, path, template=self._own_origin() + json.dumps({"status": "ok"}), headers=headers)
 
     def publish(self) -> None:
         """Deploy the routes to the stage, and let the API call the functions on just their routes."""
-        if self._origins:
-            for path, methods in self._methods.copy().items():
-                self._preflight(path, methods)
+        self._close_what_is_not_routed()
+        for path in sorted({*self._methods, *(path for _, path in self._known_routes)}):
+            self._preflight(path, self._methods.get(path, []))
         self._gateway_responses()
         deployment = ApiGatewayDeployment(
             self,
@@ -314,10 +328,10 @@ class Api(Construct):
         method: str,
         requirement: Requirement,
         body: Mapping[str, object] | None = None,
+        *,
+        closed: bool = False,
     ) -> ApiGatewayMethod:
-        """A method of a path, noted for the path's preflight."""
-        if method != "OPTIONS":
-            self._methods.setdefault(path, []).append(method)
+        """A method of a path; a closed one asks for a key that nobody has."""
         model = self._model(name, body) if body is not None else None
         return ApiGatewayMethod(
             self,
@@ -328,6 +342,8 @@ class Api(Construct):
             authorization=requirement.authorization,
             authorizer_id=requirement.authorizer_id,
             authorization_scopes=requirement.scopes,
+            # No usage plan has the stage, so no key of the account opens it (API Gateway, "Usage plans and API keys").
+            api_key_required=True if closed else None,
             # `$default`: whatever type of content a caller names ("Request validation in API Gateway").
             request_models=dict.fromkeys(("application/json", "$default"), model.name) if model else None,
             request_validator_id=self._body_validator().id if model else None,
@@ -352,8 +368,48 @@ class Api(Construct):
             )
         return self._validator
 
+    def _close_what_is_not_routed(self) -> None:
+        """Keep known routes that have no function any more, closed: Terraform only changes what is there."""
+        for method, path in self._known_routes:
+            if method not in self._methods.get(path, []):
+                # An integration has to name a function; nothing permits the API to call it for this route.
+                self._proxy(method, path, self._permitted[0][0], self._verified, closed=True)
+
+    def _proxy(
+        self,
+        method: str,
+        path: str,
+        function: Function,
+        requirement: Requirement,
+        *,
+        body: Mapping[str, object] | None = None,
+        closed: bool = False,
+    ) -> None:
+        """A method that a function answers."""
+        name = _name(method, path)
+        verified = self._method(name, path, method, requirement, body, closed=closed)
+        integration = ApiGatewayIntegration(
+            self,
+            f"{name}_integration",
+            rest_api_id=self._api.id,
+            resource_id=self._resource(path),
+            http_method=verified.http_method,
+            # Lambda is invoked by POST, whatever the method of the route (API Gateway, "Lambda proxy integrations").
+            integration_http_method="POST",
+            type="AWS_PROXY",
+            uri=function.invoke_arn,
+        )
+        self._last.append(integration)
+
     def _preflight(self, path: str, methods: Sequence[str]) -> None:
-        """Answer the question of a browser whether a page may call (Fetch standard, "CORS-preflight fetch")."""
+        """Answer the question of a browser whether a page may call (Fetch standard, "CORS-preflight fetch").
+
+        Where no page may call, or the path has no routes, it is closed.
+        """
+        is_open = bool(self._origins and methods)
+        mock = self._mock(path, "OPTIONS", closed=not is_open)
+        if not is_open:
+            return
         headers = {
             "Access-Control-Allow-Headers": f"'{ALLOWED_HEADERS}'",
             "Access-Control-Allow-Methods": f"'{','.join(sorted([*methods, 'OPTIONS']))}'",
@@ -362,7 +418,7 @@ class Api(Construct):
         }
         if len(self._origins) == 1:
             headers["Access-Control-Allow-Origin"] = f"'{self._origins[0]}'"
-        self._mock(path, "OPTIONS", template=self._own_origin() + "{}", headers=headers)
+        self._answer(mock, path, template=self._own_origin() + "{}", headers=headers)
 
     def _own_origin(self) -> str:
         """Template that allows the origin of the request where it is one of several; one alone is a fixed header.
@@ -385,14 +441,19 @@ class Api(Construct):
         repeats the origin of the request, whichever that is. What a page of another origin can read by that is one of
         the sentences here: its preflight fails before, and answers of functions do not carry its origin.
 
-        BAD_REQUEST_BODY has one text for every cause. `$context.error.validationErrorString` would name the cause, but
-        holds quotation marks that nothing escapes.
+        BAD_REQUEST_BODY has one text for every cause, so the schemas ask only for what that text says.
+        `$context.error.validationErrorString` would name the cause, but holds quotation marks that nothing escapes.
         """
         for response_type, answer in self._answers().items():
             headers = {"Cache-Control": "'no-store'", **answer.headers}
             if self._origins:
                 own = f"'{self._origins[0]}'" if len(self._origins) == 1 else "method.request.header.Origin"
-                headers |= {"Access-Control-Allow-Origin": own, "Vary": "'Origin'"}
+                exposed = f"'{EXPOSED_HEADERS}'"
+                headers |= {
+                    "Access-Control-Allow-Origin": own,
+                    "Access-Control-Expose-Headers": exposed,
+                    "Vary": "'Origin'",
+                }
             response = ApiGatewayGatewayResponse(
                 self,
                 f"{response_type.lower()}_response",
@@ -418,6 +479,8 @@ class Api(Construct):
             "DEFAULT_5XX": _Answer("Internal server error", kind="internal", more={"request_id": "$context.requestId"}),
             "UNAUTHORIZED": unauthorized,
             "MISSING_AUTHENTICATION_TOKEN": no_route,
+            # Routes that were closed.
+            "INVALID_API_KEY": no_route,
             # The gateway's own words name the caller and the API.
             "ACCESS_DENIED": _Answer("Forbidden", 403, "forbidden"),
             "INVALID_SIGNATURE": _Answer("Invalid signature", 403, "forbidden"),
@@ -428,6 +491,10 @@ class Api(Construct):
             "REQUEST_TOO_LARGE": _Answer(
                 "Request body is too large; send larger files by POST /uploads", 413, "too-large"
             ),
+            # From paths that the gateway answers itself.
+            "UNSUPPORTED_MEDIA_TYPE": _Answer(
+                "Unsupported media type; send no Content-Type, or application/json", 415, "unsupported-type"
+            ),
             "BAD_REQUEST_BODY": _Answer(
                 "Invalid JSON in request body",
                 400,
@@ -436,37 +503,56 @@ class Api(Construct):
             ),
         }
 
-    def _mock(self, path: str, method: str, *, template: str, headers: dict[str, str]) -> None:
-        """A method that API Gateway answers itself with 200, to everyone."""
+    def _mock(self, path: str, method: str, *, closed: bool = False) -> tuple[ApiGatewayMethod, ApiGatewayIntegration]:
+        """A method that API Gateway answers itself, to everyone, and how it does that."""
         name = _name(method, path)
-        resource_id = self._resource(path)
-        api_id = self._api.id
-        open_method = self._method(name, path, method, OPEN)
+        open_method = self._method(name, path, method, OPEN, closed=closed)
         integration = ApiGatewayIntegration(
             self,
             f"{name}_integration",
-            rest_api_id=api_id,
-            resource_id=resource_id,
+            rest_api_id=self._api.id,
+            resource_id=self._resource(path),
             http_method=open_method.http_method,
             type="MOCK",
             request_templates={"application/json": json.dumps({"statusCode": 200})},
+            # A body of another type has no template, and would be passed through as what the mock has to answer, which
+            # is a 500 (API Gateway, "Integration passthrough behaviors"). It is a 415 so.
+            passthrough_behavior="NEVER",
+            # The provider changes it only by making the integration anew, and would then delete the new one with the
+            # old, since both have one name in AWS.
+            lifecycle=TerraformResourceLifecycle(ignore_changes=["passthrough_behavior"]),
         )
+        self._last.append(integration)
+        return open_method, integration
+
+    def _answer(
+        self,
+        mock: tuple[ApiGatewayMethod, ApiGatewayIntegration],
+        path: str,
+        *,
+        template: str,
+        headers: dict[str, str],
+    ) -> None:
+        """What API Gateway answers itself on a path: 200, a body and headers."""
+        method, integration = mock
+        name = method.node.id.removesuffix("_method")
+        resource_id = self._resource(path)
         declared = [*headers, *(["Access-Control-Allow-Origin"] if len(self._origins) > 1 else [])]
         response = ApiGatewayMethodResponse(
             self,
             f"{name}_response",
-            rest_api_id=api_id,
+            rest_api_id=self._api.id,
             resource_id=resource_id,
-            http_method=open_method.http_method,
+            http_method=method.http_method,
             status_code="200",
             response_parameters={f"method.response.header.{header}": True for header in declared},
         )
         answer = ApiGatewayIntegrationResponse(
             self,
             f"{name}_integration_response",
-            rest_api_id=api_id,
+            rest_api_id=self._api.id,
             resource_id=resource_id,
-            http_method=open_method.http_method,
+            http_method=method.http_method,
             status_code=response.status_code,
             response_parameters={f"method.response.header.{header}": value for header, value in headers.items()},
             response_templates={"application/json": template},

@@ -1,44 +1,34 @@
 """Bodies of the API's requests as the gateway checks them, in the draft of JSON Schema that API Gateway knows.
 
-It checks what has one remedy: JSON, an object, types. It requires no field and no length, so that the functions say
-what is missing, empty or too large, in words that callers can act on.
+Its answer to a wrong body is one text for every cause. So it checks what that text is right for: a body that is a JSON
+object. Fields are named for those who read the model; their types and lengths are checked by the functions, which say
+what is wrong with which.
 """
 
 from __future__ import annotations
 
-_DRAFT = "http://json-schema.org/draft-04/schema#"
-_NAME = {"type": "string", "maxLength": 255}
-_CONTENT_TYPE = {"type": "string", "maxLength": 384}
-_CHECKSUM = {"type": "string", "maxLength": 64}
 
-UPLOAD_BODY: dict[str, object] = {
-    "$schema": _DRAFT,
-    "title": "Upload",
-    "type": "object",
-    "properties": {"file_name": _NAME, "file_content": {"type": "string"}, "content_type": _CONTENT_TYPE},
-}
-START_BODY: dict[str, object] = {
-    "$schema": _DRAFT,
-    "title": "Start",
-    "type": "object",
-    "properties": {
-        "file_name": _NAME,
-        "size": {"type": "integer"},
-        "content_type": _CONTENT_TYPE,
-        "checksum": _CHECKSUM,
-        "part_checksums": {"type": "array", "items": _CHECKSUM},
-    },
-}
-PARTS_BODY: dict[str, object] = {
-    "$schema": _DRAFT,
-    "title": "Parts",
-    "type": "object",
-    "properties": {
-        "parts": {
-            "type": "array",
-            "items": {"type": "object", "properties": {"part_number": {"type": "integer"}, "checksum": _CHECKSUM}},
-        }
-    },
-}
+def _json_object(title: str, **fields: str) -> dict[str, object]:
+    return {
+        "$schema": "http://json-schema.org/draft-04/schema#",
+        "title": title,
+        "type": "object",
+        "properties": {name: {"description": description} for name, description in fields.items()},
+    }
+
+
+_NAME = "Name of the file, 255 bytes at most"
+_CONTENT_TYPE = "Media type of the file"
+
+UPLOAD_BODY = _json_object("Upload", file_name=_NAME, file_content="The file in base64", content_type=_CONTENT_TYPE)
+START_BODY = _json_object(
+    "Start",
+    file_name=_NAME,
+    size="Bytes of the file",
+    content_type=_CONTENT_TYPE,
+    checksum="SHA-256 in base64; of a file in parts, as S3 writes it",
+    part_checksums="Checksums of the first parts",
+)
+PARTS_BODY = _json_object("Parts", parts="Number and checksum of each part that a link is asked for")
 # Completing takes no arguments; an empty object says so.
-COMPLETE_BODY: dict[str, object] = {"$schema": _DRAFT, "title": "Complete", "type": "object"}
+COMPLETE_BODY = _json_object("Complete")

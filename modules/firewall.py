@@ -40,14 +40,34 @@ FIREWALL_LOG_PREFIX = "aws-waf-logs-"
 REQUESTS_PER_ADDRESS = 6000
 RATE_WINDOW_SECONDS = 300
 
-# Groups that AWS keeps up to date, and the rules in them that count instead of blocking, because they would block what
-# this API is for ("Baseline rule groups"):
-# SizeRestrictions_BODY refuses bodies above 8 KB, and an upload is one; the gateway and Lambda limit bodies.
-# NoUserAgent_HEADER refuses programs that do not name themselves, and services are callers here.
-MANAGED_GROUPS: Mapping[str, tuple[str, ...]] = {
-    "AWSManagedRulesAmazonIpReputationList": (),
-    "AWSManagedRulesKnownBadInputsRuleSet": (),
-    "AWSManagedRulesCommonRuleSet": ("SizeRestrictions_BODY", "NoUserAgent_HEADER"),
+# Groups that AWS keeps up to date, and the rules in them that count instead of blocking, each with what it would block
+# (AWS WAF, "IP reputation rule groups" and "Baseline rule groups"). A name of a file may hold any words and ends as
+# people choose; it comes in the body as `file_name` and in the query as `prefix`. So no rule that reads words there may
+# block. Nothing is lost by that: the functions check each field themselves, put no name into a path, a command, a query
+# or a page, and are not written in Java. What reads paths, headers, cookies, methods and addresses blocks, and so does
+# SizeRestrictions_QUERYSTRING: the longest prefix and cursor stay below its 2,048 bytes.
+MANAGED_GROUPS: Mapping[str, Mapping[str, str]] = {
+    "AWSManagedRulesAmazonIpReputationList": {},
+    "AWSManagedRulesKnownBadInputsRuleSet": {
+        "JavaDeserializationRCE_BODY": "a file that is named after the Java that it holds",
+        "JavaDeserializationRCE_QUERYSTRING": "a list of such files by their prefix",
+        "Log4JRCE_BODY": "a file that is named like a lookup, ${jndi:...}",
+        "Log4JRCE_QUERYSTRING": "a list of such files by their prefix",
+        "ReactJSRCE_BODY": "a file that is named like a reference of a React payload",
+    },
+    "AWSManagedRulesCommonRuleSet": {
+        "CrossSiteScripting_BODY": "a file that is named <script>, or onload=1.txt",
+        "CrossSiteScripting_QUERYARGUMENTS": "a list of such files by their prefix",
+        "EC2MetaDataSSRF_BODY": "a capture that is named after the address it is of, 169.254.169.254.pcap",
+        "EC2MetaDataSSRF_QUERYARGUMENTS": "a list of such files by their prefix",
+        "GenericLFI_BODY": "a name with dots as paths have them, and base64, in which anything may stand",
+        "GenericLFI_QUERYARGUMENTS": "a list of such files by their prefix",
+        "GenericRFI_BODY": "a page that is saved under its address, http:192.0.2.1.html, and base64",
+        "GenericRFI_QUERYARGUMENTS": "a list of such files by their prefix",
+        "NoUserAgent_HEADER": "programs that do not name themselves; services are callers here",
+        "RestrictedExtensions_QUERYARGUMENTS": "a list by a prefix that is a whole name, app.log or settings.ini",
+        "SizeRestrictions_BODY": "every upload above 8 KB; the gateway and Lambda limit bodies",
+    },
 }
 
 
@@ -142,7 +162,7 @@ def _rate_limit(*, priority: int) -> Wafv2WebAclRule:
     )
 
 
-def _managed(name: str, counted: tuple[str, ...], *, priority: int) -> Wafv2WebAclRule:
+def _managed(name: str, counted: Mapping[str, str], *, priority: int) -> Wafv2WebAclRule:
     group: dict[str, Any] = {"vendor_name": "AWS", "name": name}
     if counted:
         group["rule_action_override"] = [{"name": rule, "action_to_use": {"count": {}}} for rule in counted]

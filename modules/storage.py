@@ -44,6 +44,20 @@ from modules.settings import Settings
 # Where files are. Everything below it is under the lifecycle; everything a role may touch is below it.
 FILES = "uploads/"
 PREFLIGHT_SECONDS = 600
+# What pages may read of S3's answers beside the body: what was stored, where and as which version; what they fetch is
+# called and how much of it came; and the ids that AWS asks for ("Getting Amazon S3 request IDs for Support").
+EXPOSED_HEADERS = (
+    "Accept-Ranges",
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
+    "Location",
+    "x-amz-checksum-sha256",
+    "x-amz-checksum-type",
+    "x-amz-id-2",
+    "x-amz-request-id",
+    "x-amz-version-id",
+)
 # GuardDuty, "S3 object potential scan result value".
 SCAN_TAG = "GuardDutyMalwareScanStatus"
 CLEAN = "NO_THREATS_FOUND"
@@ -236,7 +250,7 @@ class Storage(Construct):
                     allowed_origins=list(settings.cors_allowed_origins),
                     allowed_methods=["GET", "POST", "PUT"],
                     allowed_headers=["*"],
-                    expose_headers=["ETag", "x-amz-checksum-sha256"],
+                    expose_headers=list(EXPOSED_HEADERS),
                     max_age_seconds=PREFLIGHT_SECONDS,
                 )
             ],

@@ -23,7 +23,9 @@ _ERRORS = {"Errors", "5XXError", "4XXError"}
 _REQUESTS = {"Invocations", "Count"}
 
 # What somebody else changes, and Terraform leaves: CodeDeploy moves the alias, a copy of a table is its own resource.
+# What API Gateway passes through to a mock can only be changed by making it anew, which would delete it (`Api._mock`).
 _LEFT_ALONE = {
+    "aws_api_gateway_integration": {"passthrough_behavior"},
     "aws_lambda_alias": {"function_version", "routing_config"},
     "aws_dynamodb_table": {"replica"},
 }
@@ -238,7 +240,9 @@ def validation(root: Root) -> Iterator[Finding]:
     """Row 14: requests with a body are checked by the gateway too."""
     if any(root.every("aws_api_gateway_model")):
         for address, body in root.every("aws_api_gateway_method"):
-            if body.get("http_method") in {"POST", "PUT", "PATCH"} and not body.get("request_validator_id"):
+            # A closed route takes no request at all.
+            sends = body.get("http_method") in {"POST", "PUT", "PATCH"} and not body.get("api_key_required")
+            if sends and not body.get("request_validator_id"):
                 yield Finding(14, address, "its requests are not validated")
 
 

@@ -7,6 +7,7 @@ from constructs import Construct
 
 from modules.api import ACCESS_LOG_PREFIX, EXECUTION_LOG_PREFIX, Api, Throttle
 from modules.api_bodies import COMPLETE_BODY, PARTS_BODY, START_BODY, UPLOAD_BODY
+from modules.api_routes import KNOWN_ROUTES
 from modules.authorization import Authorization
 from modules.encryption import CustomerKey, admit_logs, admit_service
 from modules.firewall import FIREWALL_LOG_PREFIX, Firewall
@@ -245,7 +246,14 @@ class UploadsStack(BaseStack):
 
         authorizer = self._authorizer(shared) if settings.api_authorization == "jwt" else None
         authorization = Authorization(self, "authorization", settings=settings, function=authorizer)
-        api = Api(self, "api", settings=settings, authorization=authorization, logs_key=logs_key)
+        api = Api(
+            self,
+            "api",
+            settings=settings,
+            authorization=authorization,
+            known_routes=KNOWN_ROUTES,
+            logs_key=logs_key,
+        )
         api.health_check()
         # Open to all, and it costs an invocation: enough for a monitor, too little for mischief.
         api.route("GET", "/health/deep", health, open_to_all=True, throttle=Throttle(rate=1, burst=2))

@@ -247,7 +247,10 @@ class Picture:
                     self._lead(USE, address, pool, forth=False, back=True)
 
     def _routes(self) -> dict[str, str]:
-        """The function behind each method and path but preflights; nothing where the gateway answers itself."""
+        """The function behind each method and path, nothing where the gateway answers itself.
+
+        Preflights and closed routes are not among them.
+        """
         root = self.root
 
         def path(resource_id: str) -> str:
@@ -259,8 +262,9 @@ class Picture:
 
         found = {}
         for _, integration in root.every("aws_api_gateway_integration"):
-            method = root.get(references(integration["http_method"])[0])["http_method"]
-            if method != "OPTIONS":
+            asked = root.get(references(integration["http_method"])[0])
+            method = asked["http_method"]
+            if method != "OPTIONS" and not asked.get("api_key_required"):
                 found[f"{method} {path(integration['resource_id'])}"] = root.called(integration.get("uri"))
         return found
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConfig, Response, content_types
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.common.environment import ApiEnvironment
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
 PROBLEM_JSON = "application/problem+json"
+# Ids of files, as the functions make them, are UUIDs. No other text is asked of DynamoDB, which refuses an empty key
+# and one above 2,048 bytes (DynamoDB, "Constraints": partition keys).
+FILE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+# What a page of another origin may read beside the body (Fetch standard, "CORS-safelisted response-header name"): where
+# an upload is, when to come back, and the ids of the request that support and logs know.
+EXPOSED_HEADERS = ("Location", "Retry-After", "WWW-Authenticate", "x-amzn-RequestId", "x-amz-apigw-id")
 # The kinds of problems of RFC 9457, by status where a `Refused` names none.
 PROBLEMS = {
     400: "invalid-request",
@@ -100,15 +108,24 @@ def rest_api(logger: Logger, *, failure: str, plain_errors: bool = False) -> API
         plain_errors: `{"error": "..."}` as callers of POST /upload and /health know it, rather than RFC 9457.
     """
     origins = ApiEnvironment.load().cors_allowed_origins
-    cors = CORSConfig(allow_origin=origins[0], extra_origins=list(origins[1:])) if origins else None
-    app = APIGatewayRestResolver(cors=cors)
+    app = APIGatewayRestResolver(
+        cors=CORSConfig(allow_origin=origins[0], extra_origins=list(origins[1:]), expose_headers=list(EXPOSED_HEADERS))
+        if origins
+        else None
+    )
+
+    def refuse(status: int, words: str, faults: Sequence[tuple[str, str]] = ()) -> Response[str]:
+        logger.info("request refused", status=status, reason=words)
+        return answer(status, {"error": words}) if plain_errors else problem(status, words, faults=faults)
 
     @app.exception_handler(Refused)  # type: ignore[untyped-decorator]  # Powertools does not type its own
     def say_what_is_wrong(error: Refused) -> Response[str]:
-        logger.info("request refused", status=error.status, reason=error.message)
-        if plain_errors:
-            return answer(error.status, {"error": error.message})
-        return problem(error.status, error.message, faults=error.faults)
+        return refuse(error.status, error.message, error.faults)
+
+    # Powertools raises this for a path that fits no route: an id may hold characters that its routes do not match.
+    @app.exception_handler(NotFoundError)  # type: ignore[untyped-decorator]
+    def say_that_nothing_is_there(error: NotFoundError) -> Response[str]:
+        return refuse(404, "No such file" if app.current_event.path_parameters else "No such path or method")
 
     @app.exception_handler([ClientError, BotoCoreError, Exception])  # type: ignore[untyped-decorator]
     def hide_the_inside(error: Exception) -> Response[str]:
@@ -132,6 +149,49 @@ def body_of(event: APIGatewayProxyEvent) -> str | None:
         return event.decoded_body
     except ValueError:
         raise Refused("Request body must be UTF-8") from None
+
+
+def query_of(event: APIGatewayProxyEvent) -> dict[str, str]:
+    """The parameters of the query, each of which is given once.
+
+    Raises:
+        Refused: one is given twice, or is no text.
+    """
+    return _once(event.get("multiValueQueryStringParameters"), event.query_string_parameters, "parameter")
+
+
+def header_of(event: APIGatewayProxyEvent, name: str) -> str | None:
+    """A header that may be given once; None where it is not given.
+
+    Raises:
+        Refused: it is given twice.
+    """
+    wanted = name.lower()
+    every, last = (
+        {each: value for each, value in (event.get(field) or {}).items() if each.lower() == wanted}
+        for field in ("multiValueHeaders", "headers")
+    )
+    return next(iter(_once(every, last, "header").values()), None)
+
+
+def _once(every: Mapping[str, list[str]] | None, last: Mapping[str, str] | None, kind: str) -> dict[str, str]:
+    """One value a name: API Gateway hands over all of them, and the last of each (`headers`, `multiValueHeaders`)."""
+    found = {name: [value or "" for value in values or [""]] for name, values in (every or {}).items()}
+    found |= {name: [value or ""] for name, value in (last or {}).items() if name not in found}
+    for name, values in found.items():
+        if not all(map(_is_text, (name, *values))):
+            raise Refused(f"A {kind} is not valid Unicode")
+        if len(values) > 1:
+            raise Refused(f"The {kind} {name} is given more than once")
+    return {name: values[0] for name, values in found.items()}
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def owner_of(event: APIGatewayProxyEvent) -> str:
@@ -162,7 +222,7 @@ def owned(file_id: str, *, event: APIGatewayProxyEvent, records: Records) -> Fil
         ClientError: DynamoDB refused.
     """
     owner = owner_of(event)
-    record = records.get(file_id)
+    record = records.get(file_id) if FILE_ID.fullmatch(file_id) else None
     if record is None or record.owner != owner:
         raise Refused("No such file", 404)
     return record

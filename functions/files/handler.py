@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions.common import objects
 from functions.common.discarding import Discarding
 from functions.common.environment import FilesEnvironment, FunctionArn
-from functions.common.http import Refused, answer, no_content, owned, owner_of, rest_api
+from functions.common.http import Refused, answer, no_content, owned, owner_of, query_of, rest_api
 from functions.common.media_types import canonical
 from functions.common.records import FileRecord, Records
 from functions.files.listing import Page, cursor_after
@@ -38,7 +38,7 @@ discard = Discarding(environment.discard_function_arn)
 def list_files() -> Response[str]:
     """The caller's files, newest first."""
     event = app.current_event
-    page = Page.parse(event.query_string_parameters)
+    page = Page.parse(query_of(event))
     found, after = records.of_owner(
         owner_of(event), limit=page.limit, after=page.after, state=page.state, prefix=page.prefix
     )

@@ -10,15 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self, get_args
 
-from functions.common.http import Refused
+from functions.common.http import FILE_ID, Refused
 from functions.common.records import LIVE, Ending
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 100
 # What callers are shown; `ending` is shown as what it ends as.
 STATES = {*get_args(Ending), *LIVE}
-_FILE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def cursor_after(last: Mapping[str, str] | None) -> str | None:
 def _read(cursor: str) -> Mapping[str, str]:
     try:
         upload_time, file_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if not _TIME.fullmatch(upload_time) or not _FILE_ID.fullmatch(file_id):
+        if not _TIME.fullmatch(upload_time) or not FILE_ID.fullmatch(file_id):
             raise ValueError(cursor)
     except (ValueError, TypeError, binascii.Error, RecursionError):
         raise Refused("Invalid cursor: take it from the page before") from None

@@ -14,7 +14,7 @@ from msgspec import Meta
 from functions.common import objects
 from functions.common.discarding import Discarding
 from functions.common.environment import Count, FunctionArn, StartEnvironment
-from functions.common.http import answer, api_url, body_of, no_content, owned, owner_of, rest_api
+from functions.common.http import answer, api_url, body_of, header_of, no_content, owned, owner_of, rest_api
 from functions.common.records import FileRecord, Records
 from functions.uploads.logic import Declaration, Rules, Uploads, file_id_of
 
@@ -54,7 +54,7 @@ def start() -> Response[str]:
     event = app.current_event
     declaration = Declaration.parse(body_of(event), rules=rules)
     owner = owner_of(event)
-    file_id = file_id_of(owner, event.headers.get("Idempotency-Key"))
+    file_id = file_id_of(owner, header_of(event, "Idempotency-Key"))
     begun = uploads.start(
         declaration,
         owner=owner,

@@ -158,7 +158,8 @@ class TokensStack(BaseStack):
         )
         metadata.grant_read(files.role)
         authorization = Authorization(self, "authorization", settings=settings, function=authorizer)
-        api = Api(self, "api", settings=settings, authorization=authorization, logs_key=logs_key)
+        routes = [("GET", "/files/{file_id}/content")]
+        api = Api(self, "api", settings=settings, authorization=authorization, known_routes=routes, logs_key=logs_key)
         api.health_check()  # no API without one, says a guard
         api.route("GET", "/files/{file_id}/content", files)
         api.publish()

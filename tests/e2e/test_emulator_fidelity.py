@@ -289,6 +289,11 @@ def test_state_survives_a_restart_and_temporary_files_do_not(
         _, failure = cloud.invoke(function, {})
         assert failure is None
         assert list((tmp_path / "tmp").iterdir())
+        api = Api(cloud)
+        api.integrate(function)
+        api.permit(function)
+        api.deploy()
+        api.gateway.delete_method(**api.where)
 
         control.stop(tmp_path)
         control.stop(tmp_path)
@@ -304,6 +309,9 @@ def test_state_survives_a_restart_and_temporary_files_do_not(
         assert query["name"] == "kept"
         _, failure = cloud.invoke(function, {})
         assert failure is None
+        # What a stage serves is kept apart from what the API has become.
+        api.cloud = cloud
+        assert api.post().status == 200
     finally:
         control.stop(tmp_path)
 
@@ -913,6 +921,79 @@ def test_a_large_request_is_refused(cloud: Cloud, function: str) -> None:
     for size in (10 * 1024 * 1024 + 1, 7_000_000):
         answer = api.post(body=b"a" * size)
         assert (answer.status, answer.json) == (413, {"message": "Request Too Long"}), size
+
+
+def test_a_stage_serves_what_was_deployed_to_it(cloud: Cloud, function: str) -> None:
+    api = Api(cloud)
+    api.integrate(function)
+    api.permit(function)
+    api.deploy()
+    first = api.gateway.get_stage(restApiId=api.id, stageName="v1")["deploymentId"]
+
+    other = {**api.where, "httpMethod": "PUT"}
+    api.gateway.put_method(**other, authorizationType="NONE")
+    with pytest.raises(ClientError, match="No integration defined for method"):
+        api.gateway.create_deployment(restApiId=api.id)
+    api.gateway.put_integration(**other, type="MOCK", requestTemplates={"application/json": '{"statusCode": 200}'})
+    api.gateway.delete_method(**api.where)
+    url = cloud.aws.api_url(api.id, "v1", "upload")
+    assert (api.post().status, cloud.send("PUT", url, b"{}").status) == (200, 403)
+
+    second = api.gateway.create_deployment(restApiId=api.id)["id"]
+    assert (api.post().status, cloud.send("PUT", url, b"{}").status) == (200, 403)
+    for deployment, statuses in ((second, (403, 200)), (first, (200, 403))):
+        change = {"op": "replace", "path": "/deploymentId", "value": deployment}
+        api.gateway.update_stage(restApiId=api.id, stageName="v1", patchOperations=[change])
+        assert (api.post().status, cloud.send("PUT", url, b"{}").status) == statuses
+    with pytest.raises(ClientError, match="Active stages pointing to this deployment"):
+        api.gateway.delete_deployment(restApiId=api.id, deploymentId=first)
+    api.gateway.delete_deployment(restApiId=api.id, deploymentId=second)
+
+
+def test_an_api_without_methods_is_not_deployed(cloud: Cloud) -> None:
+    gateway = cloud.client("apigateway")
+    api_id = gateway.create_rest_api(name=cloud.name("api"))["id"]
+    with pytest.raises(ClientError, match="doesn't contain any methods"):
+        gateway.create_deployment(restApiId=api_id)
+
+
+def test_who_may_call_is_what_was_deployed_too(cloud: Cloud, function: str) -> None:
+    api = Api(cloud, "AWS_IAM")
+    api.integrate(function)
+    api.permit(function)
+    api.deploy()
+    change = {"op": "replace", "path": "/authorizationType", "value": "NONE"}
+    api.gateway.update_method(**api.where, patchOperations=[change])
+    assert api.post().status == 403
+    api.deploy()
+    assert api.post().status == 200
+
+
+def test_a_method_is_changed_in_place(cloud: Cloud) -> None:
+    api = Api(cloud)
+    api.gateway.put_integration(**api.where, type="MOCK", requestTemplates={"application/json": '{"statusCode": 200}'})
+    response = {**api.where, "statusCode": "200"}
+    header = "method.response.header.X-One"
+    api.gateway.put_method_response(**response, responseParameters={header: False})
+    api.gateway.put_integration_response(**response, responseParameters={header: "'a'"})
+
+    change = {"op": "replace", "path": f"/responseParameters/{header}", "value": "true"}
+    assert api.gateway.update_method_response(**response, patchOperations=[change])["responseParameters"] == {
+        header: True
+    }
+    change = {"op": "replace", "path": f"/responseParameters/{header}", "value": "'true'"}
+    api.gateway.update_integration_response(**response, patchOperations=[change])
+    found = api.gateway.get_integration_response(**response)
+    assert found["responseParameters"] == {header: "'true'"}
+    with pytest.raises(ClientError, match="Invalid Response status code"):
+        api.gateway.update_method_response(**{**response, "statusCode": "204"}, patchOperations=[change])
+
+    url = cloud.aws.api_url(api.id, "v1", "upload")
+    for flag, status in (("true", 403), ("false", 200)):
+        change = {"op": "replace", "path": "/apiKeyRequired", "value": flag}
+        assert api.gateway.update_method(**api.where, patchOperations=[change])["apiKeyRequired"] is (flag == "true")
+        api.deploy()
+        assert cloud.send("POST", url, b"{}").status == status
 
 
 # cloudwatch

@@ -297,6 +297,9 @@ def a_full_quota(client: Client) -> None:
 def health(client: Client) -> None:
     """Open to all; the deep one as often as the document says."""
     client.call("getHealth", 200)
+    wrong = ask(client.deployed, "GET", "/health", origin=None, Content_Type="text/plain")
+    client.hold(OPERATIONS["getHealth"], wrong)
+    assert wrong.status == 415
 
     def has_answered(status: str) -> bool:
         client.hold(OPERATIONS["getDeepHealth"], ask(client.deployed, "GET", "/health/deep", origin=None))

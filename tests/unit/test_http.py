@@ -83,6 +83,9 @@ def test_pages_of_allowed_origins_read_every_answer_and_no_others_any(
         answered = call(origin, act)
         assert (answered["statusCode"], header(answered, "Access-Control-Allow-Origin")) == (status, origin)
         assert header(answered, "Vary") == "Origin"
+        # Without it, a page cannot read where its upload is, or when to come back.
+        exposed = str(header(answered, "Access-Control-Expose-Headers")).split(",")
+        assert {"Location", "Retry-After", "x-amzn-RequestId"} <= set(exposed)
     for stranger in ("https://three.example", "https://one.example.evil.example", "null", None):
         assert header(call(stranger, act), "Access-Control-Allow-Origin") is None
 

@@ -55,6 +55,8 @@ FIXES: tuple[Callable[[Settings], None], ...] = (
     apigateway.deny_through_gateway_responses,
     apigateway.hide_failures_of_functions,
     apigateway.refuse_large_requests,
+    apigateway.change_methods_in_place,
+    apigateway.serve_what_was_deployed,
     resources.tell_functions_the_domain,
     cloudwatch.describe_alarms_in_full,
     cloudwatch.ask_topics_for_permission,

@@ -1,15 +1,17 @@
 """API Gateway: REST APIs and the functions behind them."""
 
 # mypy: disable-error-code="import-not-found"
+import contextlib
 import contextvars
+import copy
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ministack import app
 from ministack.core import iam_evaluator
-from ministack.core.responses import get_account_id, get_region
+from ministack.core.responses import AccountRegionScopedDict, get_account_id, get_region
 from ministack.services import apigateway_v1 as rest_api
 from ministack.services import lambda_svc
 
@@ -326,3 +328,191 @@ def refuse_large_requests(_: Settings) -> None:
     hook.attribute(fix, rest_api, "_stages_v1")
     hook.replace(fix, rest_api, "_execute_in_scope", make_execute, "request api_id stage_name method path headers body")
     hook.replace(fix, rest_api, "_call_lambda_raw", make_call, "function_ref event")
+
+
+# What a deployment takes a copy of, by the name that ministack has for it. Gateway responses it copies by itself.
+_DEPLOYED = ("_resources", "_models", "_request_validators", "_authorizers_v1")
+_SNAPSHOTS = "deployed_snapshots"
+# The copy that the request at hand is served from; None outside of requests to a stage.
+_served: contextvars.ContextVar[Mapping[str, Any] | None] = contextvars.ContextVar("served", default=None)
+
+
+class _Serving(AccountRegionScopedDict):  # type: ignore[misc]
+    """A store of ministack's that shows a request to a stage what its deployment has, and everybody else the API."""
+
+    def __init__(self, name: str, store: AccountRegionScopedDict) -> None:
+        super().__init__()
+        self._name = name
+        self._data = store._data
+
+    def get(self, key: object, default: object = None) -> object:
+        """The deployed copy for a request to a stage, else what the store has."""
+        snapshot = _served.get()
+        if snapshot is None or snapshot["api_id"] != key:
+            return super().get(key, default)
+        return snapshot.get(self._name, default)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AccountRegionScopedDict:
+        """What ministack writes into its state: a store of its own kind."""
+        plain = AccountRegionScopedDict()
+        plain._data = copy.deepcopy(self._data, memo)
+        return plain
+
+
+def serve_what_was_deployed(_: Settings) -> None:
+    """Serve a stage from the copy of the API that its deployment took, and refuse deployments that AWS refuses.
+
+    On AWS "a deployment is a point-in-time snapshot of your API" that a change reaches only when it is deployed again
+    (https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-deploy-api.html). AWS deploys no API without a
+    method and none with a method that has no integration, and deletes no deployment that a stage serves
+    (https://docs.aws.amazon.com/apigateway/latest/api/API_CreateDeployment.html and API_DeleteDeployment.html).
+    ministack serves the API as it is at each request, and does all of that. The fix keeps a copy for each deployment,
+    in ministack's state too, and routes requests by the copy of the stage's deployment.
+    """
+    fix = "apigateway.serve_what_was_deployed"
+    snapshots = AccountRegionScopedDict()
+    for name in _DEPLOYED:
+        setattr(rest_api, name, _Serving(name, hook.attribute(fix, rest_api, name)))
+    refuse = hook.attribute(fix, rest_api, "_v1_error")
+    stages = hook.attribute(fix, rest_api, "_stages_v1")
+
+    def why_not(api_id: str) -> str:
+        """AWS's reason to refuse a deployment of the API as it is."""
+        methods = [
+            method
+            for resource in rest_api._resources.get(api_id, {}).values()
+            for method in resource["resourceMethods"].values()
+        ]
+        if not methods:
+            return "The REST API doesn't contain any methods"
+        return "" if all(each["methodIntegration"] for each in methods) else "No integration defined for method"
+
+    @contextlib.contextmanager
+    def serving(api_id: str, stage: Mapping[str, Any] | None) -> Iterator[None]:
+        token = _served.set(snapshots.get(api_id, {}).get((stage or {}).get("deploymentId")))
+        try:
+            yield
+        finally:
+            _served.reset(token)
+
+    def make_create(original: Function) -> Function:
+        def create(api_id: str, data: Mapping[str, Any]) -> object:
+            if api_id in rest_api._rest_apis and (reason := why_not(api_id)):
+                return refuse("BadRequestException", reason, 400)
+            answer = original(api_id, data)
+            if answer[0] == 201:
+                kept = {name: getattr(rest_api, name).get(api_id, {}) for name in _DEPLOYED}
+                deployment_id = json.loads(answer[2])["id"]
+                snapshots.setdefault(api_id, {})[deployment_id] = copy.deepcopy({**kept, "api_id": api_id})
+            return answer
+
+        return create
+
+    def make_delete(original: Function) -> Function:
+        def delete(api_id: str, deployment_id: str) -> object:
+            if any(stage["deploymentId"] == deployment_id for stage in stages.get(api_id, {}).values()):
+                words = "Active stages pointing to this deployment must be moved or deleted"
+                return refuse("BadRequestException", words, 400)
+            snapshots.get(api_id, {}).pop(deployment_id, None)
+            return original(api_id, deployment_id)
+
+        return delete
+
+    def make_delete_api(original: Function) -> Function:
+        def delete(api_id: str) -> object:
+            snapshots.pop(api_id, None)
+            return original(api_id)
+
+        return delete
+
+    def make_execute(original: Function) -> Function:
+        async def execute(request: object, api_id: str, stage_name: str, *arguments: object) -> object:
+            with serving(api_id, stages.get(api_id, {}).get(stage_name)):
+                return await original(request, api_id, stage_name, *arguments)
+
+        return execute
+
+    def make_authorization(original: Function) -> Function:
+        def authorization(api_id: str, stage_name: str, method: str, path: str) -> object:
+            with serving(api_id, rest_api.stages_for_api(api_id).get(stage_name)):
+                return original(api_id, stage_name, method, path)
+
+        return authorization
+
+    def make_state(original: Function) -> Function:
+        return lambda: {**original(), _SNAPSHOTS: copy.deepcopy(snapshots)}
+
+    def make_load(original: Function) -> Function:
+        def load(data: Mapping[str, Any]) -> None:
+            original(data)
+            snapshots.update((data or {}).get(_SNAPSHOTS, {}))
+
+        return load
+
+    hook.replace(fix, rest_api, "_create_deployment", make_create, "api_id data")
+    hook.replace(fix, rest_api, "_delete_deployment", make_delete, "api_id deployment_id")
+    hook.replace(fix, rest_api, "_delete_rest_api", make_delete_api, "api_id")
+    hook.replace(fix, rest_api, "_execute_in_scope", make_execute, "request api_id stage_name method path headers body")
+    hook.replace(fix, rest_api, "method_authorization_type", make_authorization, "api_id stage_name method path")
+    hook.replace(fix, rest_api, "get_state", make_state)
+    hook.replace(fix, rest_api, "load_persisted_state", make_load, "data")
+
+
+def change_methods_in_place(_: Settings) -> None:
+    """Change a method, its responses and those of its integration in place, as UpdateMethod and the like do.
+
+    AWS has UpdateMethodResponse and UpdateIntegrationResponse
+    (https://docs.aws.amazon.com/apigateway/latest/api/API_UpdateMethodResponse.html and
+    API_UpdateIntegrationResponse.html), which the provider calls where headers change, and turns the text of a patch
+    into the truth value that the field has. ministack answers 404, and stores "false" as text, which is true. The fix
+    answers both calls, and converts `apiKeyRequired` and the flags of headers.
+    """
+    fix = "apigateway.change_methods_in_place"
+    patch = hook.attribute(fix, rest_api, "_apply_patch")
+    respond = hook.attribute(fix, rest_api, "_v1_response")
+    refuse = hook.attribute(fix, rest_api, "_v1_error")
+    resources = hook.attribute(fix, rest_api, "_resources")
+
+    def typed(operations: object) -> list[dict[str, Any]]:
+        flags = ("/apiKeyRequired", "/responseParameters/method.response.", "/requestParameters/method.request.")
+        return [
+            {**each, "value": str(each["value"]).lower() == "true"}
+            if each.get("path", "").startswith(flags) and str(each.get("value")).lower() in {"true", "false"}
+            else each
+            for each in (operations if isinstance(operations, list) else [])
+        ]
+
+    def make_update(original: Function) -> Function:
+        def update(api_id: str, resource_id: str, http_method: str, data: Mapping[str, Any]) -> object:
+            changed = {**data, "patchOperations": typed(data.get("patchOperations"))}
+            return original(api_id, resource_id, http_method, changed)
+
+        return update
+
+    def find(parts: list[str]) -> dict[str, Any] | None:
+        """The response that `restapis/ID/resources/ID/methods/VERB[/integration]/responses/STATUS` names."""
+        _, api_id, _, resource_id, _, verb, *rest = parts
+        method = resources.get(api_id, {}).get(resource_id, {}).get("resourceMethods", {}).get(verb) or {}
+        if rest[0] == "integration":
+            found = (method.get("methodIntegration") or {}).get("integrationResponses", {}).get(rest[2])
+        else:
+            found = method.get("methodResponses", {}).get(rest[1])
+        return found if isinstance(found, dict) else None
+
+    def make_handle(original: Function) -> Function:
+        async def handle(method: str, path: str, headers: object, body: bytes, query_params: object) -> object:
+            parts = [part for part in path.strip("/").split("/") if part]
+            if method != "PATCH" or parts[4:5] != ["methods"] or parts[-2:-1] != ["responses"]:
+                return await original(method, path, headers, body, query_params)
+            response = find(parts)
+            if response is None:
+                return refuse("NotFoundException", "Invalid Response status code specified", 404)
+            operations = json.loads(body or b"{}").get("patchOperations")
+            # An integration's headers are expressions, not flags.
+            patch(response, operations if parts[6] == "integration" else typed(operations))
+            return respond(response)
+
+        return handle
+
+    hook.replace(fix, rest_api, "_update_method", make_update, "api_id resource_id http_method data")
+    hook.replace(fix, rest_api, "handle_request", make_handle, "method path headers body query_params")
