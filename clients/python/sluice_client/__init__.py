@@ -1,16 +1,24 @@
 """A client of Sluice: uploads that go on where they were cut off, downloads that are checked."""
 
-from sluice_client.api import Api, Upload
-from sluice_client.connection import Patience, connect
-from sluice_client.errors import FileChangedError, ProblemError, SluiceError, UnreachableError
-from sluice_client.sending import Sender
-from sluice_client.state import States
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sluice_client.api import Api, Upload
+    from sluice_client.connection import Patience, connect
+    from sluice_client.errors import FileChangedError, ProblemError, SluiceError, UnreachableError
+    from sluice_client.receiving import Receiver
+    from sluice_client.sending import Sender
+    from sluice_client.state import States
 
 __all__ = [
     "Api",
     "FileChangedError",
     "Patience",
     "ProblemError",
+    "Receiver",
     "Sender",
     "SluiceError",
     "States",
@@ -18,3 +26,20 @@ __all__ = [
     "Upload",
     "connect",
 ]
+
+_MODULES = {
+    "api": ("Api", "Upload"),
+    "connection": ("Patience", "connect"),
+    "errors": ("FileChangedError", "ProblemError", "SluiceError", "UnreachableError"),
+    "receiving": ("Receiver",),
+    "sending": ("Sender",),
+    "state": ("States",),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for (PEP 562): the command line has to be there before ^C is."""
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"sluice_client.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,79 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import NoReturn
-from urllib.parse import quote, urlsplit
+from datetime import datetime
+from urllib.parse import quote, urlencode
 
 import httpx
 
-from sluice_client.connection import PASSING, Patience, retry_after, said_of
-from sluice_client.errors import ProblemError, SluiceError, UnreachableError
+from sluice_client.answers import Answer, problem
+from sluice_client.connection import PASSING, Patience, retry_after, server_time
+from sluice_client.errors import SluiceError, UnreachableError
+from sluice_client.exchange import Connections, Reply, address
+from sluice_client.text import quoted
 
 ENDED = frozenset({"aborted", "rejected", "expired", "deleted", "quarantined"})
 # A link is left alone when it ends this soon: the request has to be there before. Short-lived ones get a quarter.
 _MARGIN_SECONDS = 15.0
-
-
-class Answer:
-    """A JSON object that the API answered, read field by field."""
-
-    def __init__(self, fields: Mapping[str, object], what: str) -> None:
-        """
-        Args:
-            what: the call, for errors.
-        """
-        self._fields = fields
-        self._what = what
-
-    @classmethod
-    def of(cls, response: httpx.Response, what: str) -> Answer:
-        """Read a response.
-
-        Raises:
-            SluiceError: it is no JSON object.
-        """
-        try:
-            fields = response.json()
-        except ValueError:
-            fields = None
-        if not isinstance(fields, dict):
-            raise SluiceError(f"{what}: HTTP {response.status_code} without an answer of Sluice. Is SLUICE_URL right?")
-        return cls(fields, what)
-
-    def __contains__(self, name: str) -> bool:
-        return self._fields.get(name) is not None
-
-    def text(self, name: str, default: str | None = None) -> str:
-        """A string; the default where it is missing."""
-        value = self._fields.get(name, default)
-        return value if isinstance(value, str) else self._is_not_what_is_known(name)
-
-    def number(self, name: str, default: int | None = None) -> int:
-        """A whole number; the default where it is missing."""
-        value = self._fields.get(name, default)
-        return value if isinstance(value, int) else self._is_not_what_is_known(name)
-
-    def object(self, name: str) -> Answer:
-        """An object."""
-        value = self._fields.get(name)
-        return Answer(value, self._what) if isinstance(value, dict) else self._is_not_what_is_known(name)
-
-    def objects(self, name: str) -> list[Answer]:
-        """A list of objects."""
-        values = self._fields.get(name)
-        if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-            self._is_not_what_is_known(name)
-        return [Answer(value, self._what) for value in values]
-
-    def texts(self, name: str) -> dict[str, str]:
-        """An object of strings."""
-        found = self.object(name)
-        return {field: found.text(field) for field in found._fields}
-
-    def _is_not_what_is_known(self, name: str) -> NoReturn:
-        raise SluiceError(f"{self._what}: the answer has no {name} that this version of the client knows")
+# DynamoDB may look at many records of which a page of the list shows none; one that never shows any has no end.
+_MOST_EMPTY_PAGES = 1_000
 
 
 @dataclass(frozen=True)
@@ -97,10 +40,11 @@ class Link:
     @classmethod
     def of(cls, answer: Answer) -> Link:
         """Read a link; its query says how long it is good (S3, "Authenticating requests: using query parameters")."""
-        url = answer.text("url")
-        seconds = float(httpx.QueryParams(urlsplit(url).query).get("X-Amz-Expires", "inf"))
+        url = answer.address("url")
+        said = httpx.URL(url).params.get("X-Amz-Expires", "")
+        seconds = float(said) if said.isascii() and said.isdigit() else float("inf")
         good_until = time.monotonic() + seconds - min(_MARGIN_SECONDS, seconds / 4)
-        return cls(answer.number("part_number"), url, answer.texts("headers"), good_until)
+        return cls(answer.number("part_number"), url, answer.headers("headers"), good_until)
 
 
 @dataclass(frozen=True)
@@ -183,7 +127,7 @@ class Api:
         self,
         url: str,
         auth: httpx.Auth,
-        http: httpx.Client,
+        http: Connections,
         patience: Patience = Patience(),  # noqa: B008 - it is frozen
         tell: Callable[[str], None] = lambda message: None,
     ) -> None:
@@ -195,16 +139,20 @@ class Api:
         Raises:
             SluiceError: the address is not one to send credentials to.
         """
+        found = address(url)
+        if found is None or found.query or found.fragment:
+            shown = quoted(url.rpartition("@")[2])
+            if url.startswith("http://"):
+                raise SluiceError(f"{shown} is not encrypted; tokens are sent over https:// only")
+            raise SluiceError(
+                f"SLUICE_URL is '{shown}'; it has to be the address of the API, beginning with https://, "
+                "without a password, a query, or a fragment"
+            )
         self.url = url.rstrip("/")
         self.http = http
         self.patience = patience
         self.tell = tell
         self._auth = auth
-        self._host = urlsplit(url).hostname or ""
-        if not self._host or urlsplit(url).scheme not in {"https", "http"}:
-            raise SluiceError(f"SLUICE_URL is {url!r}; it has to be the address of the API, beginning with https://")
-        if urlsplit(url).scheme == "http" and self._host not in {"localhost", "127.0.0.1", "::1"}:
-            raise SluiceError(f"{url} is not encrypted; tokens go over https:// alone")
 
     def start(self, declaration: Declaration, *, key: str) -> Upload:
         """Begin an upload, or find the one that was begun with this key."""
@@ -239,12 +187,20 @@ class Api:
     def files(self, *, state: str = "", prefix: str = "") -> Iterator[File]:
         """The caller's files, newest first, page by page."""
         query = {name: value for name, value in (("limit", "100"), ("state", state), ("prefix", prefix)) if value}
+        seen: set[int] = set()
+        empty = 0
         while True:
-            _, answer = self._call("GET", f"/files?{httpx.QueryParams(query)}")
-            yield from map(File.of, answer.objects("files"))
+            # A space as `+` is a form's way (HTML); signatures of AWS know `%20` alone.
+            _, answer = self._call("GET", f"/files?{urlencode(query, quote_via=quote)}")
+            files = answer.objects("files")
+            yield from map(File.of, files)
             if "cursor" not in answer:
                 return
             query["cursor"] = answer.text("cursor")
+            empty = 0 if files else empty + 1
+            if hash(query["cursor"]) in seen or empty > _MOST_EMPTY_PAGES:
+                raise SluiceError("The API's list of files does not end: it comes back to where it was, or shows none")
+            seen.add(hash(query["cursor"]))
 
     def file(self, file_id: str) -> File:
         """One file."""
@@ -254,16 +210,16 @@ class Api:
     def download_link(self, file_id: str) -> str:
         """A link to the bytes of a file, good for a minute."""
         _, answer = self._call("GET", f"/files/{_segment(file_id)}/content")
-        return answer.text("download_url")
+        return answer.address("download_url")
 
     def delete(self, file_id: str) -> None:
         """Delete a file."""
         self._call("DELETE", f"/files/{_segment(file_id)}")
 
     def _upload(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Upload:
-        response, answer = self._call(method, path, body, headers)
+        reply, answer = self._call(method, path, body, headers)
         state = answer.text("state")
-        if state == "uploading" and "expires_time" in answer and _past(answer.text("expires_time"), response):
+        if state == "uploading" and "expires_time" in answer and _past(answer.text("expires_time"), reply):
             # The sweeper will write down what is so already: nothing more is taken for it.
             state = "expired"
         form = answer.object("post") if "post" in answer else None
@@ -275,7 +231,7 @@ class Api:
             state=state,
             failure=answer.text("failure", ""),
             part_size=answer.number("part_size", 0),
-            form=Form(form.text("url"), form.texts("fields")) if form else None,
+            form=Form(form.address("url"), form.texts("fields")) if form else None,
             links=tuple(Link.of(part) for part in parts or () if "url" in part),
             parts=None
             if parts is None
@@ -288,60 +244,46 @@ class Api:
 
     def _call(
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
-    ) -> tuple[httpx.Response, Answer]:
-        what = f"{method} {path.partition('?')[0]}"
+    ) -> tuple[Reply, Answer]:
+        what = f"{method} {quoted(path.partition('?')[0])}"
         failures = 0
+        give_up = time.monotonic() + self.patience.longest_call_seconds
         while True:
             at_least = 0.0
+            attempts = self.patience.attempts
             try:
-                response = self.http.request(
-                    method, f"{self.url}{path}", json=body, headers=dict(headers or {}), auth=self._auth
-                )
-            except httpx.TransportError as error:
-                failed: SluiceError = UnreachableError(said_of(error, self._host))
+                reply = self.http.ask(method, f"{self.url}{path}", json=body, headers=headers, auth=self._auth)
+            except UnreachableError as error:
+                failed: SluiceError = error
             else:
-                if response.is_success:
-                    return response, Answer({}, what) if response.status_code == 204 else Answer.of(response, what)
-                failed = problem(response, what)
-                if response.status_code not in PASSING:
+                if reply.is_success:
+                    return reply, Answer({}, what) if reply.status == 204 else Answer.of(reply, what)
+                failed = problem(reply, what)
+                if reply.status not in PASSING:
                     raise failed
-                at_least = retry_after(response)
+                if reply.status == 500:
+                    attempts = min(attempts, self.patience.attempts_on_500)
+                at_least = retry_after(reply.headers)
             failures += 1
-            if failures == self.patience.attempts:
+            if failures >= attempts or time.monotonic() + at_least > give_up:
                 raise failed
             self.tell(f"{failed}; trying again")
             self.patience.pause(failures, at_least=at_least)
 
 
-def problem(response: httpx.Response, what: str) -> ProblemError:
-    """What a refusal says: RFC 9457, or the short forms of API Gateway and of AWS's firewall."""
-    try:
-        answer = Answer.of(response, what)
-    except SluiceError as error:
-        return ProblemError(response.status_code, str(error))
-    said = ""
-    for name in ("detail", "error", "message", "title"):
-        if not said and name in answer:
-            said = answer.text(name)
-    faults = answer.objects("errors") if "errors" in answer else []
-    errors = [(fault.text("field"), fault.text("detail")) for fault in faults]
-    if response.status_code == 401:
-        said = f"{said or 'Unauthorized'}: the token is wrong or has expired. Get a new one, then run the command again"
-    return ProblemError(response.status_code, said or what, errors, answer.text("request_id", ""))
-
-
 def _segment(file_id: str) -> str:
     # Ids come from people too: what is none must not become another path.
-    return quote(file_id, safe="")
+    if file_id in {"", ".", ".."}:
+        raise SluiceError(f"{file_id!r} is not the id of a file")
+    try:
+        return quote(file_id, safe="")
+    except UnicodeEncodeError:
+        raise SluiceError(f"'{quoted(file_id)}' is not the id of a file") from None
 
 
-def _past(moment: str, response: httpx.Response) -> bool:
-    """Whether a time is over by the server's clock, which may not be this machine's."""
+def _past(moment: str, reply: Reply) -> bool:
+    """Whether a time is over by the server's clock."""
     try:
-        now = parsedate_to_datetime(response.headers["Date"])
-    except (KeyError, ValueError):
-        now = datetime.now(UTC)
-    try:
-        return datetime.fromisoformat(moment) <= now
-    except (ValueError, TypeError):
+        return datetime.fromisoformat(moment) <= server_time(reply.headers)
+    except (ValueError, TypeError, OverflowError):
         return False

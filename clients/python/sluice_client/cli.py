@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import mimetypes
 import os
+import re
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Column, Table
+from rich.text import Text
 
 from sluice_client.api import Api, Upload
 from sluice_client.connection import connect
 from sluice_client.credentials import credentials
 from sluice_client.errors import EndedError, ProblemError, SluiceError
-from sluice_client.receiving import fetch
+from sluice_client.receiving import Receiver
 from sluice_client.sending import Sender
 from sluice_client.state import States
+from sluice_client.text import printable, quoted, without_surrogates
 
 DESCRIPTION = """Uploads files of any size to Sluice. The same command goes on where an earlier one was cut off."""
 ENVIRONMENT = """
@@ -38,25 +44,42 @@ environment:
                         as everywhere
 """
 FAILED, USAGE, NOT_YET, INTERRUPTED = 1, 2, 3, 130
+# Of several, the worst one counts.
+_WORSE = (0, NOT_YET, FAILED)
 OCTETS = "application/octet-stream"
 # Files that are compressed once more (Python's mimetypes tells the two apart): their own type is that of the packing.
 PACKED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
+
+
+# Rows of a table on a terminal; a list of any length is shown in tables of so many.
+TABLE_ROWS = 1_000
+
+
+class OutputError(Exception):
+    """Standard output does not take results."""
+
+
+class _Notes(Console):
+    """A console whose reader may be gone: bars and notes only help, so that must not stop the work."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on without."""
 
 
 class Screen:
     """Bars and notes on standard error, so that standard output holds results alone."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
+        self.console = _Notes(stderr=True, highlight=False)
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
-            disable=not self.console.is_terminal,
+            disable=not _is_terminal(sys.stderr),
         )
         self._task = self._progress.add_task("", visible=False)
         self._name = ""
@@ -79,7 +102,7 @@ class Screen:
     def stage(self, what: str, total: int, done: int = 0) -> None:
         """A bar from here on."""
         self._progress.reset(
-            self._task, total=total, completed=done, visible=True, description=f"{what} {escape(self._name)}"
+            self._task, total=total, completed=done, visible=True, description=f"{what} {printable(self._name)}"
         )
 
     def advance(self, count: int) -> None:
@@ -92,11 +115,13 @@ class Screen:
             if self._silent or message == self._noted:
                 return
             self._noted = message
-        self.console.print(message, markup=False, soft_wrap=True)
+        self.last(message)
 
     def last(self, message: str) -> None:
         """A line behind everything."""
-        self.console.print(message, markup=False, soft_wrap=True)
+        lines = "\n".join(map(printable, message.split("\n")))
+        with contextlib.suppress(OSError):
+            self.console.print(Text(lines), soft_wrap=True)
 
     def hide(self) -> None:
         """No bar while nothing is sent."""
@@ -105,31 +130,46 @@ class Screen:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Do what the command line says; the exit code is 0 if all of it was done."""
-    options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal of another encoding cannot show is escaped rather than an error.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    for name in ("COLUMNS", "LINES"):
+        # rich takes every character that Unicode calls a digit for a number.
+        if not re.fullmatch("[0-9]{1,4}", os.environ.get(name, "0")):
+            del os.environ[name]
     screen = Screen()
-    again = "Run the same command again to go on." if options.command == "upload" else ""
+    again = ""
     try:
+        options = _options(arguments)
+        again = "Run the same command again to go on." if options.command == "upload" else ""
         code = _run(options, screen)
+        _flush()
+    except SystemExit as ended:
+        # argparse's: help, or a wrong command line.
+        code = ended.code if isinstance(ended.code, int) else FAILED
+        with contextlib.suppress(OutputError, BrokenPipeError):
+            _flush()
     except KeyboardInterrupt:
         # A second ^C on the way out would end in a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         screen.last(f"\nStopped. {again}".rstrip())
         code = INTERRUPTED
-    except SluiceError as error:
+    except (SluiceError, OutputError) as error:
         screen.last(f"sluice: {error}")
         code = FAILED
     except BrokenPipeError:
-        # Whoever read the results has enough; nothing may be written on the way out either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the results has enough.
         code = FAILED
     except OSError as error:
         screen.last(f"sluice: {error.filename or 'this machine'}: {error.strerror or error}")
         code = FAILED
+    _drop_output()
     sys.exit(code)
 
 
 def _run(options: argparse.Namespace, screen: Screen) -> int:
-    url = options.url or os.environ.get("SLUICE_URL")
+    url = (options.url or os.environ.get("SLUICE_URL") or "").strip()
     if not url:
         raise SluiceError("Where is the API? Set SLUICE_URL to its address, such as Terraform's output `api_url`")
     parallel = getattr(options, "parallel", 1)
@@ -140,9 +180,12 @@ def _run(options: argparse.Namespace, screen: Screen) -> int:
             return _upload(options, api, screen)
         if options.command == "list":
             return _list(options, api)
+        # An id that was given twice is one file.
+        file_ids = list(dict.fromkeys(options.file_ids))
         if options.command == "download":
-            return _each(options.file_ids, screen, lambda file_id: _download(file_id, options, api, screen))
-        return _each(options.file_ids, screen, lambda file_id: _delete(file_id, api))
+            receiver = Receiver(api, replace=options.force, watcher=screen)
+            return _each(file_ids, screen, lambda file_id: _print(file_id, str(receiver.fetch(file_id, options.to))))
+        return _each(file_ids, screen, lambda file_id: _delete(file_id, api))
 
 
 def _each(names: Sequence[str], screen: Screen, work: Callable[[str], None]) -> int:
@@ -153,58 +196,85 @@ def _each(names: Sequence[str], screen: Screen, work: Callable[[str], None]) -> 
             screen.begin(name)
             work(name)
         except SluiceError as error:
-            screen.note(f"sluice: {name}: {error}")
+            screen.note(f"sluice: {quoted(name)}: {error}")
             if isinstance(error, ProblemError) and error.status == 415:
                 screen.note(f"  --content-type names another type, such as {OCTETS}")
             code = FAILED
             if error.hopeless:
                 break
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            screen.note(f"sluice: {quoted(name)}: {error.strerror or error}")
+            code = FAILED
     return code
 
 
 def _upload(options: argparse.Namespace, api: Api, screen: Screen) -> int:
-    sender = Sender(api, States(), parallel=options.parallel, watcher=screen)
-    sent: list[tuple[str, Upload]] = []
-    code = _each(
-        options.files,
-        screen,
-        lambda name: sent.append((name, sender.send(Path(name), options.content_type or content_type_of(name)))),
-    )
+    sender = Sender(api, States(tell=screen.note), parallel=options.parallel, watcher=screen)
+    sent: deque[tuple[str, Upload]] = deque()
+    code = 0
+
+    def send(name: str) -> None:
+        nonlocal code
+        sent.append((name, sender.send(Path(name), options.content_type or content_type_of(name))))
+        screen.hide()
+        # Sluice looks at the first files while the last ones are being sent.
+        while sent:
+            name, upload = sent[0]
+            try:
+                upload = sender.look(upload) if options.wait else upload
+            except SluiceError:
+                # Asked again in the end.
+                return
+            if options.wait and not upload.ended and upload.state != "available":
+                return
+            sent.popleft()
+            code = max(code, _settle(name, upload, sender, options.wait, screen), key=_WORSE.index)
+
+    each = _each(options.files, screen, send)
     screen.hide()
-    # Sluice looks at the first files while the last ones are being sent.
     for name, upload in sent:
-        try:
-            ended = sender.wait(upload, seconds=options.wait)
-        except EndedError as error:
-            screen.note(f"sluice: {name} was {error}")
-            code = FAILED
-            continue
-        if ended.state != "available" and options.wait:
-            screen.note(f"sluice: {name} was sent, and is still {ended.state}. The same command looks again.")
-            code = code or NOT_YET
-        print(f"{ended.file_id}\t{name}", flush=True)
-    return code
+        code = max(code, _settle(name, upload, sender, options.wait, screen), key=_WORSE.index)
+    return max(code, each, key=_WORSE.index)
+
+
+def _settle(name: str, upload: Upload, sender: Sender, seconds: float, screen: Screen) -> int:
+    """Wait for what becomes of a sent file, and say it."""
+    try:
+        upload = sender.wait(upload, seconds=seconds)
+    except EndedError as error:
+        screen.note(f"sluice: {quoted(name)} was {error}")
+        return FAILED
+    except SluiceError as error:
+        screen.note(f"sluice: {quoted(name)} was sent as {quoted(upload.file_id)}, and is not known to be available")
+        screen.note(f"sluice: {quoted(name)}: {error}")
+        return FAILED
+    _print(upload.file_id, name)
+    if upload.state != "available" and seconds:
+        state = quoted(upload.state)
+        screen.note(f"sluice: {quoted(name)} was sent, and is still {state}. The same command looks again.")
+        return NOT_YET
+    return 0
 
 
 def _list(options: argparse.Namespace, api: Api) -> int:
     files = api.files(state=options.state, prefix=options.prefix)
-    console = Console(highlight=False)
-    if not console.is_terminal:
+    if not _is_terminal(sys.stdout):
         for file in files:
-            print(file.file_id, file.state, file.size, file.upload_time, file.file_name, sep="\t")
+            _print(file.file_id, file.state, str(file.size), file.upload_time, file.file_name, flush=False)
         return 0
-    # Ids are there to be copied: whatever is too narrow, they are whole.
-    table = Table(Column("file id", min_width=36), "state", "size", "uploaded", "name", box=None)
-    for file in files:
-        row = (file.file_id, file.state, decimal(file.size), file.upload_time[:16].replace("T", " "), file.file_name)
-        table.add_row(*map(escape, row))
-    console.print(table)
-    return 0
-
-
-def _download(file_id: str, options: argparse.Namespace, api: Api, screen: Screen) -> None:
-    target = fetch(api, file_id, options.to, replace=options.force, watcher=screen)
-    print(f"{file_id}\t{target}", flush=True)
+    console = Console(highlight=False)
+    while True:
+        # Ids are there to be copied: whatever is too narrow, they are whole.
+        table = Table(Column("file id", min_width=36), "state", "size", "uploaded", "name", box=None)
+        for file in islice(files, TABLE_ROWS):
+            time = file.upload_time[:16].replace("T", " ")
+            row = (file.file_id, file.state, decimal(file.size), time, file.file_name)
+            table.add_row(*(Text(printable(cell)) for cell in row))
+        console.print(table)
+        if table.row_count < TABLE_ROWS:
+            return 0
 
 
 def _delete(file_id: str, api: Api) -> None:
@@ -217,10 +287,67 @@ def _delete(file_id: str, api: Api) -> None:
         api.abort(file_id)
 
 
+def _print(*fields: str, flush: bool = True) -> None:
+    """Print a result: one line, whatever is in it."""
+    try:
+        print(*map(printable, fields), sep="\t", flush=flush)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output: {error.strerror or error}; not written: {' '.join(fields)}") from None
+
+
+def _flush() -> None:
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output: {error.strerror or error}") from None
+
+
+def _drop_output() -> None:
+    """Keep Python from writing what is left in a buffer to an output that failed."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    # rich's own answer depends on FORCE_COLOR too, which continuous integration sets.
+    return stream is not None and stream.isatty()
+
+
 def content_type_of(name: str) -> str:
     """What a file is, by the end of its name."""
-    content_type, packing = mimetypes.guess_type(name)
+    try:
+        content_type, packing = mimetypes.guess_type(Path(name).name)
+    except (OSError, ValueError):
+        # A table of types on this machine that cannot be read, or a name that looks like a broken address.
+        return OCTETS
     return PACKED.get(packing, OCTETS) if packing else content_type or OCTETS
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    for name, value in vars(options).items():
+        # Names of files are bytes, and may be any; all else goes into requests.
+        for text in value if isinstance(value, list) else [value]:
+            if name not in {"files", "to"} and isinstance(text, str) and text != without_surrogates(text):
+                parser.error(f"{quoted(text)} is not UTF-8")
+    if options.command == "download" and options.to is not None:
+        to = Path(options.to)
+        if len(set(options.file_ids)) > 1 and not to.is_dir():
+            parser.error(f"--to {quoted(options.to)} is no folder; there are several files to write")
+        if options.to.endswith(("/", os.sep)) and not to.is_dir():
+            parser.error(f"--to {quoted(options.to)}: there is no such folder")
+        options.to = to
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -245,7 +372,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--prefix", default="", help="beginning of the name")
     download = commands.add_parser("download", help="fetch files and check them")
     download.add_argument("file_ids", nargs="+", metavar="FILE_ID")
-    download.add_argument("--to", type=Path, help="folder or name; by default the file's own name, here")
+    download.add_argument("--to", metavar="PATH", help="folder or name; by default the file's own name, here")
     download.add_argument("--force", action="store_true", help="overwrite")
     delete = commands.add_parser("delete", help="delete files, or give up their uploads")
     delete.add_argument("file_ids", nargs="+", metavar="FILE_ID")

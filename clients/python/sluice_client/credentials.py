@@ -11,13 +11,16 @@ import subprocess
 import threading
 from collections.abc import Callable, Generator, Mapping
 from datetime import UTC, datetime
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 import httpx
 
 from sluice_client.errors import SluiceError
 
 _TOKEN_COMMAND_SECONDS = 120
+# API Gateway takes 10,240 bytes of headers ("Amazon API Gateway quotas").
+_LONGEST_TOKEN = 10_240
+_UNRESERVED = "-_.~"
 _REGION_OF_HOST = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")
 
 
@@ -47,16 +50,42 @@ class Token(httpx.Auth):
 
 
 def _printed_by(command: str) -> str:
+    """The token that a command prints.
+
+    Raises:
+        SluiceError: it does not print one. The text does not quote the command, which may hold a password.
+    """
     try:
-        done = subprocess.run(
-            shlex.split(command), stdout=subprocess.PIPE, text=True, check=True, timeout=_TOKEN_COMMAND_SECONDS
-        )
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise SluiceError(f"SLUICE_TOKEN_COMMAND gave no token: {error}") from None
-    token = done.stdout.strip()
-    if not token or not token.isascii() or any(character.isspace() for character in token):
-        raise SluiceError("SLUICE_TOKEN_COMMAND has to print one token and nothing else")
-    return token
+        with subprocess.Popen(shlex.split(command), stdout=subprocess.PIPE) as process:
+            end = threading.Timer(_TOKEN_COMMAND_SECONDS, process.kill)
+            end.start()
+            try:
+                # Not `communicate`: it keeps all that a command ever prints.
+                printed = process.stdout.read(_LONGEST_TOKEN + 1) if process.stdout else b""
+                if len(printed) > _LONGEST_TOKEN:
+                    process.kill()
+                code = process.wait()
+            finally:
+                end.cancel()
+                process.kill()
+    except (OSError, ValueError, IndexError) as error:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        raise SluiceError(f"SLUICE_TOKEN_COMMAND cannot be run: {said}") from None
+    if code and len(printed) <= _LONGEST_TOKEN:
+        raise SluiceError(f"SLUICE_TOKEN_COMMAND gave no token: it ended with {code}")
+    return _plain("What SLUICE_TOKEN_COMMAND prints", printed.decode("ascii", "replace"))
+
+
+def _plain(name: str, value: str) -> str:
+    """A value that a header can hold, without what surrounds it.
+
+    Raises:
+        SluiceError: it cannot be one. The text does not quote it, since it is a secret.
+    """
+    value = value.strip()
+    if not value or len(value) > _LONGEST_TOKEN or not all("!" <= character <= "~" for character in value):
+        raise SluiceError(f"{name} has to be one token of ASCII characters without spaces, and nothing else")
+    return value
 
 
 class Signature(httpx.Auth):
@@ -89,8 +118,8 @@ class Signature(httpx.Auth):
         canonical = "\n".join(
             [
                 request.method,
-                quote(path, safe="/~"),
-                "&".join(sorted(query.split("&"))),
+                _canonical_path(path),
+                _canonical_query(query),
                 *(f"{name}:{value}" for name, value in signed.items()),
                 "",
                 ";".join(signed),
@@ -111,6 +140,23 @@ class Signature(httpx.Auth):
         yield request
 
 
+def _canonical_path(path: str) -> str:
+    """The path as it is signed: encoded once more than it is sent, as for every service but S3."""
+    return quote(re.sub("/+", "/", path), safe="/~")
+
+
+def _canonical_query(query: str) -> str:
+    """The query as it is signed: names and values encoded, all but unreserved characters, and then sorted."""
+    pairs = [pair.partition("=") for pair in query.split("&") if pair]
+    return "&".join(
+        f"{name}={value}" for name, value in sorted((_encoded(name), _encoded(value)) for name, _, value in pairs)
+    )
+
+
+def _encoded(sent: str) -> str:
+    return quote(unquote_to_bytes(sent), safe=_UNRESERVED)
+
+
 def credentials(url: str, environ: Mapping[str, str] = os.environ) -> httpx.Auth:
     """What the environment says about who calls: a token before a command that prints one before an AWS key.
 
@@ -121,7 +167,7 @@ def credentials(url: str, environ: Mapping[str, str] = os.environ) -> httpx.Auth
         SluiceError: it says nothing.
     """
     if environ.get("SLUICE_TOKEN"):
-        return Token(environ["SLUICE_TOKEN"].strip())
+        return Token(_plain("SLUICE_TOKEN", environ["SLUICE_TOKEN"]))
     if environ.get("SLUICE_TOKEN_COMMAND"):
         return Token(command=environ["SLUICE_TOKEN_COMMAND"])
     if environ.get("AWS_ACCESS_KEY_ID") and environ.get("AWS_SECRET_ACCESS_KEY"):
@@ -129,11 +175,12 @@ def credentials(url: str, environ: Mapping[str, str] = os.environ) -> httpx.Auth
         region = of_host[1] if of_host else environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
         if not region:
             raise SluiceError("AWS_REGION has to say which region the API is in")
+        session_token = environ.get("AWS_SESSION_TOKEN", "")
         return Signature(
-            environ["AWS_ACCESS_KEY_ID"],
-            environ["AWS_SECRET_ACCESS_KEY"],
-            environ.get("AWS_SESSION_TOKEN", ""),
-            region=region,
+            _plain("AWS_ACCESS_KEY_ID", environ["AWS_ACCESS_KEY_ID"]),
+            _plain("AWS_SECRET_ACCESS_KEY", environ["AWS_SECRET_ACCESS_KEY"]),
+            _plain("AWS_SESSION_TOKEN", session_token) if session_token else "",
+            region=_plain("AWS_REGION", region),
         )
     raise SluiceError(
         "Who are you? Set SLUICE_TOKEN to a token, or SLUICE_TOKEN_COMMAND to a command that prints one; for an API "

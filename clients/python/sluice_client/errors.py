@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+_MOST_ERRORS = 20
+
 
 class SluiceError(Exception):
     """Something that a person can mend.
@@ -42,7 +44,7 @@ class ProblemError(SluiceError):
 
     def __init__(self, status: int, detail: str, errors: Sequence[tuple[str, str]] = (), request_id: str = "") -> None:
         lines = [f"{detail} (HTTP {status}{', request ' + request_id if request_id else ''})"]
-        lines += [f"  {field}: {sentence}" for field, sentence in errors]
+        lines += [f"  {field}: {sentence}" for field, sentence in errors[:_MOST_ERRORS]]
         super().__init__("\n".join(lines))
         self.status = status
         self.detail = detail

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
+import os
 import queue
+import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -60,9 +63,14 @@ def cut(size: int, part_size: int) -> list[Part]:
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file on this machine as it was when it was looked at first."""
+    """A file on this machine as it was when it was looked at first.
+
+    Attributes:
+        name: to upload it under: its bytes on disk, whatever the locale of this process is.
+    """
 
     path: Path
+    name: str
     size: int
     mtime_ns: int
 
@@ -75,13 +83,18 @@ class LocalFile:
         """
         try:
             found = path.stat()
-        except OSError as error:
-            raise SluiceError(error.strerror or str(error)) from None
-        if not path.is_file():
+        except (OSError, ValueError) as error:
+            raise SluiceError(getattr(error, "strerror", None) or str(error)) from None
+        if not stat.S_ISREG(found.st_mode):
             raise SluiceError("is not a file")
         if not found.st_size:
             raise SluiceError("is empty; Sluice takes files of one byte or more")
-        return cls(path, found.st_size, found.st_mtime_ns)
+        try:
+            name = os.fsencode(path.name).decode()
+        except UnicodeError:
+            # JSON cannot hold it.
+            raise SluiceError("its name is not UTF-8; rename it") from None
+        return cls(path, name, found.st_size, found.st_mtime_ns)
 
     def check(self) -> None:
         """See that it is still as it was.
@@ -101,20 +114,24 @@ class LocalFile:
 
         Raises:
             FileChangedError: the file is gone or ends before the part does.
+            SluiceError: it cannot be read.
         """
         try:
-            opened = self.path.open("rb", buffering=0)
+            with io.FileIO(self.path, opener=_open) as opened:
+                if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                    raise FileChangedError
+                opened.seek(part.offset)
+                left = part.size
+                while left:
+                    chunk = opened.read(min(CHUNK_BYTES, left))
+                    if not chunk:
+                        raise FileChangedError
+                    left -= len(chunk)
+                    yield chunk
         except FileNotFoundError:
             raise FileChangedError from None
-        with opened:
-            opened.seek(part.offset)
-            left = part.size
-            while left:
-                chunk = opened.read(min(CHUNK_BYTES, left))
-                if not chunk:
-                    raise FileChangedError
-                left -= len(chunk)
-                yield chunk
+        except OSError as error:
+            raise SluiceError(f"cannot be read: {error.strerror or error}") from None
 
     def digest(self, part: Part, read: Callable[[int], None] = lambda count: None) -> bytes:
         """SHA-256 of a part.
@@ -123,13 +140,18 @@ class LocalFile:
             read: told after each chunk how many bytes it had.
 
         Raises:
-            FileChangedError: the file is gone or ends before the part does.
+            FileChangedError, SluiceError: as `read`.
         """
         digest = hashlib.sha256()
         for chunk in self.read(part):
             digest.update(chunk)
             read(len(chunk))
         return digest.digest()
+
+
+def _open(path: str, flags: int) -> int:
+    # A pipe that took the place of the file would wait for a writer.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def base64_of(digest: bytes) -> str:
@@ -175,9 +197,15 @@ def in_parallel(
 
     for item in items:
         todo.put(item)
-    for _ in range(min(threads, len(items))):
-        threading.Thread(target=run, daemon=True).start()
     try:
+        for started in range(min(threads, len(items))):
+            try:
+                threading.Thread(target=run, daemon=True).start()
+            except RuntimeError:
+                # The machine allows no more; those that there are do it all.
+                if not started:
+                    raise SluiceError("This machine does not allow another thread") from None
+                break
         for _ in items:
             result = done.get()
             if isinstance(result, Exception):

@@ -2,87 +2,153 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+import re
 import secrets
 from pathlib import Path
 
-import httpx
-
-from sluice_client.api import Api
-from sluice_client.connection import PASSING, said_of
+from sluice_client.api import Api, File
+from sluice_client.connection import PASSING, retry_after
 from sluice_client.errors import SluiceError, UnreachableError
 from sluice_client.parts import Rules, checksum_of
 from sluice_client.sending import Unwatched, Watcher
+from sluice_client.text import local_name, printable, quoted
+
+_CHECKSUM = re.compile(r"[A-Za-z0-9+/]{43}=(-[1-9][0-9]{0,4})?")
+_NAME_MAX = 255
 
 
-def fetch(
-    api: Api,
-    file_id: str,
-    target: Path | None = None,
-    *,
-    replace: bool = False,
-    rules: Rules = Rules(),  # noqa: B008 - it is frozen
-    watcher: Watcher | None = None,
-) -> Path:
-    """Download a file; it appears under its name when it is whole and right.
+class Receiver:
+    """Fetches files from one API.
 
     Args:
-        target: a folder, or a name; by default the file's own name, here.
-        replace: overwrite what is there.
-
-    Raises:
-        SluiceError: it cannot be fetched, or what came is not what was stored.
+        replace: overwrite what is there, unless this receiver wrote it.
     """
-    file = api.file(file_id)
-    watcher = watcher or Unwatched()
-    # The name comes from whoever uploaded: it must not lead out of the folder.
-    own = Path(file.file_name.replace("\\", "/")).name
-    if target is None or target.is_dir():
-        if own in {"", ".", ".."}:
-            raise SluiceError(f"{file_id} is named {file.file_name!r}; say where to put it")
-        target = (target or Path()) / own
-    if target.exists() and not replace:
-        raise SluiceError(f"{target} is there already")
-    composite = "-" in file.checksum
-    body = _Body(rules.part_size(file.size) if composite else 0, file.size)
-    partial = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
-    try:
+
+    def __init__(
+        self,
+        api: Api,
+        *,
+        replace: bool = False,
+        rules: Rules = Rules(),  # noqa: B008 - it is frozen
+        watcher: Watcher | None = None,
+    ) -> None:
+        self._api = api
+        self._replace = replace
+        self._rules = rules
+        self._watcher = watcher or Unwatched()
+        # By device and inode: one file can have several names, for example where case does not count.
+        self._written: set[tuple[int, int]] = set()
+
+    def fetch(self, file_id: str, target: Path | None = None) -> Path:
+        """Download a file; it appears under its name when it is whole and right.
+
+        Args:
+            target: a folder, or a name; by default the file's own name, here.
+
+        Raises:
+            SluiceError: it cannot be fetched or written, or what came is not what was stored.
+        """
+        file = self._api.file(file_id)
+        if target is None or target.is_dir():
+            folder = target or Path()
+            target = folder / local_name(file.file_name, longest=_longest_name(folder))
+        # A link is not replaced: what it names is.
+        place = Path(os.path.realpath(target)) if target.is_symlink() else target
+        if not place.parent.is_dir():
+            raise SluiceError(f"there is no folder {printable(str(place.parent))}")
+        self._check(place, target)
+        body = _Body(self._part_size(file), file.size)
+        partial = place.with_name(f".sluice-{secrets.token_hex(8)}.part")
+        try:
+            self._receive(file_id, body, file.size, partial)
+            if body.checksum() != file.checksum:
+                raise SluiceError(f"What came for {file_id} is not what was stored: its checksum is another")
+            self._publish(partial, place, target)
+            found = place.stat()
+        except OSError as error:
+            raise SluiceError(f"{printable(str(target))} cannot be written: {error.strerror or error}") from None
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+        self._written.add((found.st_dev, found.st_ino))
+        return target
+
+    def _part_size(self, file: File) -> int:
+        found = _CHECKSUM.fullmatch(file.checksum)
+        part_size = self._rules.part_size(file.size) if found and found[1] else 0
+        if not found or (found[1] and not part_size):
+            raise SluiceError("its checksum is of a kind that this version of the client does not know")
+        return part_size
+
+    def _check(self, place: Path, target: Path) -> None:
+        if not place.exists():
+            return
+        if not self._replace:
+            raise SluiceError(f"{printable(str(target))} is there already")
+        if not place.is_file():
+            raise SluiceError(f"{printable(str(target))} is not a file, and so not replaced")
+        found = place.stat()
+        if (found.st_dev, found.st_ino) in self._written:
+            raise SluiceError(f"{printable(str(target))} was written by this command for another file")
+
+    def _receive(self, file_id: str, body: _Body, size: int, partial: Path) -> None:
         with partial.open("xb") as written:
-            watcher.stage("fetching", file.size)
+            self._watcher.stage("fetching", size)
             failures = 0
-            while body.count < file.size:
-                failed, before = None, body.count
-                url = api.download_link(file_id)
+            while body.count < size:
+                failed: SluiceError | None = None
+                before, at_least = body.count, 0.0
+                url = self._api.download_link(file_id)
                 try:
-                    with api.http.stream("GET", url, headers=_from(body.count)) as response:
-                        if response.status_code == (206 if body.count else 200):
-                            for chunk in response.iter_raw():
+                    with self._api.http.fetch(url, headers=_from(body.count)) as (reply, chunks):
+                        if reply.status == (206 if body.count else 200):
+                            for chunk in chunks:
                                 body.take(chunk)
                                 written.write(chunk)
-                                watcher.advance(len(chunk))
-                        elif response.status_code not in PASSING | {403}:
-                            raise SluiceError(f"S3 refused {file_id}: HTTP {response.status_code}")
+                                self._watcher.advance(len(chunk))
+                        elif reply.status not in PASSING | {403}:
+                            raise SluiceError(f"S3 refused {quoted(file_id)}: HTTP {reply.status}")
                         else:
-                            failed = SluiceError(f"S3 refused {file_id}: HTTP {response.status_code}")
-                except httpx.TransportError as error:
-                    failed = UnreachableError(said_of(error, httpx.URL(url).host))
-                if body.count < file.size:
-                    failed = failed or SluiceError(f"{file_id} ended after {body.count} of {file.size} bytes")
-                    failures = 1 if body.count > before else failures + 1
-                    if failures >= api.patience.attempts:
+                            failed = SluiceError(f"S3 refused {quoted(file_id)}: HTTP {reply.status}")
+                            at_least = retry_after(reply.headers)
+                except UnreachableError as error:
+                    failed = error
+                if body.count < size:
+                    failed = failed or SluiceError(f"{quoted(file_id)} ended after {body.count} of {size} bytes")
+                    # An answer of a few bytes each time would never end.
+                    failures = 1 if body.count - before >= self._api.http.enough_bytes else failures + 1
+                    if failures >= self._api.patience.attempts:
                         raise failed
-                    api.tell(f"{failed}; trying again")
-                    api.patience.pause(failures)
-        if body.checksum() != file.checksum:
-            raise SluiceError(f"What came for {file_id} is not what was stored: its checksum is another")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return target
+                    self._api.tell(f"{failed}; trying again")
+                    self._api.patience.pause(failures, at_least=at_least)
+
+    def _publish(self, partial: Path, place: Path, target: Path) -> None:
+        if self._replace:
+            partial.replace(place)
+            return
+        try:
+            # Unlike a rename, this fails where somebody made such a file in the meantime.
+            place.hardlink_to(partial)
+        except FileExistsError:
+            raise SluiceError(f"{printable(str(target))} is there already") from None
+        except OSError:
+            # This file system has no hard links.
+            self._check(place, target)
+            partial.rename(place)
+
+
+def _longest_name(folder: Path) -> int:
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):
+        return _NAME_MAX
 
 
 def _from(offset: int) -> dict[str, str]:
-    return {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
+    return {"Range": f"bytes={offset}-"} if offset else {}
 
 
 class _Body:
@@ -115,7 +181,7 @@ class _Body:
 
     def checksum(self) -> str:
         """The checksum of all that came."""
-        if self._room < (self._part_size or self._size):
+        if self._room < (self._part_size or self._size) or not self._digests:
             self._close()
         return checksum_of(self._digests, self._part_size)
 

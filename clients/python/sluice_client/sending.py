@@ -14,15 +14,14 @@ from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
-
-import httpx
 
 from sluice_client.api import Api, Declaration, Link, Upload
-from sluice_client.connection import PASSING, retry_after, said_of
+from sluice_client.connection import PASSING, retry_after
 from sluice_client.errors import EndedError, FileChangedError, ProblemError, SluiceError, UnreachableError
+from sluice_client.exchange import Reply
 from sluice_client.parts import LocalFile, Part, Rules, base64_of, checksum_of, cut, in_parallel
 from sluice_client.state import Remembered, States
+from sluice_client.text import quoted
 
 # What the API takes at once.
 MAX_FIRST_LINKS = 10
@@ -32,6 +31,8 @@ _MAX_EARLIER = 10
 # How often parts are looked for that are missing although they were sent.
 _ROUNDS = 3
 _POLL_SECONDS = (0.3, 5.0)
+# Errors of S3 are some hundred bytes of XML.
+_MOST_ERROR_BYTES = 65_536
 _S3_CODE = re.compile(r"<Code>(\w+)</Code>")
 _S3_MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 # S3, "Error responses". The bytes are not those of the checksum; the bytes did not come in time, or not all.
@@ -100,6 +101,7 @@ class Sender:
             SluiceError: it cannot be; the text says why, and what to do.
         """
         file = LocalFile.look_at(path)
+        _ = file.name
         part_size = self._rules.part_size(file.size)
         remembered = self._recall(file, part_size) or self._hash(file, part_size)
         if remembered.content_type != content_type:
@@ -120,13 +122,18 @@ class Sender:
         pause, longest = _POLL_SECONDS
         while upload.state != "available":
             if upload.ended:
-                raise EndedError(f"{upload.state}{': ' + upload.failure if upload.failure else ''} ({upload.file_id})")
+                reason = f": {quoted(upload.failure)}" if upload.failure else ""
+                raise EndedError(f"{upload.state}{reason} ({quoted(upload.file_id)})")
             if time.monotonic() >= deadline:
                 break
             self._api.patience.sleep(pause)
             pause = min(pause * 1.5, longest)
             upload = self._api.status(upload.file_id)
         return upload
+
+    def look(self, upload: Upload) -> Upload:
+        """What has become of a sent file by now."""
+        return upload if upload.ended or upload.state == "available" else self._api.status(upload.file_id)
 
     def _recall(self, file: LocalFile, part_size: int) -> Remembered | None:
         remembered = self._states.load(self._api.url, file.path)
@@ -167,7 +174,7 @@ class Sender:
         digests = [bytes.fromhex(digest) for digest in remembered.digests]
         part_checksums = [base64_of(digest) for digest in digests[:MAX_FIRST_LINKS]] if remembered.part_size else []
         declaration = Declaration(
-            file_name=file.path.name,
+            file_name=file.name,
             size=file.size,
             content_type=remembered.content_type,
             checksum=checksum_of(digests, remembered.part_size),
@@ -211,17 +218,18 @@ class Sender:
             counted = _Counted(self._watcher.advance)
             failed: SluiceError
             try:
-                response = self._api.http.post(
+                reply = self._api.http.ask(
+                    "POST",
                     upload.form.url,
                     content=chain([before], counted.passing(file.read(part)), [after]),
                     headers=headers,
                 )
-            except httpx.TransportError as error:
-                failed, at_least = UnreachableError(said_of(error, _host(upload.form.url))), 0.0
+            except UnreachableError as error:
+                failed, at_least = error, 0.0
             else:
-                if response.is_success:
+                if reply.is_success:
                     break
-                failed, at_least = self._refused(response, file, part, bytes.fromhex(remembered.digests[0]))
+                failed, at_least = self._refused(reply, file, part, bytes.fromhex(remembered.digests[0]))
             self._watcher.advance(-counted.count)
             file.check()
             failures += 1
@@ -288,43 +296,42 @@ class Sender:
             counted = _Counted(self._watcher.advance)
             failed: SluiceError
             try:
-                response = self._api.http.put(
-                    link.url, content=counted.passing(file.read(part), stop), headers=dict(link.headers)
+                reply = self._api.http.ask(
+                    "PUT", link.url, content=counted.passing(file.read(part), stop), headers=link.headers
                 )
-            except httpx.TransportError as error:
-                failed, at_least = UnreachableError(said_of(error, _host(link.url))), 0.0
+            except UnreachableError as error:
+                failed, at_least = error, 0.0
             else:
-                if response.is_success:
+                if reply.is_success:
                     return
-                failed, at_least = self._refused(response, file, part, digest)
-                if response.status_code not in PASSING:
+                failed, at_least = self._refused(reply, file, part, digest)
+                if reply.status not in PASSING:
                     # It may be too old, or its signer may be: a new one costs little.
                     link = None
             self._watcher.advance(-counted.count)
             failures += 1
             self._again(failed, failures, at_least)
 
-    def _refused(
-        self, response: httpx.Response, file: LocalFile, part: Part, digest: bytes
-    ) -> tuple[SluiceError, float]:
+    def _refused(self, reply: Reply, file: LocalFile, part: Part, digest: bytes) -> tuple[SluiceError, float]:
         """What S3's refusal says where another attempt may succeed, and how many seconds S3 asks to wait.
 
         Raises:
             SluiceError: another attempt is of no use.
         """
+        text = reply.body[:_MOST_ERROR_BYTES].decode(errors="replace")
         code, message = (
-            found[1] if (found := pattern.search(response.text)) else "" for pattern in (_S3_CODE, _S3_MESSAGE)
+            quoted(found[1]) if (found := pattern.search(text)) else "" for pattern in (_S3_CODE, _S3_MESSAGE)
         )
-        said = SluiceError(f"S3 refused part {part.number}: {code or 'HTTP'} {response.status_code} {message}".rstrip())
+        said = SluiceError(f"S3 refused part {part.number}: {code or 'HTTP'} {reply.status} {message}".rstrip())
         if code == "NoSuchUpload":
             raise _GoneError(str(said))
         if code in _WRONG_BYTES | _WRONG_SIZE:
             file.check()
             if code in _WRONG_SIZE or file.digest(part) != digest:
                 raise FileChangedError
-        elif response.status_code not in PASSING | {403} and code not in _LOST_BYTES | {"ExpiredToken"}:
+        elif reply.status not in PASSING | {403} and code not in _LOST_BYTES | {"ExpiredToken"}:
             raise said
-        return said, retry_after(response)
+        return said, retry_after(reply.headers)
 
     def _again(self, failed: SluiceError, failures: int, at_least: float) -> None:
         if failures >= self._api.patience.attempts:
@@ -393,8 +400,13 @@ class _Counted:
 def _form(fields: Mapping[str, str], boundary: str) -> tuple[bytes, bytes]:
     """What comes before and after the bytes of a file in a form (RFC 7578; S3 wants the file last)."""
     line = f'--{boundary}\r\nContent-Disposition: form-data; name="'
-    before = "".join(f'{line}{name}"\r\n\r\n{value}\r\n' for name, value in fields.items())
+    before = "".join(f'{line}{_form_name(name)}"\r\n\r\n{value}\r\n' for name, value in fields.items())
     return f'{before}{line}file"; filename="file"\r\n\r\n'.encode(), f"\r\n--{boundary}--\r\n".encode()
+
+
+def _form_name(name: str) -> str:
+    """The name of a field as browsers write it (HTML, "Multipart form data")."""
+    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _key_of(declaration: Declaration) -> str:
@@ -406,7 +418,3 @@ def _key_of(declaration: Declaration) -> str:
 def _key_after(key: str, file_id: str) -> str:
     """The key to go on with when an upload ended: again one that a second run finds by itself."""
     return hashlib.sha256(f"{key} {file_id}".encode()).hexdigest()
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).hostname or url

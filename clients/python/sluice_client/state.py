@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from sluice_client.parts import LocalFile
+
+# The digests of 10,000 parts take 680 kB.
+_MOST_BYTES = 2_000_000
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -29,39 +36,82 @@ class Remembered:
     content_type: str = ""
     file_id: str = ""
 
+    @classmethod
+    def of(cls, found: object) -> Remembered:
+        """Read what JSON holds.
+
+        Raises:
+            ValueError, TypeError, KeyError: it is not what this version wrote.
+        """
+        if not isinstance(found, dict):
+            raise TypeError
+        known = {field.name: found[field.name] for field in fields(cls)}
+        remembered = cls(**{**known, "digests": tuple(known["digests"])})
+        numbers = (remembered.size, remembered.mtime_ns, remembered.part_size)
+        texts = (remembered.content_type, remembered.file_id, *remembered.digests)
+        if not all(type(number) is int for number in numbers) or not all(isinstance(text, str) for text in texts):
+            raise TypeError
+        if not 0 < remembered.part_size <= remembered.size:
+            raise ValueError
+        if len(remembered.digests) != -(-remembered.size // remembered.part_size):
+            raise ValueError
+        if not all(_DIGEST.fullmatch(digest) for digest in remembered.digests):
+            raise ValueError
+        return remembered
+
     def is_of(self, file: LocalFile, part_size: int) -> bool:
         """Whether the file is still the same, by its size and time."""
         return (self.size, self.mtime_ns, self.part_size) == (file.size, file.mtime_ns, part_size)
 
 
 class States:
-    """A folder with one small file for each unfinished upload of a local file to an API."""
+    """A folder with one small file for each unfinished upload of a local file to an API.
 
-    def __init__(self, folder: Path | None = None) -> None:
+    It only saves time. So nothing that fails here stops an upload: without it, another run hashes the file again.
+    """
+
+    def __init__(self, folder: Path | None = None, tell: Callable[[str], None] = lambda message: None) -> None:
         """
         Args:
             folder: by default `sluice` where programs keep their state (XDG Base Directory Specification).
+            tell: told once where nothing can be remembered.
         """
-        base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-        self._folder = folder or Path(base) / "sluice"
+        self._folder = folder or _default_folder()
+        self._tell = tell
+        self._told = False
 
     def load(self, api: str, path: Path) -> Remembered | None:
-        """What is remembered; nothing where it cannot be read, since hashing again does no harm."""
+        """What is remembered; None where it cannot be read, or is not what this version wrote."""
         try:
-            found = json.loads(self._place(api, path).read_text())
-            known = {field.name: found[field.name] for field in fields(Remembered)}
-            return Remembered(**{**known, "digests": tuple(known["digests"])})
-        except (OSError, ValueError, TypeError, KeyError):
+            place = self._place(api, path)
+            if not place.is_file():
+                return None
+            with place.open("rb") as opened:
+                return Remembered.of(json.loads(opened.read(_MOST_BYTES)))
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
 
     def save(self, api: str, path: Path, remembered: Remembered) -> None:
         """Write it down, whole or not at all."""
-        place = self._place(api, path)
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=self._folder, prefix=place.stem, suffix=".tmp")
+        try:
+            self._write(self._place(api, path), {"api": api, "path": os.path.realpath(path), **asdict(remembered)})
+        except OSError as error:
+            if not self._told:
+                self._told = True
+                said = error.strerror or error
+                self._tell(f"Nothing is remembered of this upload ({said}); another run would read the file again")
+
+    def forget(self, api: str, path: Path) -> None:
+        """Nothing is left to go on with."""
+        with contextlib.suppress(OSError):
+            self._place(api, path).unlink()
+
+    def _write(self, place: Path, fields: dict[str, object]) -> None:
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=place.stem, suffix=".tmp")
         try:
             with os.fdopen(descriptor, "w") as written:
-                json.dump({"api": api, "path": str(path.resolve()), **asdict(remembered)}, written)
+                json.dump(fields, written)
                 written.flush()
                 os.fsync(written.fileno())
             Path(name).replace(place)
@@ -70,10 +120,20 @@ class States:
                 Path(name).unlink()
             raise
 
-    def forget(self, api: str, path: Path) -> None:
-        """Nothing is left to go on with."""
-        self._place(api, path).unlink(missing_ok=True)
-
     def _place(self, api: str, path: Path) -> Path:
-        name = hashlib.sha256(f"{api}\n{path.resolve()}".encode(errors="surrogateescape")).hexdigest()
+        if self._folder is None:
+            raise FileNotFoundError(errno.ENOENT, "no home folder")
+        # Not `resolve`: it fails where links lead in circles, or the working folder is gone.
+        name = hashlib.sha256(f"{api}\n{os.path.realpath(path)}".encode(errors="surrogatepass")).hexdigest()
         return self._folder / f"{name[:32]}.json"
+
+
+def _default_folder() -> Path | None:
+    base = Path(os.environ.get("XDG_STATE_HOME", ""))
+    # The specification has relative paths ignored.
+    if base.is_absolute():
+        return base / "sluice"
+    try:
+        return Path.home() / ".local" / "state" / "sluice"
+    except RuntimeError:
+        return None

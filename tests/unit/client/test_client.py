@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,21 +13,20 @@ import sys
 import threading
 import zipfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from random import Random
+from urllib.parse import quote, unquote
 
 import httpx
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from sluice_client import cli
 from sluice_client.api import Api
-from sluice_client.connection import Patience, connect, said_of
+from sluice_client.connection import Patience
 from sluice_client.credentials import Signature, Token, credentials
 from sluice_client.errors import (
     EndedError,
@@ -35,78 +35,13 @@ from sluice_client.errors import (
     SluiceError,
     UnreachableError,
 )
+from sluice_client.exchange import Connections, said_of
 from sluice_client.parts import Rules, checksum_of, cut
-from sluice_client.receiving import _Body, fetch
-from sluice_client.sending import Sender
-from sluice_client.state import States
+from sluice_client.receiving import Receiver, _Body
 
 from tests.conftest import ROOT
-from tests.unit.fake_sluice import TOKEN, FakeSluice, composite, sha256
-
-RANDOM = Random(1)  # noqa: S311
-SMALL = RANDOM.randbytes(70_001)
-# Seven parts of 65,536 bytes, the last one shorter; each has bytes of its own.
-LARGE = RANDOM.randbytes(6 * 65_536 + 4_321)
-RULES = Rules(post_bytes=100_000, smallest_part_bytes=65_536)
-
-
-@pytest.fixture
-def sluice() -> Iterator[FakeSluice]:
-    with FakeSluice() as fake:
-        yield fake
-
-
-class Watch:
-    """Remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.stages: list[tuple[str, int, int]] = []
-        self.done = 0
-
-    def stage(self, what: str, total: int, done: int = 0) -> None:
-        self.stages.append((what, total, done))
-        self.done = done
-
-    def advance(self, count: int) -> None:
-        self.done += count
-
-
-class Setup:
-    """A client of a fake, in a folder of its own."""
-
-    def __init__(self, sluice: FakeSluice, folder: Path) -> None:
-        self.sluice, self.folder = sluice, folder
-        self.said: list[str] = []
-        self.slept: list[float] = []
-        self.watch = Watch()
-        self.states = folder / "state"
-        self.open: list[httpx.Client] = []
-
-    def api(self, *, attempts: int = 5, token: str = TOKEN) -> Api:
-        patience = Patience(attempts=attempts, sleep=self.slept.append)
-        http = connect(parallel=4)
-        self.open.append(http)
-        return Api(self.sluice.url, Token(token), http, patience, self.said.append)
-
-    def sender(self, *, attempts: int = 5, parallel: int = 2, token: str = TOKEN) -> Sender:
-        api = self.api(attempts=attempts, token=token)
-        return Sender(api, States(self.states), parallel=parallel, rules=RULES, watcher=self.watch)
-
-    def file(self, content: bytes, name: str = "film.mov") -> Path:
-        path = self.folder / name
-        path.write_bytes(content)
-        return path
-
-    def remembered(self) -> list[Path]:
-        return list(self.states.glob("*"))
-
-
-@pytest.fixture
-def setup(sluice: FakeSluice, tmp_path: Path) -> Iterator[Setup]:
-    setup = Setup(sluice, tmp_path)
-    yield setup
-    for http in setup.open:
-        http.close()
+from tests.unit.client.fake_sluice import TOKEN, FakeSluice, composite, sha256
+from tests.unit.client.harness import LARGE, NO_TRUST, RANDOM, RULES, SMALL, Run, Setup, Streamed, answering, program
 
 
 def send(setup: Setup, content: bytes, *, attempts: int = 5, parallel: int = 2) -> None:
@@ -269,7 +204,7 @@ def test_an_answer_that_passes_is_waited_for_as_long_as_the_server_asks(setup: S
 
 
 def test_pauses_double_and_end(setup: Setup, sluice: FakeSluice) -> None:
-    sluice.api_answers["POST /uploads"] = deque([500] * 9)
+    sluice.api_answers["POST /uploads"] = deque([503] * 9)
     with pytest.raises(ProblemError, match="planned"):
         send(setup, SMALL, attempts=8)
     assert len(sluice.api_answers["POST /uploads"]) == 1
@@ -547,41 +482,10 @@ def test_waiting_ends(setup: Setup, sluice: FakeSluice) -> None:
 def test_an_upload_whose_time_is_over_has_ended_by_the_servers_clock(setup: Setup) -> None:
     said = {"file_id": "x", "state": "uploading", "expires_time": "2026-01-01T00:00:00.000+00:00"}
     for date, state in (("Wed, 31 Dec 2025 23:59:59 GMT", "uploading"), ("Thu, 01 Jan 2026 00:00:00 GMT", "expired")):
-        transport = httpx.MockTransport(
-            lambda request, date=date: httpx.Response(200, json=said, headers={"Date": date})
-        )
-        api = Api("https://api.example.com", Token("t"), connect(parallel=1, transport=transport))
-        assert api.status("x").state == state
+        assert answering(json.dumps(said), {"Date": date}).status("x").state == state
 
 
 # The command line.
-
-
-@pytest.fixture
-def run(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """Run the command; exit code, standard output, standard error."""
-    monkeypatch.setenv("SLUICE_URL", setup.sluice.url)
-    monkeypatch.setenv("SLUICE_TOKEN", TOKEN)
-    monkeypatch.setenv("XDG_STATE_HOME", str(setup.states))
-    monkeypatch.setenv("COLUMNS", "300")
-    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    monkeypatch.chdir(setup.folder)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            cli.main(arguments)
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        code = ended.value.code
-        assert isinstance(code, int)
-        return code, said.out, said.err
-
-    return run
-
-
-Run = Callable[..., tuple[int, str, str]]
 
 
 def test_files_are_uploaded_one_after_the_other_whatever_happens_to_one(setup: Setup, run: Run) -> None:
@@ -649,13 +553,24 @@ def test_a_token_from_a_command_is_renewed(setup: Setup, run: Run, monkeypatch: 
     assert tokens.read_text() == ""
 
 
-@pytest.mark.parametrize("command", ["false", "no-such-program", "echo", "echo a b", "'"])
+@pytest.mark.parametrize(
+    "command",
+    ["false", "no-such-program", "echo", "echo a b", "'", " ", "yes", "printf '\\377'", "printf '\\33[2J'", "/"],
+)
 def test_a_command_that_gives_no_token(run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.delenv("SLUICE_TOKEN")
     monkeypatch.setenv("SLUICE_TOKEN_COMMAND", command)
     code, _, err = run("list")
     assert code == 1
     assert "SLUICE_TOKEN_COMMAND" in err
+    assert err.count("\n") == 1
+
+
+def test_a_command_that_fails_is_not_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLUICE_TOKEN")
+    monkeypatch.setenv("SLUICE_TOKEN_COMMAND", "sh -c 'exit 7' --password hunter2")
+    code, _, err = run("list")
+    assert (code, err) == (1, "sluice: SLUICE_TOKEN_COMMAND gave no token: it ended with 7\n")
 
 
 @pytest.mark.parametrize(
@@ -664,6 +579,11 @@ def test_a_command_that_gives_no_token(run: Run, monkeypatch: pytest.MonkeyPatch
         ("SLUICE_URL", "", "Set SLUICE_URL"),
         ("SLUICE_URL", "example.com", "beginning with https://"),
         ("SLUICE_URL", "http://example.com/v1", "is not encrypted"),
+        ("SLUICE_URL", "https://[::1", "beginning with https://"),
+        ("SLUICE_URL", "https://a:99999/v1", "beginning with https://"),
+        ("SLUICE_URL", "https://a/v1?x=y", "without a password, a query"),
+        ("SLUICE_URL", "https://user:hunter2@a/v1", "SLUICE_URL is 'a/v1'"),
+        ("SLUICE_URL", "https://a\x1b[2J/v1", r"https://a\x1b[2J/v1"),
         ("SLUICE_TOKEN", "", "Who are you?"),
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "SSL_CERT_FILE names /nowhere/ca.pem"),
         ("AWS_CA_BUNDLE", str(Path(__file__)), "holds no certificate authority"),
@@ -685,15 +605,27 @@ def test_an_address_where_nobody_answers(run: Run, monkeypatch: pytest.MonkeyPat
     assert "no connection to 127.0.0.1" in err
 
 
-def test_an_answer_that_is_not_sluices() -> None:
-    for response in (httpx.Response(200, text="<html>Log in"), httpx.Response(200, json=[1])):
-        transport = httpx.MockTransport(lambda request, response=response: response)
-        api = Api("https://api.example.com", Token("t"), connect(parallel=1, transport=transport))
-        with pytest.raises(SluiceError, match="Is SLUICE_URL right"):
-            api.status("x")
-    transport = httpx.MockTransport(lambda request: httpx.Response(200, json={"file_id": 7, "state": "uploading"}))
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<html>Log in",
+        "[1]",
+        "null",
+        "",
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        '{"file_id": NaN}',
+        '{"a": ' + "9" * 5_000 + "}",
+    ],
+)
+def test_an_answer_that_is_not_sluices(body: str) -> None:
+    with pytest.raises(SluiceError, match="Is SLUICE_URL right"):
+        answering(body).status("x")
+
+
+def test_an_answer_that_this_client_does_not_know() -> None:
     with pytest.raises(SluiceError, match="no file_id that this version"):
-        Api("https://api.example.com", Token("t"), connect(parallel=1, transport=transport)).status("x")
+        answering('{"file_id": 7, "state": "uploading"}').status("x")
 
 
 def test_a_certificate_that_is_not_trusted_is_not_tried_again() -> None:
@@ -728,7 +660,7 @@ def test_a_file_is_downloaded_under_its_name(setup: Setup, run: Run) -> None:
     # Cut twice: it goes on where it was.
     api = setup.api()
     setup.sluice.cut_after += [100_000, 200_000]
-    target = fetch(api, file.file_id, setup.folder, rules=RULES, watcher=setup.watch)
+    target = Receiver(api, rules=RULES, watcher=setup.watch).fetch(file.file_id, setup.folder)
     assert target == setup.folder / "film.mov"
     assert target.read_bytes() == LARGE
     assert [line for line in setup.sluice.log if " s3" in line] == [
@@ -749,9 +681,12 @@ def test_a_name_does_not_lead_out_of_the_folder(setup: Setup, run: Run) -> None:
     (setup.folder / "in").mkdir()
     for name in ("../../out.txt", "..\\..\\out.txt", "/out.txt"):
         file = setup.sluice.add(name, b"x")
-        assert fetch(setup.api(), file.file_id, setup.folder / "in", replace=True) == setup.folder / "in" / "out.txt"
-    with pytest.raises(SluiceError, match="say where"):
-        fetch(setup.api(), setup.sluice.add("..", b"x").file_id)
+        assert (
+            Receiver(setup.api(), replace=True).fetch(file.file_id, setup.folder / "in")
+            == setup.folder / "in" / "out.txt"
+        )
+    with pytest.raises(SluiceError, match="name the file to write with --to"):
+        Receiver(setup.api()).fetch(setup.sluice.add("..", b"x").file_id)
 
 
 def test_other_bytes_than_those_stored_are_not_kept(setup: Setup) -> None:
@@ -759,27 +694,110 @@ def test_other_bytes_than_those_stored_are_not_kept(setup: Setup) -> None:
         file = setup.sluice.add("a.txt", content)
         file.content = changed(content)
         with pytest.raises(SluiceError, match="is not what was stored"):
-            fetch(setup.api(), file.file_id, setup.folder, rules=RULES)
+            Receiver(setup.api(), rules=RULES).fetch(file.file_id, setup.folder)
     assert list(setup.folder.iterdir()) == []
 
 
 # Who calls.
 
 
+MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+HOST = "https://x1.execute-api.eu-west-1.amazonaws.com"
+
+
+def signed(method: str, url: str, body: bytes, session: str = "") -> httpx.Request:
+    auth = Signature("AKID", "secret", session, region="eu-west-1", now=lambda: MOMENT)
+    return next(auth.sync_auth_flow(httpx.Request(method, url, content=body)))
+
+
+def judged(method: str, url: str, body: bytes, session: str = "", params: Mapping[str, str] | None = None) -> str:
+    """The Authorization header that AWS's own signer writes."""
+    request = AWSRequest(method, url, data=body, params=params)
+    signer = SigV4Auth(Credentials("AKID", "secret", session or None), "execute-api", "eu-west-1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.auth.get_current_datetime", lambda *_: MOMENT.replace(tzinfo=None))
+        signer.add_auth(request)
+    assert isinstance(request.headers["Authorization"], str)
+    return request.headers["Authorization"]
+
+
 @pytest.mark.parametrize("session", ["", "session/token=="])
 @pytest.mark.parametrize(
     ("method", "path", "body"),
-    [("GET", "/v1/files?state=available&limit=100&prefix=a%20b%2Fc", b""), ("POST", "/v1/uploads/a%2Fb", b'{"a": 1}')],
+    [
+        ("GET", "/v1/files?state=available&limit=100&prefix=a%20b%2Fc", b""),
+        ("GET", "/v1/files", b""),
+        ("GET", "/v1/files?b=2&a=1&a=&a=0", b""),
+        ("GET", "/v1//files/", b""),
+        ("POST", "/v1/uploads/a%2Fb", b'{"a": 1}'),
+        ("DELETE", "/v1/files/%E6%96%87~%20*%25", b""),
+    ],
 )
 def test_signatures_are_those_of_aws(session: str, method: str, path: str, body: bytes) -> None:
-    url = f"https://x1.execute-api.eu-west-1.amazonaws.com{path}"
-    judge = AWSRequest(method, url, data=body)
-    SigV4Auth(Credentials("AKID", "secret", session or None), "execute-api", "eu-west-1").add_auth(judge)
-    moment = datetime.strptime(judge.headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    auth = Signature("AKID", "secret", session, region="eu-west-1", now=lambda: moment)
-    request = next(auth.sync_auth_flow(httpx.Request(method, url, content=body)))
-    assert request.headers["Authorization"] == judge.headers["Authorization"]
+    request = signed(method, HOST + path, body, session)
+    assert request.headers["Authorization"] == judged(method, HOST + path, body, session)
     assert request.headers.get("X-Amz-Security-Token", "") == session
+
+
+def listed(state: str, prefix: str) -> httpx.Request:
+    """The request for a list, as it leaves the client."""
+    requests: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return httpx.Response(200, stream=Streamed(b'{"files": [], "cursor": null}'))
+
+    auth = Signature("AKID", "secret", region="eu-west-1", now=lambda: MOMENT)
+    http = Connections(verify=NO_TRUST, parallel=1, transport=httpx.MockTransport(answer))
+    assert list(Api(f"{HOST}/v1", auth, http).files(state=state, prefix=prefix)) == []
+    return requests[0]
+
+
+@given(st.text(max_size=20), st.text(st.characters(codec="utf-8"), min_size=1, max_size=40))
+@example("", "my report")
+@example("", "a+b=c&d;e?f#g/h~i*j%k%20l'm(n)o\"p\\q:r@s$t,u!v[w]x{y}z|^`<>")
+@example("", "文 é\u0301 😀\u0000\x7f\u202e")
+@example("available", "%")
+def test_any_prefix_of_a_name_is_sent_and_signed_as_aws_reads_it(state: str, prefix: str) -> None:
+    assume(state.isascii() and state.isprintable())
+    request = listed(state, prefix)
+    sent = request.url.raw_path.decode().partition("?")[2]
+    params = {"limit": "100", "prefix": prefix, **({"state": state} if state else {})}
+    # AWS Signature Version 4, "Create a canonical request": all but unreserved characters, and a space is %20.
+    assert re.fullmatch(r"(?:[A-Za-z0-9_.~=&-]|%[0-9A-F]{2})*", sent)
+    assert {unquote(name): unquote(value) for name, _, value in (it.partition("=") for it in sent.split("&"))} == params
+    # By what is meant, and by what is sent.
+    assert request.headers["Authorization"] == judged("GET", f"{HOST}/v1/files", b"", params=params)
+    assert request.headers["Authorization"] == judged("GET", f"{HOST}/v1/files?{sent}", b"")
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=30))
+@example("a b+c~d*e%f/g?h#i")
+@example("...")
+def test_any_id_is_sent_and_signed_as_aws_reads_it(file_id: str) -> None:
+    assume(file_id not in {".", ".."})
+    path = f"/v1/files/{quote(file_id, safe='')}"
+    request = signed("GET", HOST + path, b"")
+    assert request.url.raw_path.decode() == path
+    assert request.headers["Authorization"] == judged("GET", HOST + path, b"")
+
+
+@pytest.mark.parametrize("value", ["a b", "a\nb", "té", "\x1b[2J", "x" * 20_000, " \n ", "a\0", "\udcff", "\u2028"])
+@pytest.mark.parametrize(
+    "name", ["SLUICE_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"]
+)
+def test_credentials_that_no_header_can_hold_are_refused_and_not_shown(name: str, value: str) -> None:
+    good = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "c"}
+    with pytest.raises(SluiceError, match=f"{name} has to be one token") as error:
+        credentials("https://x", {**good, name: value})
+    assert value not in str(error.value)
+
+
+def test_credentials_may_end_in_a_line_feed() -> None:
+    environ = {"AWS_ACCESS_KEY_ID": "a\n", "AWS_SECRET_ACCESS_KEY": "b\r\n", "AWS_REGION": "c "}
+    request = next(credentials("https://x", environ).sync_auth_flow(httpx.Request("GET", "https://x/")))
+    assert "Credential=a/" in request.headers["Authorization"]
+    assert "/c/execute-api/" in request.headers["Authorization"]
 
 
 def test_the_environment_says_who_calls() -> None:
@@ -799,25 +817,6 @@ def test_ids_of_people_do_not_become_paths(setup: Setup, sluice: FakeSluice) -> 
 
 
 # The program as people run it.
-
-
-def program(setup: Setup, *arguments: str) -> subprocess.Popen[str]:
-    environment = {
-        "PATH": os.environ["PATH"],
-        "SLUICE_URL": setup.sluice.url,
-        "SLUICE_TOKEN": TOKEN,
-        "XDG_STATE_HOME": str(setup.states),
-    }
-    return subprocess.Popen(
-        [sys.executable, "-m", "sluice_client", *arguments],
-        env=environment,
-        cwd=setup.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Whoever runs the tests in the background of a shell hands on that ^C is ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
 
 
 @pytest.mark.parametrize(
@@ -867,7 +866,7 @@ def test_it_installs_with_its_command(tmp_path: Path) -> None:
         names = opened.namelist()
         [entry] = [name for name in names if name.endswith("entry_points.txt")]
         [metadata] = [name for name in names if name.endswith("METADATA")]
-        assert "sluice = sluice_client.cli:main" in opened.read(entry).decode()
+        assert "sluice = sluice_client.__main__:main" in opened.read(entry).decode()
         required = {line for line in opened.read(metadata).decode().splitlines() if line.startswith("Requires-Dist")}
     assert "sluice_client/py.typed" in names
     assert len(required) == 2

@@ -58,6 +58,8 @@ class FakeSluice:
         self.stored: Counter[int] = Counter()
         self.token = TOKEN
         self.link_seconds = 900
+        # Where links lead instead of to this server.
+        self.s3_at = ""
         # Bytes of a request's body after which S3 cuts the connection.
         self.cut_after: deque[int] = deque()
         # S3 stores what came, and cuts before it answers.
@@ -71,6 +73,7 @@ class FakeSluice:
         # States that an upload goes through each time somebody asks after it was completed.
         self.then: list[tuple[str, str]] = [("available", "")]
         self.lose_parts: list[int] = []
+        self.before_call: Callable[[], None] = lambda: None
         self.before_part: Callable[[int], None] = lambda number: None
         self.lock = threading.RLock()
         self._server = _Server(("127.0.0.1", 0), _handler(self))
@@ -82,7 +85,7 @@ class FakeSluice:
 
     @property
     def s3(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/s3"
+        return self.s3_at or f"http://127.0.0.1:{self._server.server_address[1]}/s3"
 
     def __enter__(self) -> FakeSluice:
         self._thread.start()
@@ -91,8 +94,12 @@ class FakeSluice:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._server.shutdown()
         self._thread.join()
-        self._server.server_close()
+        self.close()
         assert not self._server.failures, "\n".join(self._server.failures)
+
+    def close(self) -> None:
+        """Give back its port, for a fake that never served."""
+        self._server.server_close()
 
     def count(self, call: str) -> int:
         return sum(re.fullmatch(call, entry) is not None for entry in self.log)
@@ -318,6 +325,7 @@ def _handler(fake: FakeSluice) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             call = f"{self.command} {path}"
             fake.log.append(call)
+            fake.before_call()
             if self.headers.get("Authorization") != f"Bearer {fake.token}":
                 self.answer(401, b'{"type": "urn:sluice:problem:unauthorized", "detail": "Unauthorized"}')
                 return

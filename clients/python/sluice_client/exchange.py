@@ -1,0 +1,294 @@
+"""Requests and their answers, bounded in time and size whatever the other side does.
+
+httpx bounds the wait for each read. An answer that drips, or interim responses without end, pass every such wait, so
+each read here is also bounded by a moment at which the whole answer has to be there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+
+import httpcore
+import httpx
+
+from sluice_client.errors import SluiceError, UnreachableError
+from sluice_client.text import quoted
+from sluice_client.trust import advice
+
+# API Gateway gives up on an integration after 29 s ("Amazon API Gateway quotas").
+ANSWER_SECONDS = 60.0
+# API Gateway's payloads are of 10 MB at most ("Amazon API Gateway quotas"); the largest of Sluice's are of 1 MB.
+MOST_ANSWER_BYTES = 10_000_000
+# A connection that moves less than this is taken for broken. curl calls it --speed-limit.
+LOWEST_BYTES_PER_SECOND = 1024
+# What is written at once between two looks at the time.
+_WRITE_BYTES = 64 * 1024
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_LONGEST_LABEL, _LONGEST_HOST = 63, 253
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole answer."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        """Whether it is one of 2xx."""
+        return 200 <= self.status < 300
+
+
+class Connections:
+    """A pool of connections to the API and to S3. It carries no credentials: those go with each call of the API.
+
+    Args:
+        verify: whom to trust.
+        parallel: how many parts are sent at a time.
+        answer_seconds: how long an answer may take, from the last byte of the request to the last of the answer.
+
+    Raises:
+        SluiceError: the environment names a proxy that cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        verify: ssl.SSLContext,
+        parallel: int,
+        transport: httpx.BaseTransport | None = None,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self._answer_seconds = answer_seconds
+        self._deadline = _Deadline()
+        try:
+            self._http = httpx.Client(
+                verify=verify,
+                transport=transport,
+                timeout=httpx.Timeout(answer_seconds, connect=min(15.0, answer_seconds)),
+                # One more than the parts: for the calls of the API.
+                limits=httpx.Limits(max_connections=parallel + 1, max_keepalive_connections=parallel + 1),
+                # Behind httpx's authentication: a command that prints a token takes time of its own.
+                event_hooks={"request": [lambda request: self._deadline.allow(answer_seconds)]},
+            )
+        except ImportError:
+            raise SluiceError(
+                "The environment names a SOCKS proxy (ALL_PROXY or the like), which takes one more package: "
+                "pip install 'httpx[socks]'"
+            ) from None
+        except (ValueError, httpx.InvalidURL) as error:
+            raise SluiceError(
+                f"A proxy in the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY or NO_PROXY) cannot be used: {error}"
+            ) from None
+        # httpx has no option for httpcore's `network_backend`.
+        for each in (self._http._transport, *self._http._mounts.values()):
+            if isinstance(each, httpx.HTTPTransport):
+                each._pool._network_backend = _Backend(each._pool._network_backend, self._deadline)
+
+    def __enter__(self) -> Connections:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close them all."""
+        self._http.close()
+
+    def ask(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        auth: httpx.Auth | None = None,
+        json: object = None,
+        content: Iterable[bytes] | None = None,
+    ) -> Reply:
+        """Make a request, and return its whole answer.
+
+        Raises:
+            UnreachableError: there was no answer, or none in time; another attempt may bring one.
+            SluiceError: another attempt is of no use.
+        """
+        with self._opened(method, url, headers=headers, auth=auth, json=json, content=content) as response:
+            body = bytearray()
+            for chunk in response.iter_raw():
+                body += chunk
+                if len(body) > MOST_ANSWER_BYTES:
+                    raise SluiceError(f"{_host(url)} answered with more than {MOST_ANSWER_BYTES:,} bytes")
+            return Reply(response.status_code, response.headers, bytes(body))
+
+    @contextlib.contextmanager
+    def fetch(self, url: str, *, headers: Mapping[str, str]) -> Iterator[tuple[Reply, Iterator[bytes]]]:
+        """Begin a download: status and headers, and the bytes as they come, as long as they keep coming.
+
+        Raises:
+            UnreachableError, SluiceError: as `ask`; the bytes raise them too.
+        """
+        with self._opened("GET", url, headers=headers) as response:
+            yield Reply(response.status_code, response.headers, b""), self._moving(response.iter_raw())
+
+    @contextlib.contextmanager
+    def _opened(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        auth: httpx.Auth | None = None,
+        json: object = None,
+        content: Iterable[bytes] | None = None,
+    ) -> Iterator[httpx.Response]:
+        try:
+            request = self._http.build_request(
+                method,
+                url,
+                # The size of what is compressed says nothing of the size of what it holds.
+                headers={"Accept-Encoding": "identity", **(headers or {})},
+                json=json,
+                content=None if content is None else self._paced(content),
+            )
+            response = self._http.send(request, auth=auth, stream=True)
+        except httpx.TransportError as error:
+            raise UnreachableError(said_of(error, _host(url))) from None
+        except (httpx.InvalidURL, ValueError, OverflowError) as error:
+            # For example an international name of a host that cannot be written in ASCII.
+            raise SluiceError(f"No request can be made to {_host(url)}: {quoted(str(error))}") from None
+        try:
+            yield response
+        except httpx.TransportError as error:
+            raise UnreachableError(said_of(error, _host(url))) from None
+        finally:
+            response.close()
+
+    def _paced(self, content: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in content:
+            self._deadline.allow(max(self._answer_seconds, len(chunk) / LOWEST_BYTES_PER_SECOND))
+            yield chunk
+        self._deadline.allow(self._answer_seconds)
+
+    def _moving(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        came = 0.0
+        for chunk in chunks:
+            came += len(chunk)
+            if came >= self.enough_bytes:
+                came = 0
+                self._deadline.allow(self._answer_seconds)
+            yield chunk
+
+    @property
+    def enough_bytes(self) -> float:
+        """How many bytes of a download have to come in the time of one answer."""
+        return LOWEST_BYTES_PER_SECOND * self._answer_seconds
+
+
+class _Deadline(threading.local):
+    """When the answer that this thread waits for has to be there, by the monotonic clock."""
+
+    moment = float("inf")
+
+    def allow(self, seconds: float) -> None:
+        self.moment = time.monotonic() + seconds
+
+    def left(self, at_most: float | None) -> float:
+        left = self.moment - time.monotonic()
+        return left if at_most is None else min(left, at_most)
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream, deadline: _Deadline) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        left = self._deadline.left(timeout)
+        if left <= 0:
+            raise httpcore.ReadTimeout("the answer did not come in time")
+        return self._stream.read(max_bytes, left)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        for at in range(0, len(buffer), _WRITE_BYTES):
+            left = self._deadline.left(timeout)
+            if left <= 0:
+                raise httpcore.WriteTimeout("the bytes were not taken in time")
+            self._stream.write(buffer[at : at + _WRITE_BYTES], left)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout), self._deadline)
+
+    def get_extra_info(self, info: str) -> object:
+        return self._stream.get_extra_info(info)
+
+
+class _Backend(httpcore.NetworkBackend):
+    def __init__(self, backend: httpcore.NetworkBackend, deadline: _Deadline) -> None:
+        self._backend = backend
+        self._deadline = deadline
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        stream = self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
+        return _Stream(stream, self._deadline)
+
+
+def address(text: str) -> httpx.URL | None:
+    """Return the address that a text is; None for one to which neither files nor credentials may go.
+
+    It has a scheme and a host. It is encrypted, unless the host is this machine. It has no name and password.
+    """
+    if any(character.isspace() or not character.isprintable() for character in text):
+        return None
+    try:
+        url = httpx.URL(text)
+        plain = url.host in LOOPBACK and url.scheme == "http"
+    except (httpx.InvalidURL, ValueError):
+        return None
+    host = url.raw_host.decode("ascii")
+    labels = host.removesuffix(".").split(".")
+    if (
+        not (plain or url.scheme == "https")
+        or len(host) > _LONGEST_HOST
+        or not all(0 < len(label) <= _LONGEST_LABEL for label in labels)
+        or url.userinfo
+        or (url.port is not None and not 0 < url.port < 2**16)
+    ):
+        return None
+    return url
+
+
+def said_of(error: httpx.TransportError, host: str) -> str:
+    """What a failure of the connection means.
+
+    Raises:
+        SluiceError: trying again is of no use.
+    """
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        raise SluiceError(advice(host)) from None
+    if isinstance(error, httpx.UnsupportedProtocol):
+        raise SluiceError(f"{host}: {quoted(str(error))}") from None
+    return f"no connection to {host} ({quoted(str(error)) or type(error).__name__})"
+
+
+def _host(url: str) -> str:
+    found = address(url)
+    return found.host if found else "the server"
