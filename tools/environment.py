@@ -48,7 +48,7 @@ _NETWORK = frozenset(
     }
 )
 # The same outside of families: CDKTF's, checkov's, an old name of TF_CLI_CONFIG_FILE, those of a make that runs the
-# tool, and colours, which are noise where a tool reads what a program says.
+# tool, what writes the secrets of TLS into a file, and colours, which are noise where a tool reads what a program says.
 _HCL = "SYNTH_HCL_OUTPUT"
 _NAMES = (
     _HCL,
@@ -61,6 +61,7 @@ _NAMES = (
     "MFLAGS",
     "CLICOLOR_FORCE",
     "FORCE_COLOR",
+    "SSLKEYLOGFILE",
 )
 # Of all that bends, what concerns the programs that people call in a shell of `local`.
 _OF_SHELLS = ("CDKTF_", "NODE_", "TF_", "TERRAFORM_CONFIG", _HCL)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from jsii._kernel.providers.process import _NodeProcess
     from jsii._kernel.types import KernelRequest, KernelResponse
 
+ROOT = Path(__file__).resolve().parent.parent
+
 HELLO_SECONDS = 30.0
 """In which a process has to say that it is there."""
 
@@ -61,12 +63,25 @@ def quiet_node_banner() -> None:
     os.environ.setdefault("JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION", "1")
 
 
+def find_room() -> None:
+    """Let jsii unpack libraries in the clone where it cannot do so at home; a folder that the user has named wins."""
+    try:
+        home = Path.home() / ".cache" / "aws" / "jsii" / "package-cache"
+        home.mkdir(parents=True, exist_ok=True)
+        usable = os.access(home, os.W_OK)
+    except (OSError, RuntimeError):
+        usable = False
+    if not usable:
+        os.environ.setdefault("JSII_RUNTIME_PACKAGE_CACHE_ROOT", str(ROOT / ".build" / "jsii"))
+
+
 def use() -> None:
     """Let jsii talk to its process directly; call before anything imports cdktf. Never raises.
 
     A runtime that the user names in `JSII_RUNTIME` is left to jsii.
     """
     quiet_node_banner()
+    find_room()
     if stock_is_asked_for() or "JSII_RUNTIME" in os.environ:
         return
     try:

@@ -223,7 +223,6 @@ TOOLS = {
     "curl": 'curl -sS "$AWS_ENDPOINT_URL/_ministack/health" -o /dev/null -w user/deployer',
     "terraform": "cd .build/local/cdktf.out/stacks/sluice-local && terraform plan -detailed-exitcode",
     "cdktf": "npx --no-install cdktf diff --skip-provider-lock",
-    "make": "make plan ENVIRONMENT=local",
 }
 
 

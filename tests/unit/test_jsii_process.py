@@ -179,3 +179,21 @@ def test_what_the_user_says_about_the_banner_wins(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv(f"JSII_SILENCE_WARNING_{name}_NODE_VERSION", "")
     jsii_process.quiet_node_banner()
     assert os.environ["JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION"] == ""
+
+
+@pytest.mark.parametrize("home", ["usable", os.devnull, "/proc/none"])
+def test_libraries_are_unpacked_in_the_clone_where_there_is_no_home(
+    home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JSII_RUNTIME_PACKAGE_CACHE_ROOT", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / home))
+    jsii_process.find_room()
+    expected = None if home == "usable" else str(ROOT / ".build" / "jsii")
+    assert os.environ.get("JSII_RUNTIME_PACKAGE_CACHE_ROOT") == expected
+
+
+def test_a_folder_for_libraries_that_the_user_names_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", os.devnull)
+    monkeypatch.setenv("JSII_RUNTIME_PACKAGE_CACHE_ROOT", "/named")
+    jsii_process.find_room()
+    assert os.environ["JSII_RUNTIME_PACKAGE_CACHE_ROOT"] == "/named"
