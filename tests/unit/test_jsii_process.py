@@ -185,7 +185,9 @@ def test_what_the_user_says_about_the_banner_wins(monkeypatch: pytest.MonkeyPatc
 def test_libraries_are_unpacked_in_the_clone_where_there_is_no_home(
     home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("JSII_RUNTIME_PACKAGE_CACHE_ROOT", raising=False)
+    # Set before it is unset, so that what the function sets is undone in the end.
+    monkeypatch.setenv("JSII_RUNTIME_PACKAGE_CACHE_ROOT", "")
+    monkeypatch.delenv("JSII_RUNTIME_PACKAGE_CACHE_ROOT")
     monkeypatch.setenv("HOME", str(tmp_path / home))
     jsii_process.find_room()
     expected = None if home == "usable" else str(ROOT / ".build" / "jsii")
