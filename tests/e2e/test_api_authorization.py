@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -65,6 +66,27 @@ def brief_client(deployed: Deployed, users: Any) -> Iterator[str]:  # noqa: ANN4
     )["UserPoolClient"]["ClientId"]
     yield made
     users.delete_user_pool_client(UserPoolId=pool, ClientId=made)
+
+
+@pytest.mark.parametrize("kind", ["AccessToken", "RefreshToken"])
+def test_only_a_token_that_says_who_somebody_is_opens_the_api(
+    deployed: Deployed,
+    users: Any,  # noqa: ANN401
+    brief_client: str,
+    kind: str,
+) -> None:
+    address, password = "kinds@example.com", "Aa1-of-a-user-of-this-test"
+    who = {"UserPoolId": deployed.outputs["user_pool_id"], "Username": address}
+    with suppress(users.exceptions.UsernameExistsException):
+        users.admin_create_user(**who, MessageAction="SUPPRESS")
+    users.admin_set_user_password(**who, Password=password, Permanent=True)
+    tokens = users.initiate_auth(
+        ClientId=brief_client,
+        AuthFlow="USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": address, "PASSWORD": password},
+    )["AuthenticationResult"]
+    answered = ask(deployed, "GET", "/files", token=f"Bearer {tokens[kind]}")
+    assert (answered.status, answered.headers["access-control-allow-origin"]) == (401, ORIGIN)
 
 
 def test_a_signed_in_user_uploads_and_is_the_owner(deployed: Deployed) -> None:

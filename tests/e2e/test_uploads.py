@@ -223,7 +223,10 @@ def test_parts_are_sent_resumed_and_put_together(deployed: Deployed) -> None:
     wait_for(lambda: leftovers(deployed, file_id) == 0)
 
 
-@pytest.mark.parametrize("fault", ["a flipped byte", "another checksum", "a longer part", "another part's link"])
+@pytest.mark.parametrize(
+    "fault",
+    ["a flipped byte", "another checksum", "a longer part", "another part's link", "a header that is not signed"],
+)
 def test_s3_refuses_a_part_that_was_not_declared(deployed: Deployed, fault: str) -> None:
     begun = large(deployed.api)
     first, second = begun["parts"]
@@ -236,6 +239,8 @@ def test_s3_refuses_a_part_that_was_not_declared(deployed: Deployed, fault: str)
     elif fault == "a longer part":
         content += b"!"
         changed = {"content-length": str(len(content)), "x-amz-checksum-sha256": digest(content)}
+    elif fault == "a header that is not signed":
+        changed = {"x-amz-storage-class": "GLACIER"}
     else:
         first = second
     assert put(deployed, first, content, **changed) in {400, 403}
