@@ -185,7 +185,8 @@ def sparse(path: Path, size: int) -> None:
 
 def test_files_go_up_come_back_and_go_away(deployed: Deployed, tmp_path: Path) -> None:
     client = Client(deployed, tmp_path, "client-small")
-    texts = {"one.txt": "first\n", "two words.txt": "second\n"}
+    # The last has 253 bytes of the 255 that a file system takes.
+    texts = {"one.txt": "first\n", "two words.txt": "second\n", f"{'文' * 83}.txt": "third\n"}
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
     sent = client.run("upload", *texts)
@@ -194,6 +195,8 @@ def test_files_go_up_come_back_and_go_away(deployed: Deployed, tmp_path: Path) -
     assert ids.keys() == texts.keys()
     listed = client.run("list", "--state", "available").out.splitlines()
     assert {(line.split("\t")[0], line.split("\t")[4]) for line in listed} == {(ids[name], name) for name in texts}
+    found = client.run("list", "--prefix", "two w").out.splitlines()
+    assert [line.split("\t")[4] for line in found] == ["two words.txt"]
     # Nobody else has them.
     stranger = Client(deployed, tmp_path, "client-stranger")
     assert stranger.run("list").out == ""

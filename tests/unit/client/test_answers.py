@@ -172,7 +172,11 @@ def answer_of(fake: FakeSluice, request: httpx.Request) -> Answered:
     body = json.loads(content) if content else {}
     query = {name: values[0] for name, values in parse_qs(request.url.query.decode()).items()}
     path = request.url.path.removeprefix("/v1")
-    status, said = fake.call(request.method, path, query, body, request.headers.get("Idempotency-Key", ""))
+    try:
+        status, said = fake.call(request.method, path, query, body, request.headers.get("Idempotency-Key", ""))
+    except (KeyError, ValueError, TypeError):
+        # A link that was changed leads to no call that there is.
+        status, said = 404, {"detail": "Not found"}
     return status, [], b"" if said is None else json.dumps(said).encode()
 
 
