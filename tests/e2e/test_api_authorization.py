@@ -263,6 +263,17 @@ def test_a_path_or_method_that_is_not_there_is_a_404(deployed: Deployed, method:
     assert answered.headers["access-control-allow-origin"] == ORIGIN
 
 
+def test_an_id_that_no_file_can_have_is_not_there(deployed: Deployed) -> None:
+    for file_id in ("%22", "a" * 2100, "%00", "%F0%9F%98%80", "%ff", "a%20b"):
+        for method, path in (
+            ("GET", f"/files/{file_id}"),
+            ("GET", f"/uploads/{file_id}"),
+            ("DELETE", f"/files/{file_id}"),
+        ):
+            answered = ask(deployed, method, path, token=signed_in(deployed))
+            assert (answered.status, answered.json["detail"]) == (404, "No such file"), (method, path)
+
+
 # health
 
 

@@ -4,112 +4,163 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cdktf import App
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from cdktf import App, TerraformOutput
+from constructs import Construct
 
-from modules.api import Api
-from modules.functions import Sources
-from modules.settings import load
-from stacks.uploads import UploadsStack
-from tests.conftest import ROOT
+from modules.api import ACCESS_LOG_PREFIX, EXECUTION_LOG_PREFIX, Api
+from modules.authorization import Authorization
+from modules.encryption import CustomerKey, admit_logs
+from modules.functions import Function, Layer, Shared, Sources
+from modules.queues import Queue
+from modules.settings import Settings
+from stacks.base import BaseStack
 from tests.e2e.answers import Answer, fetch
-from tests.e2e.conftest import Deployed
+from tests.synth.conftest import settings_of, sources_for
+from tools.embedded_aws import control
+from tools.embedded_aws.control import EmbeddedAws
+from tools.layers import host_runtime
+from tools.local import LocalSystem
 from tools.terraform import Terraform
 
 pytestmark = pytest.mark.slow
 
-PAGE = "https://app.example.com"
-Apply = Callable[..., Terraform]
+PAGE, OTHER_PAGE = "https://app.example.com", "https://other.example.com"
+ROUTES = (("GET", "/health/deep"), ("POST", "/health/deep"))
+
+
+class RoutesStack(BaseStack):
+    """An API with the routes that it is given, and one function behind them."""
+
+    def __init__(
+        self, scope: Construct, *, settings: Settings, sources: Sources, routes: tuple[tuple[str, str], ...]
+    ) -> None:
+        super().__init__(scope, settings=settings)
+        groups = [f"{prefix}{settings.prefix}-" for prefix in ("/aws/lambda/", ACCESS_LOG_PREFIX)]
+        admitted = [admit_logs(settings, [*groups, EXECUTION_LOG_PREFIX])]
+        logs_key = CustomerKey(self, "logs_key", settings=settings, purpose="logs", service="logs", admit=admitted)
+        queues_key = CustomerKey(self, "queues_key", settings=settings, purpose="queues", service="sqs")
+        shared = Shared(
+            settings=settings,
+            sources=sources,
+            layer=Layer(self, "layer", settings=settings, sources=sources),
+            environment_key=CustomerKey(self, "key", settings=settings, purpose="variables", service="lambda"),
+            logs_key=logs_key,
+            queues_key=queues_key,
+            failures=Queue(self, "failures", settings=settings, name="failures", key=queues_key),
+        )
+        health = Function(
+            self,
+            "health",
+            shared=shared,
+            description="Answers that all is down, since nothing is there",
+            environment={"BUCKET_NAME": "there-is-none", "TABLE_NAME": "there-is-none"},
+        )
+        authorization = Authorization(self, "authorization", settings=settings)
+        api = Api(self, "api", settings=settings, authorization=authorization, known_routes=ROUTES, logs_key=logs_key)
+        api.health_check()
+        for method, path in routes:
+            api.route(method, path, health)
+        api.publish()
+        TerraformOutput(self, "api_url", value=api.invoke_url, description="Address of the API's stage.")
+
+
+class System:
+    """The small stack on an embedded AWS of its own, applied again and again."""
+
+    def __init__(self, folder: Path, system: LocalSystem, aws: EmbeddedAws) -> None:
+        self._folder, self._system, self._aws = folder, system, aws
+        self._url = ""
+        self._initialised = False
+
+    def apply(self, *origins: str, routes: tuple[tuple[str, str], ...] = ROUTES) -> Terraform:
+        """Apply the stack with some origins and routes; a second plan is empty."""
+        runtime, architecture = host_runtime()
+        settings = settings_of(
+            "local",
+            aws_endpoint_url=self._aws.endpoint_url,
+            lambda_runtime=runtime,
+            lambda_architecture=architecture,
+            api_authorization="iam",
+            cors_allowed_origins=list(origins),
+        )
+        app = App(outdir=str(self._folder))
+        RoutesStack(app, settings=settings, sources=sources_for(self._folder, settings), routes=routes)
+        app.synth()
+        stack = self._folder / "stacks" / settings.prefix
+        backend = {"terraform": {"backend": {"local": {"path": "small.tfstate"}}}}
+        (stack / "backend_override.tf.json").write_text(json.dumps(backend))
+        terraform = Terraform(stack, self._system.variables(self._aws))
+        if not self._initialised:
+            terraform.init()
+            self._initialised = True
+        terraform.plan()
+        terraform.apply()
+        assert str(terraform.plan()) == "No changes"
+        api_id = terraform.outputs()["api_url"].removeprefix("https://").partition(".")[0]
+        self._url = self._aws.api_url(api_id, "v1").rstrip("/")
+        return terraform
+
+    def ask(self, method: str, path: str, *, signed: bool = True, **headers: str) -> Answer:
+        """Send a request, signed by somebody who may do everything."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        url = f"{self._url}{path}"
+        request = AWSRequest(method, url, headers=named)
+        if signed:
+            key = Credentials(control.ROOT.access_key, control.ROOT.secret_key)
+            SigV4Auth(key, "execute-api", self._aws.region).add_auth(request)
+        prepared = urllib.request.Request(url, headers=dict(request.headers.items()), method=method)
+        return fetch(prepared, self._aws.ca_bundle)
+
+    def preflight(self, path: str) -> Answer:
+        """What a browser asks before a page may call."""
+        return self.ask("OPTIONS", path, signed=False, Origin=PAGE, Access_Control_Request_Method="GET")
 
 
 @pytest.fixture
-def apply(deployed: Deployed) -> Iterator[Apply]:
-    """Applies the platform of the session as it would be with other settings, or without some routes."""
-    before = dict(deployed.system.settings)
-
-    def change(*, without: tuple[str, str] | None = None, **settings: str) -> Terraform:
-        deployed.system.settings |= settings
-        terraform = deployed.system.synthesize(deployed.aws)
-        if without is not None:
-            synthesize_without(without, deployed)
-        deployed.system.apply(terraform)
-        return terraform
-
+def system(tmp_path: Path) -> Iterator[System]:
+    """An embedded AWS of its own, since names are those of `local`; the state in a file."""
+    local = LocalSystem(tmp_path / "local")
     try:
-        yield change
+        yield System(tmp_path / "cdktf.out", local, local.start())
     finally:
-        deployed.system.settings = before
-        deployed.system.apply(deployed.system.synthesize(deployed.aws))
+        local.stop()
 
 
-def synthesize_without(route: tuple[str, str], deployed: Deployed) -> None:
-    """Synthesize over what is there, as if the line of a route had been deleted."""
-    folder = deployed.terraform.folder.parents[1]
-    with pytest.MonkeyPatch.context() as patched:
-        for name, value in deployed.system.variables(deployed.aws).items():
-            patched.setenv(name, value)
-        original = Api.route
+def test_what_is_taken_away_is_not_served_any_more(system: System) -> None:
+    system.apply()
+    for path in ("/health", "/health/deep"):
+        assert system.preflight(path).is_problem(403, "Missing Authentication Token")
+    served = system.ask("GET", "/health/deep")
+    assert (served.status, served.json["parts"]) == (503, {"records": "down", "files": "down"})
+    # The gateway's own answers take no other type of content; on AWS it would be a 500.
+    assert system.ask("GET", "/health", signed=False).status == 200
+    assert system.ask("GET", "/health", signed=False, Content_Type="text/plain").status == 415
 
-        def others(self: Api, method: str, path: str, *arguments: object, **options: object) -> None:
-            if (method, path) != route:
-                original(self, method, path, *arguments, **options)  # type: ignore[arg-type]
+    system.apply(PAGE)
+    for path in ("/health", "/health/deep"):
+        answer = system.preflight(path)
+        assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, PAGE)
+        assert "x-amz-content-sha256" in answer.headers["access-control-allow-headers"].lower()
 
-        patched.setattr(Api, "route", others)
-        settings = load(ROOT / "environments")
-        app = App(outdir=str(folder))
-        output = Path(app.outdir).resolve() / "stacks" / settings.prefix
-        sources = Sources(functions=ROOT / "functions", layers=ROOT / ".build" / "layers", output=output)
-        UploadsStack(app, settings=settings, sources=sources)
-        app.synth()
+    system.apply(OTHER_PAGE)
+    assert system.preflight("/health/deep").headers["access-control-allow-origin"] == OTHER_PAGE
 
+    # Preflights and a route are taken away, the other route of the path stays.
+    system.apply(routes=(("POST", "/health/deep"),))
+    for path in ("/health", "/health/deep"):
+        answer = system.preflight(path)
+        assert answer.is_problem(403, "Missing Authentication Token")
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+    assert system.ask("GET", "/health/deep").is_problem(403, "Missing Authentication Token")
+    assert system.ask("GET", "/health", signed=False).status == 200
 
-def preflight(deployed: Deployed, path: str, origin: str = PAGE) -> Answer:
-    """What a browser asks before a page of another origin may call."""
-    headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
-    request = urllib.request.Request(f"{deployed.api.url}{path}", headers=headers, method="OPTIONS")
-    return fetch(request, deployed.aws.ca_bundle)
-
-
-def test_origins_are_changed_taken_away_and_given_back(deployed: Deployed, apply: Apply) -> None:
-    apply(CORS_ALLOWED_ORIGINS=json.dumps([PAGE]))
-    for path in ("/files", "/files/1/content", "/upload"):
-        answer = preflight(deployed, path)
-        assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, PAGE), path
-
-    terraform = apply(CORS_ALLOWED_ORIGINS="[]")
-    for path in ("/files", "/files/1/content", "/upload"):
-        answer = preflight(deployed, path)
-        assert (answer.status, answer.json["error"]) == (404, "No such path or method"), path
-        assert not [name for name in answer.headers if name.lower().startswith("access-control")], path
-    assert deployed.api.request("GET", "/files")[0] == 200
-    assert str(terraform.plan()) == "No changes"
-
-    apply(CORS_ALLOWED_ORIGINS=json.dumps([PAGE, "https://other.example.com"]))
-    assert preflight(deployed, "/files").status == 200
-
-
-def test_a_wrong_type_of_content_is_no_failure_of_ours(deployed: Deployed) -> None:
-    request = urllib.request.Request(f"{deployed.api.url}/health", headers={"Content-Type": "text/plain"})
-    answer = fetch(request, deployed.aws.ca_bundle)
-    assert answer.is_problem(415, "Unsupported media type; send no Content-Type, or application/json")
-
-
-def test_an_id_that_no_file_can_have_is_not_there(deployed: Deployed) -> None:
-    for file_id in ("%22", "a" * 2100, "%00", "%F0%9F%98%80", "%ff", "a%20b"):
-        for method, path in (("GET", "files/{}"), ("GET", "uploads/{}"), ("DELETE", "files/{}")):
-            status, body = deployed.api.request(method, f"/{path.format(file_id)}")
-            assert (status, json.loads(body)["detail"]) == (404, "No such file"), (method, file_id)
-
-
-def test_a_route_that_was_deleted_is_closed_by_the_next_apply(deployed: Deployed, apply: Apply) -> None:
-    assert deployed.api.request("GET", "/files/nothing/content")[0] == 404
-    file_id = deployed.upload()
-    terraform = apply(without=("GET", "/files/{file_id}/content"))
-    status, body = deployed.api.request("GET", f"/files/{file_id}/content")
-    assert (status, json.loads(body)["error"]) == (404, "No such path or method")
-    assert preflight(deployed, f"/files/{file_id}/content", "http://localhost:8000").status == 404
-    assert deployed.api.request("GET", f"/files/{file_id}")[0] == 200
-    assert str(terraform.plan()) == "No changes"
+    system.apply(PAGE)
+    assert system.preflight("/health/deep").status == 200
+    assert system.ask("GET", "/health/deep").status == 503
