@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from tools import bindings, jsii_process
+from tools.output_folder import written_alone
 
 ROOT = Path(__file__).resolve().parent
 
@@ -41,16 +42,16 @@ def main(component: str = "uploads") -> None:
     try:
         settings = load(ROOT / "environments")
         app = App()
-        if component == "state":
-            StateBackendStack(app, settings=settings)
-        elif component == "inbox":
-            InboxStack(app, settings=settings, sources=sources("examples/functions", f"{settings.prefix}-inbox"))
-        else:
-            UploadsStack(app, settings=settings, sources=sources("functions", settings.prefix))
+        with written_alone(Path(app.outdir)):
+            if component == "state":
+                StateBackendStack(app, settings=settings)
+            elif component == "inbox":
+                InboxStack(app, settings=settings, sources=sources("examples/functions", f"{settings.prefix}-inbox"))
+            else:
+                UploadsStack(app, settings=settings, sources=sources("functions", settings.prefix))
+            app.synth()
     except (SettingsError, PackagingError) as error:
         sys.exit(f"error: {error}")
-    try:
-        app.synth()
     except RuntimeError as error:
         # jsii hands over what the guards found behind the JavaScript stack; that part is for nobody.
         sys.exit(f"error: {str(error).partition(chr(10) + '    at ')[0]}")

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from cdktf import ITerraformDependable
 from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import (
     CloudwatchMetricAlarm,
     CloudwatchMetricAlarmMetricQuery,
@@ -35,6 +36,9 @@ class AlertTopic(Protocol):
 
     @property
     def arn(self) -> str: ...  # noqa: D102
+
+    @property
+    def policy(self) -> ITerraformDependable: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -190,6 +194,8 @@ class Alarms(Construct):
             treat_missing_data=missing,
             alarm_actions=[self._alerts.arn],
             ok_actions=[self._alerts.arn],
+            # This one goes off as soon as it is made, and a topic loses what its policy does not admit.
+            depends_on=[self._alerts.policy] if missing == "breaching" else None,
         )
         self.alarms.append(alarm)
         return alarm

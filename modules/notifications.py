@@ -22,6 +22,7 @@ class Topic(Construct):
     Attributes:
         name: its name.
         arn: its ARN.
+        policy: its policy, for what must not publish before it is there.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Topic(Construct):
         topic = SnsTopic(self, "Default", name=f"{settings.prefix}-{name}", kms_master_key_id=key.arn)
         self.name = topic.name
         self.arn = topic.arn
-        SnsTopicPolicy(
+        self.policy = SnsTopicPolicy(
             self,
             "policy",
             arn=topic.arn,
@@ -125,6 +126,8 @@ class SubscribedQueue(Construct):
             endpoint=self.queue.arn,
             raw_message_delivery=False,
             redrive_policy=redrive_policy(self.dead_letters),
+            # SNS does not try again what a queue refuses, and loses what its dead letters refuse.
+            depends_on=[self.queue.policy, self.dead_letters.policy],
         )
 
 

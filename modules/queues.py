@@ -41,6 +41,7 @@ class Queue(Construct):
         name: its name.
         arn: its ARN.
         url: its URL.
+        policy: its policy, for what must not send before it is there.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Queue(Construct):
         self.name: str = queue.name
         self.arn: str = queue.arn
         self.url: str = queue.url
-        SqsQueuePolicy(
+        self.policy = SqsQueuePolicy(
             self,
             "policy",
             queue_url=queue.url,

@@ -81,8 +81,9 @@ class Scanning(Construct):
                     tagging=[GuarddutyMalwareProtectionPlanActionsTagging(status="ENABLED")]
                 )
             ],
-            # GuardDuty tries its permissions when the plan is made.
-            depends_on=scanner.grants,
+            # GuardDuty tries its permissions when the plan is made, and sets the bucket's notifications itself where
+            # they lack EventBridge: two that write them at once take each other's away.
+            depends_on=[*scanner.grants, storage.events],
         )
         self.dead_letters = workflow.start_on(
             self,

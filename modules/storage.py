@@ -216,6 +216,7 @@ class Storage(Construct):
     Attributes:
         bucket_name: name of the bucket.
         bucket_arn: its ARN.
+        events: what has S3 tell EventBridge of new objects.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, key: CustomerKey) -> None:
@@ -237,7 +238,7 @@ class Storage(Construct):
             access_logs(self, self._bucket, settings=settings)
         if settings.cors_allowed_origins:
             self._admit_pages(settings)
-        S3BucketNotification(self, "events", bucket=self._bucket.name, eventbridge=True)
+        self.events = S3BucketNotification(self, "events", bucket=self._bucket.name, eventbridge=True)
 
     def _admit_pages(self, settings: Settings) -> None:
         """Let pages of the API's origins send bytes here and fetch them, by the links that the API gives."""

@@ -102,6 +102,8 @@ class Webhooks(Construct):
                 # The event to the byte, as it was published: that is what is signed.
                 raw_message_delivery=True,
                 redrive_policy=redrive_policy(dead_letters),
+                # As in SubscribedQueue: what a queue refuses is not tried again.
+                depends_on=[queue.policy, dead_letters.policy],
             )
             # Its value never is in a plan or a state: `make webhook-secret` makes it.
             secret = SecretsmanagerSecret(

@@ -207,6 +207,8 @@ class Workflow(Construct):
             retry_policy=CloudwatchEventTargetRetryPolicy(
                 maximum_event_age_in_seconds=EVENT_AGE_SECONDS, maximum_retry_attempts=EVENT_RETRIES
             ),
+            # EventBridge does not try again what it may not do ("Retrying event delivery").
+            depends_on=[*starter.grants, dead_letters.policy],
         )
         self.rules[construct_id] = rule.name
         return dead_letters

@@ -41,22 +41,24 @@ _STATE = "bootstrap.tfstate"
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """What of a state bucket the account has.
 
     Attributes:
-        key_id: id of the key behind the alias; None if there is no such alias.
+        key_id: id of the key; None if there is none.
+        alias: whether the key has its alias.
         bucket: whether the bucket is there.
         state: whether its own state is in it.
     """
 
     key_id: str | None
-    bucket: bool
-    state: bool
+    alias: bool
+    bucket: bool = False
+    state: bool = False
 
 
 @dataclass(frozen=True)
-class _Stack:
+class Stack:
     """What the synthesized stack says of itself."""
 
     folder: Path
@@ -83,12 +85,18 @@ class _Stack:
         ((name, body),) = self._content["resource"][kind].items()
         return f"{kind}.{name}", body
 
-    def imports(self, found: _Found) -> list[dict[str, str]]:
+    def backend_under(self, key_id: str) -> dict[str, object]:
+        """The backend with the key itself: the settings may name another one, and the alias may not be there."""
+        home = str(self.backend["kms_key_id"]).rpartition(":")[0]
+        return {"s3": {**self.backend, "kms_key_id": f"{home}:key/{key_id}"}}
+
+    def imports(self, found: Found) -> list[dict[str, str]]:
         """Import blocks for what is there already; Terraform passes over those that its state has."""
         alias, arguments = self.only("aws_kms_alias")
         blocks = []
         if found.key_id is not None:
             blocks.append({"to": self.only("aws_kms_key")[0], "id": found.key_id})
+        if found.alias:
             blocks.append({"to": alias, "id": str(arguments["name"])})
         if found.bucket:
             blocks.append({"to": self.only("aws_s3_bucket")[0], "id": str(self.backend["bucket"])})
@@ -106,32 +114,31 @@ def bootstrap(folder: Path, variables: Mapping[str, str]) -> str:
     Raises:
         Failure: AWS refuses a step; the next run takes it up again.
     """
-    stack = _Stack(synthesize(folder, variables, "state"))
+    stack = Stack(synthesize(folder, variables, "state"))
     state, override, imports = (stack.folder / name for name in (_STATE, _OVERRIDE, _IMPORTS))
-    override.unlink(missing_ok=True)
-    with step("bucket of the Terraform state") as progress:
-        found = _look(stack, variables)
-        imports.write_text(json.dumps({"import": stack.imports(found)}))
-        if not found.state:
-            override.write_text(json.dumps({"terraform": {"backend": {"local": {"path": _STATE}}}}))
-        terraform = Terraform(stack.folder, variables)
+    terraform = Terraform(stack.folder, variables)
+
+    def use(backend: Mapping[str, object]) -> None:
+        override.write_text(json.dumps({"terraform": {"backend": backend}}))
         terraform.init()
+
+    with step("bucket of the Terraform state") as progress:
+        found = look(stack, variables)
+        imports.write_text(json.dumps({"import": stack.imports(found)}))
+        in_bucket = found.key_id if found.state else None
+        use(stack.backend_under(in_bucket) if in_bucket else {"local": {"path": _STATE}})
         if terraform.plan(progress=progress):
             terraform.apply(progress=progress)
         key_id = terraform.outputs()["state_kms_key_id"]
-        imports.unlink()
-        if not found.state:
-            # The settings may name another key, under which this bucket takes nothing.
-            synthesize(folder, {**variables, "STATE_KMS_KEY_ID": key_id}, "state")
-            override.unlink()
-            terraform.init()
+        if not in_bucket:
+            use(stack.backend_under(key_id))
             terraform.push_state(state)
-    for left in (state, stack.folder / f"{_STATE}.backup"):
+    for left in (state, stack.folder / f"{_STATE}.backup", override, imports):
         left.unlink(missing_ok=True)
     return key_id
 
 
-def _look(stack: _Stack, variables: Mapping[str, str]) -> _Found:
+def look(stack: Stack, variables: Mapping[str, str]) -> Found:
     """See what the account has, with the credentials that Terraform will use.
 
     Raises:
@@ -142,14 +149,15 @@ def _look(stack: _Stack, variables: Mapping[str, str]) -> _Found:
     bucket, (account,) = str(backend["bucket"]), backend["allowed_account_ids"]
     with _refusals(account):
         s3, kms = _clients(backend, variables)
-        key_id = _key_behind(kms, str(stack.only("aws_kms_alias")[1]["name"]))
+        key_id = _key(kms, str(stack.only("aws_kms_alias")[1]["name"]))
+        alias = key_id is not None
         try:
             listed = s3.list_objects_v2(Bucket=bucket, ExpectedBucketOwner=account, MaxKeys=1)
             states = s3.list_objects_v2(Bucket=bucket, ExpectedBucketOwner=account, Prefix=str(backend["key"]))
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code == "NoSuchBucket":
-                return _Found(key_id, bucket=False, state=False)
+                return Found(key_id, alias)
             causes = {
                 "AccessDenied": "it is of another account, or these credentials may not list it",
                 "PermanentRedirect": f"it is in another region than {backend['region']}",
@@ -159,8 +167,10 @@ def _look(stack: _Stack, variables: Mapping[str, str]) -> _Found:
             raise _taken(bucket, causes[code]) from None
         if listed.get("Contents"):
             _require_ours(s3, bucket, stack.tags)
+        if not alias and (named := _key_of_bucket(s3, bucket)):
+            key_id = _key(kms, named)
     names = [each["Key"] for each in states.get("Contents", [])]
-    return _Found(key_id, bucket=True, state=backend["key"] in names)
+    return Found(key_id, alias, bucket=True, state=backend["key"] in names)
 
 
 def _require_ours(s3: S3Client, bucket: str, tags: Mapping[str, str]) -> None:
@@ -216,16 +226,26 @@ def _clients(backend: Mapping[str, Any], variables: Mapping[str, str]) -> tuple[
     )
 
 
-def _key_behind(kms: KMSClient, alias: str) -> str | None:
-    """Id of the key that has an alias, or None."""
+def _key_of_bucket(s3: S3Client, bucket: str) -> str | None:
+    """ARN of the customer's key under which a bucket encrypts, or None."""
+    rules = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    return rules[0].get("ApplyServerSideEncryptionByDefault", {}).get("KMSMasterKeyID")
+
+
+def _key(kms: KMSClient, name: str) -> str | None:
+    """Id of the key that has an alias or ARN, or None.
+
+    Raises:
+        Failure: the key is about to be deleted.
+    """
     try:
-        about = kms.describe_key(KeyId=alias)["KeyMetadata"]
+        about = kms.describe_key(KeyId=name)["KeyMetadata"]
     except kms.exceptions.NotFoundException:
         return None
     if about.get("KeyState") == "PendingDeletion":
         raise Failure(
             "looking for the key of the state",
-            f"the key {about['KeyId']} ({alias}) is about to be deleted, and with it all that it encrypts",
+            f"the key {about['KeyId']} ({name}) is about to be deleted, and with it all that it encrypts",
             f"aws kms cancel-key-deletion --key-id {about['KeyId']}; aws kms enable-key --key-id {about['KeyId']}",
         )
     return about["KeyId"]
@@ -258,7 +278,7 @@ def main() -> None:
         settings = load(ROOT / "environments")
     except SettingsError as error:
         raise Failure("reading the settings", str(error), "mend it and run the same command again") from None
-    say(told_of(settings, bootstrap(BUILD / "bootstrap" / environment, {"ENVIRONMENT": environment})))
+    say(told_of(settings, bootstrap(BUILD / "bootstrap" / settings.prefix, {"ENVIRONMENT": environment})))
 
 
 def told_of(settings: Settings, key_id: str) -> str:

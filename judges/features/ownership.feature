@@ -16,7 +16,7 @@ Feature: Every resource has an owner, a region and a provider that somebody chos
   Scenario: the region is one of ours
     Given I have aws provider configured
     Then it must have region
-    And its value must match the "^us-east-1$" regex
+    And its value must match the "^(us-east-1|eu-central-1)$" regex
 
   Scenario: the provider is pinned to one version
     Given I have aws provider configured

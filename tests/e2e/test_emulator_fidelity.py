@@ -480,6 +480,27 @@ def test_an_encrypted_object_needs_the_key_too(cloud: Cloud, bucket: str, key: s
     s3.create_multipart_upload(Bucket=bucket, Key="large")
 
 
+def test_an_object_that_was_put_with_an_alias_is_under_its_key(cloud: Cloud, key: str) -> None:
+    alias = f"alias/{cloud.name('alias')}"
+    cloud.client("kms").create_alias(AliasName=alias, TargetKeyId=key)
+    bucket = cloud.name("bucket")
+    cloud.client("s3").create_bucket(Bucket=bucket)
+    by_alias = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": f"arn:aws:kms:{REGION}:{ACCOUNT}:{alias}"}
+    on_bucket = {"Action": ["s3:PutObject", "s3:GetObject"], "Resource": f"arn:aws:s3:::{bucket}/*"}
+
+    def user(aliases: str) -> Any:
+        condition = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": aliases}}
+        on_key = {"Action": ["kms:GenerateDataKey", "kms:Decrypt"], "Resource": "*", "Condition": condition}
+        made = control.create_deployer(cloud.aws, may(on_bucket, on_key), name="aliased")
+        return Cloud(cloud.aws, made, cloud.iam_log).client("s3")
+
+    user(alias).put_object(Bucket=bucket, Key="a", Body=b"x", **by_alias)
+    assert cloud.client("s3").head_object(Bucket=bucket, Key="a")["SSEKMSKeyId"] == key
+    assert user(alias).get_object(Bucket=bucket, Key="a")["Body"].read() == b"x"
+    with pytest.raises(ClientError, match="AccessDenied"):
+        user("alias/another").get_object(Bucket=bucket, Key="a")
+
+
 def test_an_encrypted_topic_and_queue_need_the_key_too(cloud: Cloud, key: str) -> None:
     topic = cloud.client("sns").create_topic(Name=cloud.name("topic"), Attributes={"KmsMasterKeyId": key})["TopicArn"]
     queue = cloud.client("sqs").create_queue(QueueName=cloud.name("queue"), Attributes={"KmsMasterKeyId": key})

@@ -52,8 +52,7 @@ def drift(**variables: str) -> int:
 
 @pytest.fixture(scope="module")
 def deployer(deployed: Deployed) -> dict[str, str]:
-    """What leads make to the embedded AWS as the deployer, once the state says what the account has."""
-    deployed.terraform.read_back()
+    """What leads make to the embedded AWS as the deployer."""
     return {**deployed.system.variables(deployed.aws), "TF_CLI_CONFIG_FILE": str(cli_configuration())}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from modules.settings import Settings
 from tests.synth.conftest import ENVIRONMENTS, settings_of, synthesize
 from tools.plans import offline_plan
 
@@ -23,15 +24,15 @@ class Stack:
         folder: what synthesis wrote.
         environment: name of its environment.
         whole: whether it is the platform itself, not the state's bucket.
+        settings: of its environment, with what is judged beside.
+        name: what it is called here.
     """
 
     folder: Path
     environment: str
     whole: bool
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
+    settings: Settings
+    name: str
 
     @property
     def file(self) -> Path:
@@ -52,19 +53,43 @@ class Plan:
     json: Mapping[str, Any]
 
 
-# What settings add is judged too: one environment gets it.
+# What settings add is judged too: one environment gets webhooks, and prod is judged once more with every option on.
 OPTIONAL = {"staging": {"webhook_urls": ("https://hooks.example.com/sluice",)}}
+EVERYTHING = {
+    "replica_region": "eu-central-1",
+    "legal_hold": True,
+    "s3_lifecycle_expiration_days": 0,
+    "api_authorization": "jwt",
+    "jwt_issuer": "https://issuer.example.com",
+    "jwt_audience": "sluice",
+    "cors_allowed_origins": ("https://app.example.com", "https://admin.example.com"),
+    "webhook_urls": ("https://hooks.example.com/sluice", "https://other.example.com/in"),
+    "alert_email": "ops@example.com",
+    "handbook_url": "https://example.com/operations.md",
+}
 
 
 @pytest.fixture(scope="session")
 def stacks(tmp_path_factory: pytest.TempPathFactory) -> list[Stack]:
-    folder = tmp_path_factory.mktemp("judged")
-    synthesize(folder, *(settings_of(name, **OPTIONAL.get(name, {})) for name in ENVIRONMENTS))
-    return [
-        Stack(folder / "stacks" / f"sluice-{name}{component}", name, not component)
-        for name in ENVIRONMENTS
-        for component in ("", "-state")
-    ]
+    made = []
+    for title, every in (
+        ("", [settings_of(name, **OPTIONAL.get(name, {})) for name in ENVIRONMENTS]),
+        ("-with-everything", [settings_of("prod", **EVERYTHING)]),
+    ):
+        folder = tmp_path_factory.mktemp("judged")
+        synthesize(folder, *every)
+        made += [
+            Stack(
+                folder / "stacks" / f"{settings.prefix}{component}",
+                settings.environment,
+                not component,
+                settings,
+                f"{settings.prefix}{component}{title}",
+            )
+            for settings in every
+            for component in ("", "-state")
+        ]
+    return made
 
 
 @pytest.fixture(scope="session")

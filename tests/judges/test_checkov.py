@@ -58,7 +58,7 @@ def test_it_finds_nothing_that_is_not_accepted(verdicts: list[tuple[Stack, Frame
 
 
 def test_it_read_every_resource_that_it_has_checks_for(verdicts: list[tuple[Stack, Framework, Verdict]]) -> None:
-    assert len(verdicts) == 16
+    assert len(verdicts) == 20
     for stack, framework, verdict in verdicts:
         judged = {*verdict.passed, *(finding.address for finding in verdict.findings)}
         wanted = {

@@ -8,7 +8,6 @@ from collections import defaultdict
 import pytest
 
 from tests.judges.conftest import Plan, Stack
-from tests.synth.conftest import ENVIRONMENTS, settings_of
 from tools import actions, judges
 from tools.deployer import deployer_policies, planner_policies
 from tools.judges import Finding
@@ -17,16 +16,20 @@ _HERE = "us-east-1:111111111111"
 
 
 def judged(documents: dict[str, dict[str, str]]) -> tuple[int, dict[str, list[Finding]]]:
-    """How many documents parliament judged, and what it found by environment, in one run over all of them."""
+    """How many documents parliament judged, and what it found by environment, in one run over all of them.
+
+    Args:
+        documents: by environment and project, with a space between.
+    """
     named = {
-        f"{environment} {name}": judges.for_parliament(name, document)
-        for environment, every in documents.items()
+        f"{where} {name}": judges.for_parliament(name, document)
+        for where, every in documents.items()
         for name, document in every.items()
     }
     verdict = judges.parliament(named)
     findings: dict[str, list[Finding]] = defaultdict(list)
     for finding in verdict.findings:
-        environment, name = finding.address.split(" ", 1)
+        environment, _, name = finding.address.split(" ", 2)
         findings[environment].append(Finding(finding.check, name, finding.says))
     return len({*verdict.passed, *(finding.address for finding in verdict.findings)}), findings
 
@@ -37,13 +40,14 @@ def test_every_document_is_right_or_accepted(stacks: list[Stack]) -> None:
     for stack in stacks:
         content = stack.json
         for name, document in judges.policies(content["resource"]).items():
-            documents[stack.environment][name] = judges.resolved(document, content)
+            documents[f"{stack.environment} {stack.name}"][name] = judges.resolved(document, content)
         written += stack.file.read_text().count(r"{\"Version\": \"2012-10-17\"")
-    for name in ENVIRONMENTS:
-        settings = settings_of(name)
-        for who, policies in (("deployer", deployer_policies(settings)), ("planner", planner_policies(settings))):
+        if not stack.whole:
+            continue
+        deployer, planner = deployer_policies(stack.settings), planner_policies(stack.settings)
+        for who, policies in (("deployer", deployer), ("planner", planner)):
             for number, document in enumerate(policies):
-                documents[name][f"{who}:{number}"] = document
+                documents[f"{stack.environment} {stack.name}"][f"{who}:{number}"] = document
                 written += 1
     count, findings = judged(documents)
     assert count == written
@@ -65,7 +69,7 @@ def test_what_the_plan_knows_is_right_too(plans: list[Plan]) -> None:
         }
         assert set(judges.policies(plan.stack.json["resource"])) - set(known) <= unknown
         assert known
-        documents[plan.stack.environment] |= known
+        documents[f"{plan.stack.environment} {plan.stack.name}"] |= known
     count, findings = judged(documents)
     assert count == sum(map(len, documents.values()))
     entries = judges.accepted("parliament")

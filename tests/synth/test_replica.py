@@ -20,8 +20,9 @@ from tools.terraform import find_program
 
 SETTINGS = settings_of("prod", replica_region="eu-central-1", alert_email="ops@example.com")
 PROVIDER = "aws.replica"
-# One provider, one topic of alerts, one key a service: each a region. The tests here look at the second.
-OF_A_REGION = {1, 18, 19}
+# One provider, one bucket with access logs, one topic of alerts, one key a service: each a region. The tests here look
+# at the second.
+OF_A_REGION = {1, 13, 18, 19}
 FILES, COPIES = "${aws_s3_bucket.storage_uploads.arn}", "${aws_s3_bucket.replica_files.arn}"
 
 
@@ -128,6 +129,25 @@ def test_the_bucket_of_copies_is_as_private_as_the_first(replicated: Synthesized
         "StringNotEquals": {"s3:ExistingObjectTag/GuardDutyMalwareScanStatus": "NO_THREATS_FOUND"}
     }
     assert "Condition" not in policy["DenyTagsOfOthers"]
+
+
+def test_who_asked_for_copies_is_written_down_in_their_region(replicated: Synthesized, tmp_path: Path) -> None:
+    logging = replicated.resources()["aws_s3_bucket_logging.replica_logging"]
+    assert logging["bucket"] == "${aws_s3_bucket.replica_files.bucket}"
+    assert logging["target_bucket"] == "${aws_s3_bucket.replica_access_logs.bucket}"
+    logs = replicated.resources()["aws_s3_bucket.replica_access_logs"]
+    assert logs["bucket"] == "sluice-prod-access-333333333333-eu-central-1"
+    policy = statements(replicated, "aws_s3_bucket_policy.replica_access_logs_policy")
+    assert policy["AdmitAccessLogs"]["Condition"] == {
+        "ArnEquals": {"aws:SourceArn": COPIES},
+        "StringEquals": {"aws:SourceAccount": "333333333333"},
+    }
+    (rule,) = replicated.resources()["aws_s3_bucket_lifecycle_configuration.replica_access_logs_lifecycle"]["rule"]
+    assert rule["expiration"] == [{"days": 90}]
+    synthesize(tmp_path, SETTINGS.model_copy(update={"enable_access_logs": False}))
+    without = Synthesized(tmp_path / "stacks" / "sluice-prod")
+    assert not without.resources("aws_s3_bucket_logging")
+    assert "access_logs" not in without.text
 
 
 def test_keys_are_of_the_second_region_and_used_through_it(replicated: Synthesized) -> None:

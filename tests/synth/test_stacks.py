@@ -147,6 +147,14 @@ def test_the_key_of_the_state_has_the_alias_of_the_backend_and_its_bucket_takes_
     assert denial["Condition"]["StringNotEquals"] == {name: [f"${{{key}.arn}}", backend["kms_key_id"]]}
 
 
+def test_a_synthesis_leaves_its_own_environment_alone_in_the_folder(tmp_path: Path) -> None:
+    variables = {**os.environ, "CDKTF_OUTDIR": str(tmp_path)}
+    for environment in ("dev", "staging"):
+        words = [sys.executable, str(ROOT / "main.py")]
+        subprocess.run(words, cwd=ROOT, env={**variables, "ENVIRONMENT": environment}, check=True)
+        assert [path.name for path in (tmp_path / "stacks").iterdir()] == [f"sluice-{environment}"]
+
+
 @pytest.mark.parametrize(
     ("key_id", "taken"),
     [

@@ -13,9 +13,15 @@ from tools.judges import Accepted, Finding
 
 OPEN = Finding("CKV_1", "aws_s3_bucket.state", "a bucket is open")
 STACK = {
-    "provider": {"aws": [{"region": "eu-central-1", "allowed_account_ids": ["111111111111"]}]},
+    "provider": {
+        "aws": [
+            {"region": "eu-central-1", "allowed_account_ids": ["111111111111"]},
+            {"region": "eu-west-1", "allowed_account_ids": ["111111111111"], "alias": "replica"},
+        ]
+    },
     "resource": {
         "aws_s3_bucket": {"files": {"bucket": "files"}},
+        "aws_sns_topic": {"alerts": {"name": "alerts", "provider": "aws.replica"}},
         "aws_sqs_queue": {"letters": {"name": "${aws_s3_bucket.files.bucket}-letters"}},
     },
 }
@@ -77,6 +83,7 @@ def test_every_judge_in_the_file_is_one() -> None:
         ("${aws_s3_bucket.files.arn}/*", "arn:aws:s3:::files/*"),
         ("${aws_sqs_queue.letters.arn}", "arn:aws:sqs:eu-central-1:111111111111:files-letters"),
         ("${aws_sqs_queue.letters.name}", "files-letters"),
+        ("${aws_sns_topic.alerts.arn}", "arn:aws:sns:eu-west-1:111111111111:alerts"),
         ("user/$${aws:username}", "user/${aws:username}"),
     ],
 )

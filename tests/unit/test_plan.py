@@ -404,6 +404,85 @@ def test_what_changes_by_use_is_no_drift() -> None:
     assert read_drift({"resource_drift": [users, renamed]}).count("change") == 1
 
 
+BUCKET, ROLE, TABLE = {"id": "b", "arn": "b-arn"}, {"id": "r"}, {"arn": "t"}
+COPY = {"global_table_arn": "t", "arn": "arn:aws:dynamodb:eu-west-1:1:table/t"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "ids", "attribute", "value", "other", "others"),
+    [
+        ("aws_s3_bucket", BUCKET, "policy", '{"Statement": []}', "aws_s3_bucket_policy", {"bucket": "b"}),
+        (
+            "aws_s3_bucket",
+            BUCKET,
+            "lifecycle_rule",
+            [{"expiration": [{"days": 30}]}],
+            "aws_s3_bucket_lifecycle_configuration",
+            {"bucket": "b"},
+        ),
+        ("aws_s3_bucket", BUCKET, "versioning", [{"enabled": True}], "aws_s3_bucket_versioning", {"bucket": "b"}),
+        ("aws_sns_topic", {"arn": "a"}, "policy", '{"Statement": []}', "aws_sns_topic_policy", {"arn": "a"}),
+        ("aws_sqs_queue", {"url": "u"}, "policy", '{"Statement": []}', "aws_sqs_queue_policy", {"queue_url": "u"}),
+        (
+            "aws_api_gateway_stage",
+            {"arn": "s"},
+            "web_acl_arn",
+            "acl",
+            "aws_wafv2_web_acl_association",
+            {"resource_arn": "s"},
+        ),
+        (
+            "aws_iam_role",
+            ROLE,
+            "inline_policy",
+            [{"name": "n", "policy": "{}"}],
+            "aws_iam_role_policy",
+            {"role": "r", "name": "n"},
+        ),
+        ("aws_dynamodb_table", TABLE, "replica", [{"region_name": "eu-west-1"}], "aws_dynamodb_table_replica", COPY),
+    ],
+)
+def test_what_one_resource_does_to_another_is_no_drift(
+    kind: str, ids: dict[str, Any], attribute: str, value: object, other: str, others: dict[str, Any]
+) -> None:
+    changed = resource(f"{kind}.x", ["update"], {**ids, attribute: None}, {**ids, attribute: value})
+
+    def found(*resources: dict[str, Any]) -> Plan:
+        state = [{"type": other, "values": values} for values in resources]
+        return read_drift(
+            {"resource_drift": [changed], "prior_state": {"values": {"root_module": {"resources": state}}}}
+        )
+
+    assert not found(others)
+    # Without the other resource, or with one of something else, it was somebody.
+    assert found().count("change") == 1
+    for name in others:
+        if isinstance(others[name], str):
+            assert found({**others, name: "arn:aws:dynamodb:us-west-2:1:table/t"}).count("change") == 1
+    assert "data loss" not in report(found(others), title="Drift")
+
+
+def test_what_a_hand_added_beside_what_is_ours_is_drift() -> None:
+    ours, theirs = {"name": "ours", "policy": "{}"}, {"name": "theirs", "policy": "{}"}
+    changed = resource(
+        "aws_iam_role.x", ["update"], {**ROLE, "inline_policy": []}, {**ROLE, "inline_policy": [ours, theirs]}
+    )
+    state = [{"type": "aws_iam_role_policy", "values": {"role": "r", "name": "ours"}}]
+    (change,) = read_drift(
+        {"resource_drift": [changed], "prior_state": {"values": {"root_module": {"resources": state}}}}
+    ).changes
+    assert change.after["inline_policy"] == [theirs]
+
+
+@pytest.mark.parametrize(
+    ("ignored", "moved"), [(["function_version"], 0), ("all", 0), (["routing_config"], 1), ([], 1)]
+)
+def test_what_the_code_leaves_to_others_is_no_drift(ignored: object, moved: int) -> None:
+    alias = resource("aws_lambda_alias.live", ["update"], {"function_version": "1"}, {"function_version": "2"})
+    configuration = {"resource": {"aws_lambda_alias": {"live": {"lifecycle": {"ignore_changes": ignored}}}}}
+    assert read_drift({"resource_drift": [alias]}, configuration).count("change") == moved
+
+
 # Secrets
 
 SECRET = "tops3cret-value"  # noqa: S105

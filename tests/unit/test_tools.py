@@ -9,16 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from modules.settings import Settings
 from tools import setup, terraform
-from tools.bootstrap import told_of
 from tools.console import Failure, cause_in, run
 from tools.layers import make_layer
 from tools.lock import without_sources
 from tools.lockfile import requirements
 from tools.terraform import PROVIDER_VERSION, Changes, cli_configuration, find_mirrors, find_program
 
-KEY_ID = "12345678-1234-4234-8234-123456789abc"
 LOCK = {
     "_meta": {"sources": [{"url": "https://example.invalid/simple"}]},
     "default": {
@@ -162,22 +159,6 @@ def test_changes_are_told_in_words() -> None:
     assert str(Changes(1, 2, 3)) == "1 to add, 2 to change, 3 to destroy"
     assert str(Changes(bring_in=2)) == "2 to import, 0 to add, 0 to change, 0 to destroy"
     assert Changes(bring_in=2)
-
-
-@pytest.mark.parametrize(
-    ("named", "said"),
-    [
-        (None, ["alias/sluice-dev-state", "nothing to write down"]),
-        (KEY_ID, ["The settings name that key."]),
-        ("87654321-1234-4234-8234-123456789abc", ["another key, 87654321-", "Remove state_kms_key_id from"]),
-    ],
-)
-def test_bootstrap_prints_the_key_whatever_the_settings_say_of_it(named: str | None, said: list[str]) -> None:
-    settings = Settings(environment="dev", account_id="111111111111", state_kms_key_id=named)
-    told = told_of(settings, KEY_ID)
-    assert all(words in told for words in said)
-    assert KEY_ID in told
-    assert (f'\n    state_kms_key_id = "{KEY_ID}"' in told) is (named != KEY_ID)
 
 
 @pytest.mark.parametrize(("runtime", "architecture"), [("python3.13", "arm64"), ("python3.13", "x86_64")])

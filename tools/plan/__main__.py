@@ -21,7 +21,7 @@ from tools.plan.report import GITHUB_LIMIT, report
 from tools.plan.risk import named_for, refuse_loss
 from tools.setup import BUILD
 from tools.synthesis import synthesize
-from tools.terraform import Terraform
+from tools.terraform import Changes, Terraform
 
 PLANS = BUILD / "plans"
 DRIFT = 2
@@ -124,10 +124,10 @@ def apply_plan(at: Desk, named: list[str]) -> str:
         )
     plan = read_plan(terraform.show(str(at.plan_file)))
     refuse_loss(plan, named, again=f'make apply ENVIRONMENT={at.environment} DESTROY="{{}}"')
-    if not plan:
-        return "No changes"
-    with step("terraform apply") as progress:
-        changes = terraform.apply(str(at.plan_file), progress=progress)
+    changes = Changes()
+    if plan:
+        with step("terraform apply") as progress:
+            changes = terraform.apply(str(at.plan_file), progress=progress)
     with step("reading back what AWS has now") as progress:
         terraform.read_back(progress)
     return str(changes)
@@ -145,7 +145,8 @@ def find_drift(at: Desk, *, limit: int = GITHUB_LIMIT) -> str | None:
     terraform = at.synthesize()
     with step("reading what AWS has") as progress:
         terraform.plan("-refresh-only", _NO_LOCK, to="drift.tfplan", progress=progress)
-    found = read_drift(terraform.show("drift.tfplan"))
+    configuration = json.loads((terraform.folder / "cdk.tf.json").read_text())
+    found = read_drift(terraform.show("drift.tfplan"), configuration)
     at.folder.mkdir(parents=True, exist_ok=True)
     (terraform.folder / "drift.tfplan").unlink()
     file = at.folder / "drift.md"

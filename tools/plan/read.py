@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Action = Literal["create", "change", "replace", "destroy", "forget", "move", "import", "read"]
@@ -17,7 +17,38 @@ Action = Literal["create", "change", "replace", "destroy", "forget", "move", "im
 _SECRET_NAME = re.compile(r"password|passwd|secret|token|private_?key|api_?key|credential", re.IGNORECASE)
 _NO_SECRET_NAME = re.compile(r"(arn|_name|_id|validity|validity_units|_days|_seconds)$", re.IGNORECASE)
 # What the use of a resource changes; no hand did it.
-_CHANGES_BY_USE = {("aws_cognito_user_pool", "estimated_number_of_users")}
+_CHANGES_BY_USE = {
+    ("aws_cognito_user_pool", "estimated_number_of_users"),
+    ("aws_lambda_event_source_mapping", "last_processing_result"),
+    # Somebody confirmed the subscription of an address.
+    ("aws_sns_topic_subscription", "confirmation_was_authenticated"),
+    ("aws_sns_topic_subscription", "pending_confirmation"),
+}
+# Attributes that repeat what a resource of its own says, by the kind that has them: the other kind, its argument that
+# names the first, and the attribute of the first that the argument holds. What a hand changes shows in the other one.
+_REPEATED: Mapping[str, Mapping[str, tuple[str, str, str]]] = {
+    "aws_api_gateway_stage": {"web_acl_arn": ("aws_wafv2_web_acl_association", "resource_arn", "arn")},
+    "aws_s3_bucket": {
+        "cors_rule": ("aws_s3_bucket_cors_configuration", "bucket", "id"),
+        "lifecycle_rule": ("aws_s3_bucket_lifecycle_configuration", "bucket", "id"),
+        "logging": ("aws_s3_bucket_logging", "bucket", "id"),
+        "policy": ("aws_s3_bucket_policy", "bucket", "id"),
+        "replication_configuration": ("aws_s3_bucket_replication_configuration", "bucket", "id"),
+        "server_side_encryption_configuration": (
+            "aws_s3_bucket_server_side_encryption_configuration",
+            "bucket",
+            "id",
+        ),
+        "versioning": ("aws_s3_bucket_versioning", "bucket", "id"),
+    },
+    "aws_secretsmanager_secret": {"policy": ("aws_secretsmanager_secret_policy", "secret_arn", "arn")},
+    "aws_sns_topic": {"policy": ("aws_sns_topic_policy", "arn", "arn")},
+    "aws_sqs_queue": {
+        "policy": ("aws_sqs_queue_policy", "queue_url", "url"),
+        "redrive_allow_policy": ("aws_sqs_queue_redrive_allow_policy", "queue_url", "url"),
+        "redrive_policy": ("aws_sqs_queue_redrive_policy", "queue_url", "url"),
+    },
+}
 # A secret this long is hidden wherever it stands, not just in its own attribute. A shorter one would hide half a plan.
 _LONG_SECRET = 6
 
@@ -115,15 +146,66 @@ def read_plan(plan: Mapping[str, Any], configuration: Mapping[str, Any] | None =
     return _read(plan.get("resource_changes", ()), outputs, written)
 
 
-def read_drift(plan: Mapping[str, Any]) -> Plan:
-    """What the account has and the state does not say, of a plan made with -refresh-only."""
+def read_drift(plan: Mapping[str, Any], configuration: Mapping[str, Any] | None = None) -> Plan:
+    """What somebody changed in the account behind Terraform's back.
+
+    After an apply the state lacks what one resource did to another: a bucket was read before its policy was made. That
+    is left out here, and so are what use changes and what the configuration leaves to others.
+
+    Args:
+        plan: `terraform show -json` of a plan made with -refresh-only.
+        configuration: the Terraform JSON that was applied, for what its `ignore_changes` say.
+    """
+    resources = plan.get("prior_state", {}).get("values", {}).get("root_module", {}).get("resources", ())
+    written = (configuration or {}).get("resource", {})
     found = _read(plan.get("resource_drift", ()), [], None)
+    changes = [
+        _by_hand(change, resources, written) if change.action == "change" else change for change in found.changes
+    ]
+    return Plan(tuple(change for change in changes if change.action != "change" or differences(change)))
 
-    def by_hand(change: Change) -> bool:
-        paths = [path for path, _, _ in differences(change)]
-        return change.action != "change" or any((change.kind, path) not in _CHANGES_BY_USE for path in paths)
 
-    return Plan(tuple(filter(by_hand, found.changes)))
+def _by_hand(change: Change, resources: Sequence[Mapping[str, Any]], written: Mapping[str, Any]) -> Change:
+    """A change of a resource without what no hand did."""
+    body = written.get(change.kind, {}).get(change.name.partition("[")[0], {})
+    ignored = body.get("lifecycle", {}).get("ignore_changes", ())
+    left_out = {name for kind, name in _CHANGES_BY_USE if kind == change.kind}
+    left_out |= set(change.after) if ignored == "all" else set(ignored)
+    left_out |= {
+        attribute
+        for attribute, (kind, argument, named) in _REPEATED.get(change.kind, {}).items()
+        if any(_values_of(resources, kind, argument, change.after.get(named)))
+    }
+    before, after = (
+        {name: value for name, value in values.items() if name not in left_out}
+        for values in (change.before, change.after)
+    )
+    for attribute, name, known in _repeated_entries(change, resources):
+        for values in (before, after):
+            values[attribute] = [each for each in values.get(attribute) or () if each.get(name) not in known]
+    return replace(change, before=before, after=after)
+
+
+def _repeated_entries(change: Change, resources: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, set[object]]]:
+    """Attributes whose entries are resources of their own: what names an entry, and the names of those resources.
+
+    An entry of another name was added by hand: nothing else in the state would tell.
+    """
+    if change.kind == "aws_iam_role":
+        policies = _values_of(resources, "aws_iam_role_policy", "role", change.after.get("id"))
+        yield "inline_policy", "name", {values.get("name") for values in policies}
+    if change.kind == "aws_dynamodb_table":
+        copies = _values_of(resources, "aws_dynamodb_table_replica", "global_table_arn", change.after.get("arn"))
+        yield "replica", "region_name", {str(values.get("arn")).split(":")[3] for values in copies}
+
+
+def _values_of(
+    resources: Sequence[Mapping[str, Any]], kind: str, argument: str, value: object
+) -> Iterator[Mapping[str, Any]]:
+    """Values of the resources of a kind one argument of which has a value."""
+    for resource in resources:
+        if resource["type"] == kind and value is not None and resource["values"].get(argument) == value:
+            yield resource["values"]
 
 
 # Arguments that somebody wrote, by address: texts with the references in them resolved, None for everything else.
