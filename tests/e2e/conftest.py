@@ -104,6 +104,12 @@ class Deployed:
         )
         return session
 
+    @property
+    def state_key_id(self) -> str:
+        """Id of the key that the state is encrypted under."""
+        kms = boto3.client("kms", **self.options(control.ROOT))  # type: ignore[call-overload]
+        return str(kms.describe_key(KeyId="alias/sluice-local-state")["KeyMetadata"]["KeyId"])
+
     @contextmanager
     def subscribed(self, topic_arn: str) -> Iterator[str]:
         """A queue of the test's own that gets what a topic says; its URL."""

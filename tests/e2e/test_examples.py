@@ -60,6 +60,8 @@ def inbox(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Itera
         **deployed.aws.environment(deployer.access_key, deployer.secret_key),
         "PROJECT_NAME": "inbox",
         "STATE_BUCKET": settings.state_bucket_name,
+        # The bucket is another project's, and so is its key.
+        "STATE_KMS_KEY_ID": deployed.state_key_id,
     }
     stack = synthesize(tmp_path_factory.mktemp("inbox"), variables, "inbox")
     terraform = Terraform(stack, variables)

@@ -141,7 +141,9 @@ def test_a_backup_is_for_its_owner_alone(variables: dict[str, str], s3: S3Client
     assert files[1].read_bytes() == s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read()
 
 
-def test_a_state_that_was_deleted_comes_back_from_a_version(variables: dict[str, str], s3: S3Client) -> None:
+def test_a_state_that_was_deleted_comes_back_from_a_version(
+    deployed: Deployed, variables: dict[str, str], s3: S3Client
+) -> None:
     before = json.loads(s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read())
     s3.delete_object(Bucket=BUCKET, Key=KEY)
     code, said = run("state-versions", variables)
@@ -158,7 +160,7 @@ def test_a_state_that_was_deleted_comes_back_from_a_version(variables: dict[str,
     assert f"with serial {restored['serial']}" in said
     head = s3.head_object(Bucket=BUCKET, Key=KEY)
     assert head["ServerSideEncryption"] == "aws:kms"
-    assert re.fullmatch(r"arn:aws:kms:us-east-1:000000000000:key/[0-9a-f-]{36}", head["SSEKMSKeyId"])
+    assert head["SSEKMSKeyId"] == f"arn:aws:kms:us-east-1:000000000000:key/{deployed.state_key_id}"
 
 
 def test_a_damaged_state_comes_back_from_a_backup(variables: dict[str, str], s3: S3Client) -> None:
