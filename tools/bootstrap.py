@@ -149,8 +149,8 @@ def look(stack: Stack, variables: Mapping[str, str]) -> Found:
     bucket, (account,) = str(backend["bucket"]), backend["allowed_account_ids"]
     with _refusals(account):
         s3, kms = _clients(backend, variables)
-        key_id = _key(kms, str(stack.only("aws_kms_alias")[1]["name"]))
-        alias = key_id is not None
+        target = _target_of(kms, str(stack.only("aws_kms_alias")[1]["name"]))
+        key_id, alias = _usable(kms, target) if target else None, target is not None
         try:
             listed = s3.list_objects_v2(Bucket=bucket, ExpectedBucketOwner=account, MaxKeys=1)
             states = s3.list_objects_v2(Bucket=bucket, ExpectedBucketOwner=account, Prefix=str(backend["key"]))
@@ -168,7 +168,7 @@ def look(stack: Stack, variables: Mapping[str, str]) -> Found:
         if listed.get("Contents"):
             _require_ours(s3, bucket, stack.tags)
         if not alias and (named := _key_of_bucket(s3, bucket)):
-            key_id = _key(kms, named)
+            key_id = _usable(kms, named)
     names = [each["Key"] for each in states.get("Contents", [])]
     return Found(key_id, alias, bucket=True, state=backend["key"] in names)
 
@@ -232,8 +232,20 @@ def _key_of_bucket(s3: S3Client, bucket: str) -> str | None:
     return rules[0].get("ApplyServerSideEncryptionByDefault", {}).get("KMSMasterKeyID")
 
 
-def _key(kms: KMSClient, name: str) -> str | None:
-    """Id of the key that has an alias or ARN, or None.
+def _target_of(kms: KMSClient, alias: str) -> str | None:
+    """Id of the key that an alias stands for, or None.
+
+    Asked of the list: DescribeKey of an alias that is not there may be denied, since IAM knows no key to look at.
+    """
+    for page in kms.get_paginator("list_aliases").paginate():
+        for each in page["Aliases"]:
+            if each["AliasName"] == alias:
+                return each.get("TargetKeyId")
+    return None
+
+
+def _usable(kms: KMSClient, name: str) -> str | None:
+    """Id of the key of an id or ARN, or None if there is none.
 
     Raises:
         Failure: the key is about to be deleted.
@@ -242,13 +254,14 @@ def _key(kms: KMSClient, name: str) -> str | None:
         about = kms.describe_key(KeyId=name)["KeyMetadata"]
     except kms.exceptions.NotFoundException:
         return None
+    key_id = about["KeyId"]
     if about.get("KeyState") == "PendingDeletion":
         raise Failure(
             "looking for the key of the state",
-            f"the key {about['KeyId']} ({name}) is about to be deleted, and with it all that it encrypts",
-            f"aws kms cancel-key-deletion --key-id {about['KeyId']}; aws kms enable-key --key-id {about['KeyId']}",
+            f"the key {key_id} is about to be deleted, and with it all that it encrypts",
+            f"aws kms cancel-key-deletion --key-id {key_id}; aws kms enable-key --key-id {key_id}",
         )
-    return about["KeyId"]
+    return key_id
 
 
 @contextmanager

@@ -50,12 +50,17 @@ class Account:
         self.s3, self.kms = Stubber(s3), Stubber(kms)
         monkeypatch.setattr(bootstrap, "_clients", lambda backend, variables: (s3, kms))
 
-    def key(self, name: str = ALIAS, *, there: bool = True, state: str = "Enabled") -> Account:
-        if there:
-            about = {"KeyId": KEY_ID, "KeyState": state}
-            self.kms.add_response("describe_key", {"KeyMetadata": about}, {"KeyId": name})
-        else:
-            self.kms.add_client_error("describe_key", "NotFoundException")
+    def key(self, *, there: bool = True, state: str = "Enabled") -> Account:
+        """What the account says of its aliases, and of the key behind the state's."""
+        ours = [{"AliasName": ALIAS, "TargetKeyId": KEY_ID}] if there else []
+        pages = [[{"AliasName": "alias/aws/s3"}, {"AliasName": f"{ALIAS}-2", "TargetKeyId": "x"}], ours]
+        self.kms.add_response("list_aliases", {"Aliases": pages[0], "Truncated": True, "NextMarker": "next"}, {})
+        self.kms.add_response("list_aliases", {"Aliases": pages[1], "Truncated": False}, {"Marker": "next"})
+        return self.describes(KEY_ID, state) if there else self
+
+    def describes(self, name: str, state: str = "Enabled") -> Account:
+        about = {"KeyId": KEY_ID, "KeyState": state}
+        self.kms.add_response("describe_key", {"KeyMetadata": about}, {"KeyId": name})
         return self
 
     def objects(self, *names: str) -> Account:
@@ -126,7 +131,7 @@ def test_a_bucket_without_its_state_is_taken_with_its_key(account: Account, tmp_
 
 def test_a_key_without_its_alias_is_found_by_the_bucket(account: Account, tmp_path: Path) -> None:
     account.key(there=False).objects("uploads.tfstate").tags(TAGS)
-    assert account.encryption(KMSMasterKeyID=KEY_ARN).key(KEY_ARN).seen_by(tmp_path) == [KEY, HOME]
+    assert account.encryption(KMSMasterKeyID=KEY_ARN).describes(KEY_ARN).seen_by(tmp_path) == [KEY, HOME]
 
 
 def test_a_state_in_the_bucket_counts(account: Account, tmp_path: Path) -> None:
