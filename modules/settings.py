@@ -334,11 +334,11 @@ class Settings(BaseSettings):
             )
         interval, rate = self.step_functions_retry_interval, self.step_functions_backoff_rate
         waits = sum(interval * rate**attempt for attempt in range(self.step_functions_max_attempts))
-        if waits >= limits.WORKFLOW_SECONDS:
+        if waits >= limits.STEP_WAITS_SECONDS:
             raise ValueError(
                 f"step_functions_retry_interval = {interval}, step_functions_max_attempts = "
                 f"{self.step_functions_max_attempts} and step_functions_backoff_rate = {rate} wait {waits:.0f} seconds "
-                f"between the tries of a step, and the whole workflow is ended after {limits.WORKFLOW_SECONDS}"
+                f"between the tries of a step, which have to be less than {limits.STEP_WAITS_SECONDS}"
             )
         if self.assume_role_arn and self.assume_role_arn.split(":")[4] != self.account_id:
             raise ValueError(

@@ -409,6 +409,18 @@ class Storage(Construct):
             ),
         )
 
+    def grant_find_versions(self, role: Role) -> None:
+        """Let a role see which files have older versions, and nothing that is in them."""
+        role.grant(
+            "files_find_versions",
+            Statement(
+                sid="ListVersions",
+                actions=["s3:ListBucketVersions"],
+                resources=[self.bucket_arn],
+                conditions={"StringLike": {"s3:prefix": f"{FILES}*"}},
+            ),
+        )
+
     def grant_inspect(self, role: Role) -> None:
         """Let a role look at what is stored, and tell a file that is not there from one it may not see."""
         role.grant(

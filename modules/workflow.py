@@ -36,6 +36,28 @@ from modules.storage import FILES, Storage
 EVENT_AGE_SECONDS = 24 * 3600
 EVENT_RETRIES = 185
 TIMEOUT_SECONDS = WORKFLOW_SECONDS
+STEP_SECONDS = 60
+# What a busy service says, or does not say in time: the next try would do. A function that ran into its own timeout is
+# `Sandbox.Timedout` (Step Functions, "Handling errors in Step Functions workflows").
+BUSY = [
+    "States.Timeout",
+    "Sandbox.Timedout",
+    "Lambda.TooManyRequestsException",
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.ClientExecutionTimeoutException",
+    "DynamoDB.ProvisionedThroughputExceededException",
+    "DynamoDB.RequestLimitExceededException",
+    "DynamoDB.ThrottlingException",
+    "DynamoDB.InternalServerErrorException",
+    "DynamoDB.SdkClientException",
+    "Sns.ThrottledException",
+    "Sns.InternalErrorException",
+    "Sns.SdkClientException",
+]
+BUSY_ATTEMPTS = 12
+BUSY_DELAY_SECONDS = 60
 
 # CloudWatch Logs delivery for Step Functions has no resource level (Step Functions, "Logging using CloudWatch Logs").
 _LOG_DELIVERY = (
@@ -221,8 +243,10 @@ class Workflow(Construct):
         )
 
 
+# What its owner reads about a file that could not be processed (functions/common/failures.py).
+PROCESSING_FAILED = "processing_failed: the file could not be processed yet; it is tried again"
 _QUARANTINED = "File {} is in quarantine. What to do: HANDBOOK#files-in-quarantine"
-_FAILED = "File {}: {}. What to do: HANDBOOK#workflow-failures. Execution: {}"
+_FAILED = "File {}: {} What to do: HANDBOOK#workflow-failures. Execution: {}"
 
 # Step Functions, "Logging using CloudWatch Logs": groups with this prefix do not use up the policy's length.
 LOG_GROUPS = "/aws/vendedlogs/states/"
@@ -258,7 +282,7 @@ def definition(
             "Type": "Task",
             "Resource": f"arn:aws:states:::{resource}",
             "Parameters": parameters,
-            "TimeoutSeconds": 60,
+            "TimeoutSeconds": STEP_SECONDS,
             **rest,
         }
 
@@ -275,18 +299,23 @@ def definition(
         return task("dynamodb:updateItem", parameters, **{"Retry": retries, "ResultPath": None, **rest})
 
     # What cannot get better is not tried again; everything else is.
-    retries = [
-        {"ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"], "MaxAttempts": 0},
+    tries = [
+        {"ErrorEquals": BUSY, **retry, "MaxAttempts": BUSY_ATTEMPTS, "MaxDelaySeconds": BUSY_DELAY_SECONDS},
         {"ErrorEquals": ["States.ALL"], **retry},
     ]
+    retries = [{"ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"], "MaxAttempts": 0}, *tries]
     failed = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": "RecordFailure"}]
+
+    # A step whose answer was lost is tried again, and finds that this run has done it.
+    mine = {":run": {"S.$": "$$.Execution.Name"}}
 
     def end_as(state: str) -> dict[str, Any]:
         """Claim the file, so that nobody opens it any more; it is announced as what it became."""
         return update(
-            "SET #state = :ending, ends_as = :ends_as, failure = :why",
-            "#state IN (:uploading, :scanning)",
+            "SET #state = :ending, ends_as = :ends_as, failure = :why, run = :run",
+            "#state IN (:uploading, :scanning) OR (#state = :ending AND ends_as = :ends_as AND run = :run)",
             {
+                **mine,
                 ":ending": {"S": "ending"},
                 ":ends_as": {"S": state},
                 ":uploading": {"S": "uploading"},
@@ -301,7 +330,7 @@ def definition(
         return task(
             "lambda:invoke",
             {"FunctionName": discard_arn, "Payload": {"file_id.$": "$.file_id"}},
-            Retry=[{"ErrorEquals": ["States.ALL"], **retry}],
+            Retry=tries,
             Catch=failed,
             ResultPath=None,
             Next=after,
@@ -312,7 +341,7 @@ def definition(
     hold = task(
         "aws-sdk:s3:putObjectLegalHold",
         {"Bucket": bucket_name, "Key.$": "$.detail.object.key", "LegalHold": {"Status": "ON"}},
-        Retry=retries[1:],
+        Retry=tries,
         Catch=failed,
         ResultPath=None,
         Next="Announce",
@@ -347,7 +376,7 @@ def definition(
                 ResultPath="$.inspection",
                 Retry=[
                     {"ErrorEquals": ["Rejected", "Quarantined"], "MaxAttempts": 0},
-                    {"ErrorEquals": ["States.ALL"], **retry},
+                    *tries,
                 ],
                 Catch=[
                     {"ErrorEquals": ["Rejected", "Quarantined"], "ResultPath": "$.failure", "Next": "ReadReason"},
@@ -373,10 +402,11 @@ def definition(
                 "Default": "Done",
             },
             "MakeAvailable": update(
-                "SET #state = :available, available_time = :now, detected_type = :type"
+                "SET #state = :available, available_time = :now, detected_type = :type, run = :run"
                 f"{', legal_hold = :held' * held} REMOVE failure",
-                "#state IN (:uploading, :scanning)",
+                "#state IN (:uploading, :scanning) OR (#state = :available AND run = :run)",
                 {
+                    **mine,
                     ":available": {"S": "available"},
                     ":uploading": {"S": "uploading"},
                     ":scanning": {"S": "scanning"},
@@ -389,7 +419,7 @@ def definition(
             ),
             **({"Hold": hold} if held else {}),
             "WaitForScan": update(
-                "SET #state = :scanning, due_time = :due",
+                "SET #state = :scanning, due_time = :due REMOVE failure",
                 "#state = :uploading",
                 {
                     ":scanning": {"S": "scanning"},
@@ -406,7 +436,7 @@ def definition(
                     "Subject": f"{settings.prefix}: a file is in quarantine",
                     "Message.$": f"States.Format('{quarantined}', $.file_id)",
                 },
-                Retry=retries[1:],
+                Retry=tries,
                 Catch=failed,
                 ResultPath=None,
                 Next="Announce",
@@ -419,15 +449,20 @@ def definition(
                     "Message.$": "$.inspection.found.message",
                     "MessageAttributes": {"event": {"DataType": "String", "StringValue.$": "$.inspection.found.event"}},
                 },
-                Retry=retries[1:],
+                Retry=tries,
                 Catch=failed,
                 ResultPath=None,
                 Next="RememberAnnouncement",
             ),
             "RememberAnnouncement": update(
                 "SET announced_time = :now, due_time = :due",
-                "attribute_exists(file_id)",
-                {":now": {"S.$": "$$.State.EnteredTime"}, ":due": {"S.$": "$.inspection.found.due_time"}},
+                # A file that was claimed meanwhile keeps the time at which the sweeper looks after its end.
+                "#state IN (:available, :rejected, :quarantined)",
+                {
+                    ":now": {"S.$": "$$.State.EnteredTime"},
+                    ":due": {"S.$": "$.inspection.found.due_time"},
+                    **{f":{state}": {"S": state} for state in ("available", "rejected", "quarantined")},
+                },
                 Catch=[already, *failed],
                 Next="Done",
             ),
@@ -449,9 +484,15 @@ def definition(
             "EndFile": discard("Inspect"),
             "RemoveRest": discard("Done"),
             "RecordFailure": update(
-                "SET failure = :why",
-                "attribute_exists(file_id)",
-                {":why": {"S.$": "$.failure.Cause"}},
+                # For the owner, who gets no word of AWS; the cause is in the alert. The sweeper's next run tries again.
+                "SET failure = :why, due_time = :now",
+                "#state IN (:uploading, :scanning)",
+                {
+                    ":why": {"S": PROCESSING_FAILED},
+                    ":now": {"S.$": "$$.State.EnteredTime"},
+                    ":uploading": {"S": "uploading"},
+                    ":scanning": {"S": "scanning"},
+                },
                 Catch=[{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "TellSomeone"}],
                 Next="TellSomeone",
             ),
@@ -460,9 +501,11 @@ def definition(
                 {
                     "TopicArn": alerts_topic_arn,
                     "Subject": f"{settings.prefix}: a file could not be processed",
-                    "Message.$": f"States.Format('{failed_words}', $.file_id, $.failure.Error, $$.Execution.Id)",
+                    # Whole: an error that is a timeout has no cause.
+                    "Message.$": f"States.Format('{failed_words}', $.file_id, States.JsonToString($.failure), "
+                    "$$.Execution.Id)",
                 },
-                Retry=retries[1:],
+                Retry=tries,
                 Catch=[{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "Failed"}],
                 ResultPath=None,
                 Next="Failed",
@@ -470,7 +513,7 @@ def definition(
             "Failed": {
                 "Type": "Fail",
                 "Error": "FileNotProcessed",
-                "Cause": "See the execution's history, and the record's `failure`",
+                "Cause": "See the execution's history, or the alert",
             },
         },
     }

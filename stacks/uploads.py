@@ -105,6 +105,7 @@ class UploadsStack(BaseStack):
             "QUOTA_BYTES": str(settings.quota_bytes),
             "QUOTA_FILES": str(settings.quota_files),
         }
+        replicated = {"REPLICATED": str(settings.replicates).lower()}
         cors = (
             {"CORS_ALLOWED_ORIGINS": ",".join(settings.cors_allowed_origins)} if settings.cors_allowed_origins else {}
         )
@@ -116,10 +117,8 @@ class UploadsStack(BaseStack):
             description="Ends a claimed file: removes its bytes and gives its quota back",
             environment=bucket_and_table
             | quotas
-            | {
-                "RECORD_RETENTION_DAYS": str(settings.record_retention_days),
-                "REPLICATED": str(settings.replicates).lower(),
-            },
+            | replicated
+            | {"RECORD_RETENTION_DAYS": str(settings.record_retention_days)},
         )
         storage.grant_discard(discard.role)
         metadata.grant_read(discard.role)
@@ -131,10 +130,13 @@ class UploadsStack(BaseStack):
             "upload",
             shared=shared,
             description="Stores a small file: POST /upload",
-            environment=bucket_and_table | quotas | start | cors,
+            environment=bucket_and_table | quotas | start | discarding | cors,
         )
         storage.grant_write(upload.role)
         metadata.grant_start(upload.role)
+        metadata.grant_read(upload.role)
+        metadata.grant_carry_on(upload.role)
+        discard.grant_invoke(upload.role, "discard")
 
         uploads = Function(
             self,
@@ -221,9 +223,15 @@ class UploadsStack(BaseStack):
             "sweep",
             shared=shared,
             description="Brings on files that got stuck, ends what is over, counts quotas",
-            environment=bucket_and_table | quotas | discarding | {"STATE_MACHINE_ARN": workflow.state_machine_arn},
+            environment=bucket_and_table
+            | quotas
+            | discarding
+            | replicated
+            | {"STATE_MACHINE_ARN": workflow.state_machine_arn},
         )
         storage.grant_find(sweep.role)
+        if not settings.replicates:
+            storage.grant_find_versions(sweep.role)
         metadata.grant_read(sweep.role)
         metadata.grant_find_due(sweep.role)
         metadata.grant_carry_on(sweep.role)

@@ -34,6 +34,8 @@ class Unauthorized(Exception):  # noqa: N818 - the text is what API Gateway read
         super().__init__("Unauthorized")
 
 
+MAX_REASON = 500
+
 environment = AuthorizerEnvironment.load()
 logger = Logger(service="authorizer")
 issuer = Issuer(environment.jwt_issuer, fetch_json)
@@ -53,7 +55,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             raise InvalidTokenError("it is not a bearer token")
         subject = subject_of(token.strip(), issuer=issuer, audience=environment.jwt_audience)
     except InvalidTokenError as error:
-        logger.info("token refused", reason=str(error))
+        # In ASCII: what the log cannot encode is lost, and the alarm counts these lines.
+        logger.info("token refused", reason=ascii(str(error))[:MAX_REASON])
         raise Unauthorized from None
     return {"principalId": subject, "policyDocument": policy(str(event["methodArn"]))}
 

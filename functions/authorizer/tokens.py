@@ -18,6 +18,7 @@ LEEWAY_SECONDS = 10
 KEYS_SECONDS = 600
 # An unknown key is worth a look at the issuer, yet not for every token that anyone makes up.
 LOOK_AGAIN_SECONDS = 30
+MAX_SUBJECT = 255
 
 Fetch = Callable[[str], Mapping[str, Any]]
 
@@ -89,22 +90,32 @@ def subject_of(token: str, *, issuer: Issuer, audience: str) -> str:
         InvalidTokenError: it is malformed, signed by someone else, expired, not yet valid, or made for something else.
         IssuerError: the keys are not to be had.
     """
+    # A stranger made up the bytes, and whatever PyJWT raises on them says that it is no token: lone surrogates, numbers
+    # without end and JSON that is too deep are not among its own errors.
+    try:
+        key_id = jwt.get_unverified_header(token).get("kid")
+    except Exception as error:
+        raise InvalidTokenError(f"{type(error).__name__}: {error}") from error
+    # A key of this type brings its own algorithm, which the token's has to be.
+    key = issuer.key(key_id if isinstance(key_id, str) else None)
     try:
         claims = jwt.decode(
             token,
-            # A key of this type brings its own algorithm, which the token's has to be.
-            issuer.key(jwt.get_unverified_header(token).get("kid")),
+            key,
             algorithms=list(ALGORITHMS),
             audience=audience,
             issuer=issuer.url,
             leeway=LEEWAY_SECONDS,
             options={"require": ["exp", "iss", "aud", "sub"]},
         )
-    except jwt.PyJWTError as error:
+    except Exception as error:
         raise InvalidTokenError(f"{type(error).__name__}: {error}") from error
-    if not claims["sub"]:
-        raise InvalidTokenError("its subject is empty")
-    return str(claims["sub"])
+    subject = claims["sub"]
+    # It becomes the name of an owner, and the key of records: OpenID Connect Core, section 2, allows 255 characters of
+    # ASCII. Lone surrogates and control characters are not printable.
+    if not isinstance(subject, str) or not subject.isprintable() or not 1 <= len(subject) <= MAX_SUBJECT:
+        raise InvalidTokenError(f"its subject is not a text of 1 to {MAX_SUBJECT} characters that can be printed")
+    return subject
 
 
 def parse_object(content: bytes) -> Mapping[str, Any]:

@@ -19,7 +19,21 @@ DIGEST_BYTES = 32  # SHA-256
 _CONTENT_TYPE = re.compile(
     r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}(; ?[\x20-\x7e]{1,100})?", re.I
 )
-_NOT_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f/\\\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# The joiners that emoji and names in some languages are written with (Unicode Standard, section 23.2).
+_JOINERS = "\u200c\u200d"
+_NOT_IN_A_NAME = re.compile(
+    "["
+    # Slashes, and the controls C0 and C1.
+    r"/\\\x00-\x1f\x7f-\x9f"
+    # Format characters (Unicode category Cf) change the order of a text, or hide in it; but for the joiners, and the
+    # marks that are seen (UAX #44, Prepended_Concatenation_Mark). Separators of lines and paragraphs.
+    r"\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+    # Lone surrogates and noncharacters (Unicode Standard, section 23.7).
+    r"\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
+    + "".join(rf"\U{plane:04x}fffe\U{plane:04x}ffff" for plane in range(1, 17))
+    + "]"
+)
 
 
 def json_object(body: str | None) -> dict[str, object]:
@@ -73,14 +87,15 @@ def file_name(name: str) -> str:
     """A plain name of a file.
 
     Raises:
-        Refused: it is a path, holds control characters, or is too long.
+        Refused: it is a path, holds control or format characters, shows nothing, or is too long.
     """
-    if _NOT_IN_A_NAME.search(name) or name.strip() in {"", ".", ".."}:
-        raise Refused("Invalid file_name: a plain name without slashes or control characters is needed")
     try:
         length = len(name.encode())
     except UnicodeEncodeError:
         raise Refused("Invalid file_name: it is not valid Unicode") from None
+    plain = re.sub(f"[{_JOINERS}]", "", name).strip()
+    if _NOT_IN_A_NAME.search(name) or plain in {"", ".", ".."}:
+        raise Refused("Invalid file_name: a plain name without slashes or control characters is needed")
     if length > MAX_NAME_BYTES:
         raise Refused(f"Invalid file_name: longer than {MAX_NAME_BYTES} bytes")
     return name

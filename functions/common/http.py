@@ -228,6 +228,12 @@ def owned(file_id: str, *, event: APIGatewayProxyEvent, records: Records) -> Fil
     return record
 
 
+def failure_of(record: FileRecord) -> dict[str, object]:
+    """The fields that tell an owner why a file is not available; none where there is nothing to say."""
+    failure = record.shown_failure
+    return {"failure": failure.sentence, "failure_code": failure.code} if failure else {}
+
+
 def api_url(event: APIGatewayProxyEvent) -> str:
     """Address of the API's stage as the caller reached it, without a slash at its end."""
     context = event.request_context

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import random
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 # Links carry their seconds; a caller whose clock is off still has to have some.
 MIN_LINK_SECONDS = 1
+_CONFLICTS = 6
 
 
 class NoUploadError(Exception):
@@ -64,22 +67,36 @@ class Objects:
         self._bucket_name = bucket_name
 
     def put(self, key: str, content: bytes, *, content_type: str, checksum: str) -> None:
-        """Store the bytes under the bucket's key; S3 refuses them if they do not match the checksum.
+        """Store the bytes of a new file under the bucket's key; S3 refuses them if they do not match the checksum.
+
+        botocore sends a request again whose answer was lost. S3 then says that the key is taken (412), or that the
+        first request is still at work (409; S3, "How to prevent object overwrites with conditional writes"). Only the
+        caller knows the key of a new file, so what is there are these bytes.
 
         Args:
             checksum: SHA-256 of the content in base64.
 
         Raises:
-            ClientError: S3 refused; PreconditionFailed if the object key is taken.
+            ClientError: S3 refused.
         """
-        self._client.put_object(
-            Bucket=self._bucket_name,
-            Key=key,
-            Body=content,
-            ContentType=content_type,
-            ChecksumSHA256=checksum,
-            IfNoneMatch="*",
-        )
+        for attempt in range(_CONFLICTS):
+            try:
+                self._client.put_object(
+                    Bucket=self._bucket_name,
+                    Key=key,
+                    Body=content,
+                    ContentType=content_type,
+                    ChecksumSHA256=checksum,
+                    IfNoneMatch="*",
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] == "PreconditionFailed":
+                    return
+                if error.response["Error"]["Code"] != "ConditionalRequestConflict" or attempt == _CONFLICTS - 1:
+                    raise
+                time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 - to be apart, not to be secret
+            else:
+                return
 
     def head(self, key: str) -> Stored | None:
         """What is stored under a key, or None.
@@ -233,12 +250,7 @@ class Objects:
         Raises:
             ClientError: S3 refused; AccessDenied also for a version under a legal hold.
         """
-        for uploads in self._client.get_paginator("list_multipart_uploads").paginate(
-            Bucket=self._bucket_name, Prefix=key
-        ):
-            for upload in uploads.get("Uploads", []):
-                if upload["Key"] == key:
-                    self._abort(key, upload["UploadId"])
+        self.abort_uploads(key)
         for versions in self._client.get_paginator("list_object_versions").paginate(
             Bucket=self._bucket_name, Prefix=key
         ):
@@ -255,12 +267,17 @@ class Objects:
     def remove_older(self, key: str) -> None:
         """Leave the newest version under a key alone; others stay that are under a legal hold.
 
+        Where the newest is a delete marker, somebody deleted the object without naming a version, or the lifecycle did:
+        all versions stay, for whoever wants it back.
+
         Raises:
             ClientError: S3 refused something else.
         """
         for versions in self._client.get_paginator("list_object_versions").paginate(
             Bucket=self._bucket_name, Prefix=key
         ):
+            if any(marker["Key"] == key and marker["IsLatest"] for marker in versions.get("DeleteMarkers", [])):
+                return
             for version in versions.get("Versions", []):
                 if version["Key"] == key and not version["IsLatest"]:
                     try:
@@ -268,6 +285,46 @@ class Objects:
                     except ClientError as error:
                         if error.response["Error"]["Code"] != "AccessDenied":
                             raise
+
+    def abort_uploads(self, key: str) -> None:
+        """Abort the unfinished multipart uploads of a key.
+
+        Raises:
+            ClientError: S3 refused.
+        """
+        for uploads in self._client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=self._bucket_name, Prefix=key
+        ):
+            for upload in uploads.get("Uploads", []):
+                if upload["Key"] == key:
+                    self._abort(key, upload["UploadId"])
+
+    def with_older_versions(self, prefix: str, *, start: str, pages: int) -> Iterator[str]:
+        """Keys below a prefix of which there is more than the newest version, as far as some pages of a list go.
+
+        Not those whose newest is a delete marker; see `remove_older`.
+
+        Args:
+            start: key behind which the list begins; at its end it goes on at the prefix.
+            pages: how many to read, of a thousand versions each.
+
+        Raises:
+            ClientError: S3 refused.
+        """
+        deleted: set[str] = set()
+        marker, from_the_top = {"KeyMarker": start}, False
+        for _ in range(pages):
+            page = self._client.list_object_versions(Bucket=self._bucket_name, Prefix=prefix, **marker)  # type: ignore[arg-type]
+            # S3 lists the newest of a key first.
+            deleted |= {each["Key"] for each in page.get("DeleteMarkers", []) if each["IsLatest"]}
+            older = dict.fromkeys(each["Key"] for each in page.get("Versions", []) if not each["IsLatest"])
+            yield from (key for key in older if key not in deleted)
+            if page.get("IsTruncated"):
+                marker = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
+            elif from_the_top:
+                return
+            else:
+                marker, from_the_top = {}, True
 
     def _abort(self, key: str, upload_id: str) -> None:
         try:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import random
 import time
+import unicodedata
+import uuid
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -15,6 +17,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from functions.common.failures import Failure, shown
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -24,8 +29,10 @@ Ending = Literal["aborted", "rejected", "expired", "deleted", "quarantined"]
 State = Literal["uploading", "scanning", "available", "ending"] | Ending
 # In use, or about to be.
 LIVE: frozenset[State] = frozenset({"uploading", "scanning", "available"})
+# Whose bytes stay until somebody claims the file.
+KEPT: frozenset[State] = LIVE | {"quarantined"}
 # Whose bytes count against their owner's quota.
-COUNTED: frozenset[State] = LIVE | {"ending"}
+COUNTED: frozenset[State] = KEPT | {"ending"}
 
 BY_DUE = "by-due"
 BY_OWNER = "by-owner"
@@ -40,6 +47,9 @@ _CONFLICTS = 6
 # Items that are read at once where some of them are left out.
 _FILTERED_PAGE = 200
 _RECOUNT_AFTER = timedelta(days=1)
+# An index is behind its table by moments (DynamoDB, "Global secondary indexes: read consistency"). An owner whose files
+# have not begun or ended for this long is counted; others wait for the next run.
+_INDEX_IS_CURRENT = timedelta(minutes=5)
 
 
 class TakenError(Exception):
@@ -66,9 +76,12 @@ class FileRecord:
         checksum: of the whole file; for several parts that of their digests, `-`, and their number.
         ends_as: what a record in the state `ending` is about to be.
         expires_time: until when an upload may take; no link is good for longer.
+        failure: why it is not available, as `failures.Failure` writes it; show `shown_failure` to owners.
         part_size: bytes of a part, 0 for an upload in one piece.
         upload_id: S3's id of the multipart upload.
+        run: name of the execution of the workflow that opened or refused the file.
         due_time: when the sweeper has to look at the record next; never again where it is empty.
+        released: whether the quota was given back before the record was claimed.
         purge_time: seconds since 1970 after which DynamoDB forgets the record; 0 is never.
     """
 
@@ -90,9 +103,11 @@ class FileRecord:
     available_time: str = ""
     announced_time: str = ""
     detected_type: str = ""
+    run: str = ""
     due_shard: str = ""
     due_time: str = ""
     legal_hold: bool = False
+    released: bool = False
     purge_time: int = 0
 
     @classmethod
@@ -109,9 +124,32 @@ class FileRecord:
         """The state as callers know it: a record that is ending has ended for them."""
         return self.ends_as if self.state == "ending" else self.state
 
+    @property
+    def shown_failure(self) -> Failure | None:
+        """Why it is not available, in words for its owner."""
+        return shown(self.failure, self.shown_state)
+
+    @property
+    def to_be_announced(self) -> bool:
+        """Whether subscribers have not been told yet what became of the file."""
+        return self.state in {"available", "rejected", "quarantined"} and not self.announced_time
+
+    @property
+    def counted(self) -> bool:
+        """Whether its bytes count against its owner's quota."""
+        return is_counted(self.state, self.ends_as)
+
     def expired(self, now: datetime) -> bool:
         """Whether the time of the upload is over."""
         return bool(self.expires_time) and timestamp(now) >= self.expires_time
+
+
+def is_counted(state: str, ends_as: str) -> bool:
+    """Whether the bytes of a file count against its owner's quota.
+
+    An earlier release gave the quota of a file in quarantine back at once, and left `ends_as` in its record.
+    """
+    return state in COUNTED and not (state == "quarantined" and bool(ends_as))
 
 
 class Records:
@@ -148,7 +186,7 @@ class Records:
                 "TableName": self._quotas_table_name,
                 "Key": to_item({"owner": record.owner}),
                 "UpdateExpression": (
-                    "SET due_shard = :shard, due_time = if_not_exists(due_time, :recount) "
+                    "SET due_shard = :shard, due_time = if_not_exists(due_time, :recount), changed_time = :now "
                     "ADD #bytes :size, #files :one, #version :one"
                 ),
                 "ConditionExpression": (
@@ -160,6 +198,7 @@ class Records:
                     {
                         ":shard": shard_of(record.owner),
                         ":recount": timestamp(now + _RECOUNT_AFTER),
+                        ":now": timestamp(now),
                         ":size": record.size,
                         ":one": 1,
                         ":bytes": quota.bytes,
@@ -192,16 +231,14 @@ class Records:
         Raises:
             ClientError: DynamoDB refused.
         """
-        return self._update(
+        return self._change(
             file_id,
-            "SET upload_id = :id",
+            {"upload_id": upload_id},
             "#state = :uploading AND attribute_not_exists(upload_id)",
-            {":id": upload_id, ":uploading": "uploading"},
+            {":uploading": "uploading"},
         )
 
-    def claim(
-        self, record: FileRecord, ends_as: Ending, *, of: Sequence[State], now: datetime, failure: str = ""
-    ) -> bool:
+    def claim(self, record: FileRecord, ends_as: Ending, *, of: Sequence[State], now: datetime) -> bool:
         """Begin the end of a record: nobody opens or gets the file from here on. False if its state is another.
 
         Whoever claims has the function `discard` end it; where that does not happen, the sweeper does.
@@ -213,23 +250,43 @@ class Records:
             ClientError: DynamoDB refused.
         """
         states = {f":state{number}": state for number, state in enumerate(of)}
-        return self._update(
+        changes: dict[str, object] = {
+            "state": "ending",
+            "ends_as": ends_as,
+            "due_shard": shard_of(record.file_id),
+            "due_time": timestamp(now + LOOK_AFTER),
+        }
+        if not record.counted:
+            changes["released"] = True
+        return self._change(
             record.file_id,
-            "SET #state = :ending, ends_as = :ends_as, due_shard = :shard, due_time = :due"
-            + (", failure = :failure" if failure else ""),
+            changes,
             f"#state IN ({', '.join(states)}) AND (attribute_not_exists(legal_hold) OR legal_hold = :no)",
-            {
-                **states,
-                ":ending": "ending",
-                ":ends_as": ends_as,
-                ":shard": shard_of(record.file_id),
-                ":due": timestamp(now + LOOK_AFTER),
-                ":no": False,
-                **({":failure": failure} if failure else {}),
-            },
+            {**states, ":no": False},
         )
 
-    def finish(self, record: FileRecord, *, due: datetime | None, purge: datetime) -> None:
+    def quarantine(self, record: FileRecord, *, due: datetime) -> None:
+        """Put a claimed record into quarantine. Its bytes stay, and count until somebody claims it again.
+
+        Args:
+            due: when the sweeper has to look again.
+
+        Raises:
+            ClientError: DynamoDB refused.
+        """
+        self._change(
+            record.file_id,
+            {
+                "state": "quarantined",
+                "ends_as": None,
+                "due_shard": shard_of(record.file_id),
+                "due_time": timestamp(due),
+            },
+            "#state = :ending AND ends_as = :quarantined",
+            {":ending": "ending", ":quarantined": "quarantined"},
+        )
+
+    def finish(self, record: FileRecord, *, due: datetime | None, purge: datetime, now: datetime) -> None:
         """End a claimed record, and give its bytes back to its owner's quota; once, however often it is called.
 
         Args:
@@ -251,7 +308,7 @@ class Records:
                 "TableName": self._table_name,
                 "Key": to_item({"file_id": record.file_id}),
                 "UpdateExpression": expression,
-                "ConditionExpression": "#state = :ending",
+                "ConditionExpression": "#state = :ending AND ends_as = :ends_as",
                 "ExpressionAttributeNames": {"#state": "state"},
                 "ExpressionAttributeValues": to_item(values),
             }
@@ -260,12 +317,14 @@ class Records:
             "Update": {
                 "TableName": self._quotas_table_name,
                 "Key": to_item({"owner": record.owner}),
-                "UpdateExpression": "ADD #bytes :size, #files :one, #version :change",
+                "UpdateExpression": "SET changed_time = :now ADD #bytes :size, #files :one, #version :change",
                 "ExpressionAttributeNames": {"#bytes": "bytes", "#files": "files", "#version": "version"},
-                "ExpressionAttributeValues": to_item({":size": -record.size, ":one": -1, ":change": 1}),
+                "ExpressionAttributeValues": to_item(
+                    {":now": timestamp(now), ":size": -record.size, ":one": -1, ":change": 1}
+                ),
             }
         }
-        self._transact([end, release])
+        self._transact([end] if record.released else [end, release])
 
     def look_again(self, file_id: str, due: datetime | None, *, seen: str) -> bool:
         """Say when the sweeper has to look at a record next; None is never. False if someone else has said so.
@@ -276,9 +335,8 @@ class Records:
         Raises:
             ClientError: DynamoDB refused.
         """
-        if due is None:
-            return self._update(file_id, "REMOVE due_shard, due_time", "due_time = :seen", {":seen": seen})
-        return self._update(file_id, "SET due_time = :due", "due_time = :seen", {":due": timestamp(due), ":seen": seen})
+        changes = {"due_time": timestamp(due)} if due else {"due_shard": None, "due_time": None}
+        return self._change(file_id, changes, "due_time = :seen", {":seen": seen})
 
     def due(self, now: datetime) -> Iterator[str]:
         """Ids of the records that have to be looked at, the oldest of each shard first.
@@ -309,12 +367,14 @@ class Records:
             limit: how many at most.
             after: where the page starts, as an earlier call said.
             state: files in this state alone.
-            prefix: files alone whose name starts so.
+            prefix: files alone whose name starts so; how either is composed (Unicode, "Normalization forms") is no
+                difference.
 
         Raises:
             ClientError: DynamoDB refused.
         """
         files: list[dict[str, Any]] = []
+        prefix = unicodedata.normalize("NFC", prefix)
         start = dict(after) if after else None
         for item in self._pages(
             TableName=self._table_name,
@@ -326,17 +386,16 @@ class Records:
             Limit=max(limit + 1, _FILTERED_PAGE if state or prefix else 0),
             **({"ExclusiveStartKey": to_item({"owner": owner, **start})} if start else {}),
         ):
-            shown = str(item.get("ends_as") if item["state"] == "ending" else item["state"])
-            if (not state or shown == state) and str(item["file_name"]).startswith(prefix):
+            state_shown = str(item.get("ends_as") if item["state"] == "ending" else item["state"])
+            name = unicodedata.normalize("NFC", str(item["file_name"]))
+            if (not state or state_shown == state) and name.startswith(prefix):
                 if len(files) == limit:
                     return files, {name: str(files[-1][name]) for name in ("file_id", "upload_time")}
-                files.append({**item, "state": shown})
+                files.append({**item, "state": state_shown})
         return files, None
 
     def recount(self, owner: str, *, now: datetime) -> bool:
-        """Count an owner's bytes and files, and correct the quota; False if it changed meanwhile.
-
-        The index lags behind the table by moments, and so an owner who was just active is left for the next time.
+        """Count an owner's bytes and files, and correct the quota; False if it changes or has just changed.
 
         Raises:
             ClientError: DynamoDB refused.
@@ -347,6 +406,8 @@ class Records:
         if item is None:
             return False
         before = from_item(item)
+        if before.get("changed_time", "") > timestamp(now - _INDEX_IS_CURRENT):
+            return False
         counted = [
             int(str(each["size"]))
             for each in self._pages(
@@ -356,7 +417,7 @@ class Records:
                 ExpressionAttributeNames={"#owner": "owner"},
                 ExpressionAttributeValues=to_item({":owner": owner}),
             )
-            if each["state"] in COUNTED
+            if is_counted(str(each["state"]), str(each.get("ends_as", "")))
         ]
         try:
             self._client.update_item(
@@ -378,20 +439,39 @@ class Records:
             return False
         return True
 
-    def _update(self, file_id: str, expression: str, condition: str, values: Mapping[str, object]) -> bool:
-        """Change a record if a condition holds; say whether it did."""
-        names = {"ExpressionAttributeNames": {"#state": "state"}} if "#state" in expression + condition else {}
+    def _change(
+        self, file_id: str, changes: Mapping[str, object], condition: str, values: Mapping[str, object]
+    ) -> bool:
+        """Change a record if a condition holds; say whether the record is as it should be now.
+
+        botocore sends a request again whose answer was lost. The condition does not hold any more then, because the
+        change was made: a record that has all of the changes is one that was changed.
+
+        Args:
+            changes: attributes and their new values; None removes one.
+            condition: `#state` in it is the attribute `state`.
+            values: of the condition.
+        """
+        new = {name: value for name, value in changes.items() if value is not None}
+        gone = [name for name in changes if name not in new]
+        sets = [f"#{name} = :new_{name}" for name in new]
         try:
             self._client.update_item(
                 TableName=self._table_name,
                 Key=to_item({"file_id": file_id}),
-                UpdateExpression=expression,
+                UpdateExpression=(f"SET {', '.join(sets)}" if sets else "")
+                + (f" REMOVE {', '.join(f'#{name}' for name in gone)}" if gone else ""),
                 ConditionExpression=condition,
-                ExpressionAttributeValues=to_item(values),
-                **names,  # type: ignore[arg-type]
+                ExpressionAttributeNames={
+                    f"#{name}": name for name in [*changes, *(["state"] if "#state" in condition else [])]
+                },
+                ExpressionAttributeValues=to_item({**{f":new_{name}": new[name] for name in new}, **values}),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
-        except self._client.exceptions.ConditionalCheckFailedException:
-            return False
+        except self._client.exceptions.ConditionalCheckFailedException as error:
+            item: Mapping[str, Any] = error.response.get("Item") or {}  # type: ignore[assignment]
+            found = from_item(item)
+            return bool(found) and all(found.get(name) == value for name, value in changes.items())
         return True
 
     def _due(self, table_name: str, now: datetime) -> Iterator[dict[str, Any]]:
@@ -416,24 +496,32 @@ class Records:
     def _transact(self, writes: Sequence[TransactWriteItemTypeDef]) -> list[bool] | None:
         """Write all or nothing: None when it is written, else which conditions failed.
 
-        DynamoDB does not wait for another transaction on the same item, and boto3 does not try again
+        The token makes one write of what botocore sends again after an answer was lost (DynamoDB, "TransactWriteItems:
+        idempotency"). DynamoDB does not wait for another transaction on the same item, and boto3 does not try again
         ("TransactionCanceledException"): this does, after a moment.
 
         Raises:
             ClientError: DynamoDB refused, or others kept changing the same items.
         """
+        token = str(uuid.uuid4())
         for attempt in range(_CONFLICTS):
             try:
-                self._client.transact_write_items(TransactItems=writes)
+                self._client.transact_write_items(TransactItems=writes, ClientRequestToken=token)
             except self._client.exceptions.TransactionCanceledException as error:
                 codes = [reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])]
                 if "ConditionalCheckFailed" in codes:
                     return [code == "ConditionalCheckFailed" for code in codes]
                 if "TransactionConflict" not in codes or attempt == _CONFLICTS - 1:
                     raise
-                time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 - to be apart, not to be secret
+                # A token belongs to one attempt that DynamoDB has decided on.
+                token = str(uuid.uuid4())
+            except ClientError as error:
+                # The attempt whose answer was lost is still at work: ask for the same one again.
+                if error.response["Error"]["Code"] != "TransactionInProgressException" or attempt == _CONFLICTS - 1:
+                    raise
             else:
                 return None
+            time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 - to be apart, not to be secret
         raise AssertionError
 
 

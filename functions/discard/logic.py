@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from functions.common.objects import Objects
-from functions.common.records import LATE_BYTES, LIVE, LOOK_AFTER, FileRecord, Records
+from functions.common.records import KEPT, LATE_BYTES, LOOK_AFTER, FileRecord, Records
 
 
 class UnknownFileError(Exception):
@@ -15,7 +15,7 @@ class UnknownFileError(Exception):
 def discard(
     file_id: str, *, records: Records, objects: Objects, leave_markers: bool, keep_record: timedelta, now: datetime
 ) -> str:
-    """End a claimed file, or remove what came after its end; of one that is in use, what came before; return its state.
+    """End a claimed file, or remove what came after its end; of one that stays, what came before; return its state.
 
     Args:
         leave_markers: whether bytes are marked as deleted, for copies to follow, and left to the lifecycle.
@@ -28,28 +28,32 @@ def discard(
     record = records.get(file_id)
     if record is None:
         raise UnknownFileError(file_id)
-    if record.state in LIVE:
-        if not leave_markers:
-            objects.remove_older(record.object_key)
+    if record.state in KEPT:
+        _tidy(record, objects, leave_markers=leave_markers)
         return record.state
-    if record.state == "ending":
-        if record.ends_as != "quarantined":
-            objects.remove(record.object_key, leave_marker=leave_markers)
-        records.finish(record, due=_next_look(record, now), purge=now + keep_record)
+    if record.state == "ending" and record.ends_as == "quarantined":
+        _tidy(record, objects, leave_markers=leave_markers)
+        records.quarantine(record, due=now + LOOK_AFTER)
         return record.shown_state
-    if record.state == "quarantined" and not _is_due(record, now):
-        return record.state
     objects.remove(record.object_key, leave_marker=leave_markers)
-    if _is_due(record, now) and record.due_time:
+    if record.state == "ending":
+        records.finish(record, due=_next_look(record, now), purge=now + keep_record, now=now)
+    elif record.due_time and datetime.fromisoformat(record.due_time) <= now and not record.to_be_announced:
         records.look_again(file_id, _late_bytes(record, now), seen=record.due_time)
-    return record.state
+    return record.shown_state
+
+
+def _tidy(record: FileRecord, objects: Objects, *, leave_markers: bool) -> None:
+    """Leave the newest version alone: a form was sent again, or S3 was told twice to begin a multipart upload."""
+    if not leave_markers:
+        objects.remove_older(record.object_key)
+    if record.state != "uploading":
+        objects.abort_uploads(record.object_key)
 
 
 def _next_look(record: FileRecord, now: datetime) -> datetime | None:
     """When the sweeper looks again: for an announcement that got lost, or for late bytes."""
-    if record.ends_as in {"rejected", "quarantined"}:
-        return now + LOOK_AFTER
-    return _late_bytes(record, now)
+    return now + LOOK_AFTER if record.ends_as == "rejected" else _late_bytes(record, now)
 
 
 def _late_bytes(record: FileRecord, now: datetime) -> datetime | None:
@@ -58,7 +62,3 @@ def _late_bytes(record: FileRecord, now: datetime) -> datetime | None:
         return None
     over = datetime.fromisoformat(record.expires_time) + LATE_BYTES
     return over if over > now else None
-
-
-def _is_due(record: FileRecord, now: datetime) -> bool:
-    return bool(record.due_time) and datetime.fromisoformat(record.due_time) <= now

@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions.common import objects
 from functions.common.discarding import Discarding
 from functions.common.environment import FilesEnvironment, FunctionArn
-from functions.common.http import Refused, answer, no_content, owned, owner_of, query_of, rest_api
+from functions.common.http import Refused, answer, failure_of, no_content, owned, owner_of, query_of, rest_api
 from functions.common.media_types import canonical
 from functions.common.records import FileRecord, Records
 from functions.files.listing import Page, cursor_after
@@ -56,7 +56,7 @@ def get_file(file_id: str) -> Response[str]:
         "state": record.shown_state,
         "legal_hold": record.legal_hold,
     }
-    known |= {name: value for name in MORE if (value := getattr(record, name))}
+    known |= {name: value for name in MORE if (value := getattr(record, name))} | failure_of(record)
     return answer(200, known)
 
 
@@ -80,10 +80,14 @@ def delete_file(file_id: str) -> Response[str]:
     if record.shown_state != "deleted":
         if record.legal_hold:
             raise Refused("The file is under a legal hold", 409)
-        if not records.claim(record, "deleted", of=("available",), now=datetime.now(UTC)):
-            current = records.get(file_id)
-            if current is None or current.shown_state != "deleted":
+        if not records.claim(record, "deleted", of=("available", "quarantined"), now=datetime.now(UTC)):
+            record = own(file_id)
+            if record.shown_state in {"uploading", "scanning"}:
                 raise Refused(f"The file is {record.shown_state}; DELETE /uploads/{{file_id}} ends an upload", 409)
+            if record.state == "ending" and record.ends_as == "quarantined":
+                raise Refused("The file is on its way into quarantine; try again in a moment", 409)
+            if record.shown_state != "deleted":
+                raise Refused(f"The file is {record.shown_state}: nothing of it is left to delete", 409)
     if record.state != "deleted":
         discard(file_id)
     logger.info("file deleted", file_id=file_id)
@@ -91,7 +95,7 @@ def delete_file(file_id: str) -> Response[str]:
 
 
 LISTED = ("file_id", "file_name", "size", "content_type", "checksum", "state", "upload_time")
-MORE = ("available_time", "detected_type", "failure")
+MORE = ("available_time", "detected_type")
 
 
 def _listed(item: dict[str, object]) -> dict[str, object]:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal
 
+from functions.common.failures import Code, Failure
 from functions.common.objects import Objects, Stored
 from functions.common.records import LATE_BYTES, LOOK_AFTER, FileRecord, Records, timestamp
 from functions.inspect.content import Content
@@ -26,19 +27,26 @@ AFTER_LIFECYCLE = timedelta(days=1)
 # GuardDuty scans within minutes, and longer where a file is large. Who waits longer than this waits for nothing.
 SCANNED_WITHIN = timedelta(hours=24)
 
-# The run that opened a file announces it; it is over by then (modules/workflow.py, TIMEOUT_SECONDS).
+# The run that opened a file announces it within this time. Where SNS is busy for longer, a second run announces it too.
 ANNOUNCED_WITHIN = timedelta(minutes=10)
 
 # To discard of a file that is in use is to remove its older versions.
 Left = Literal["open", "wait for scan", "announce", "alert and announce", "discard", "nothing"]
 
 
-class Rejected(Exception):  # noqa: N818 - the workflow knows it by this name
-    """The file is not what was announced, and trying again will not change that; the text says why."""
+class _Refusal(Exception):  # noqa: N818 - the workflow knows its kinds by their names
+    """A file that is not opened. The workflow writes the text into the record, for the owner to read."""
+
+    def __init__(self, code: Code, sentence: str) -> None:
+        super().__init__(str(Failure(code, sentence)))
 
 
-class Quarantined(Exception):  # noqa: N818 - the workflow knows it by this name
-    """The file may be malware: its bytes stay where they are, and nobody gets them; the text says why."""
+class Rejected(_Refusal):
+    """The file is not what was announced, and trying again will not change that."""
+
+
+class Quarantined(_Refusal):
+    """The file may be malware: its bytes stay where they are, and nobody gets them."""
 
 
 class Unknown(Exception):  # noqa: N818 - the workflow's history shows this name
@@ -108,7 +116,7 @@ def inspect(
         return _inspection(_left(event, record, now), record, keeping, now)
     stored = objects.head(record.object_key)
     if stored is None and record.state == "scanning":
-        raise Rejected("its bytes are gone")
+        raise Rejected("bytes_missing", "its bytes are gone")
     if stored is None:
         return _inspection("nothing", record, keeping, now)
     if (version := _stored_version(event)) and version != stored.version_id:
@@ -123,7 +131,7 @@ def inspect(
         strict=gate.strict,
     )
     if verdict.refusal:
-        raise Rejected(verdict.refusal)
+        raise Rejected(verdict.code, verdict.refusal)
     if gate.scanning and not _is_clean(event, objects.tags(record.object_key), stored, now):
         return _inspection("wait for scan" if record.state == "uploading" else "nothing", record, keeping, now)
     return _inspection("open", replace(record, detected_type=verdict.media_type), keeping, now)
@@ -131,15 +139,13 @@ def inspect(
 
 def _left(event: Mapping[str, object], record: FileRecord, now: datetime) -> Left:
     match record.state:
-        case "available" if record.announced_time or _is_being_announced(record, now):
+        case "available" | "quarantined" if not record.to_be_announced or _is_being_announced(record, now):
             # Whoever holds a form can send the same bytes again while it is good.
             return "discard" if _stored_version(event) else "nothing"
-        case "available":
-            return "announce"
-        case "rejected" if not record.announced_time:
-            return "announce"
         case "quarantined":
-            return "nothing" if record.announced_time else "alert and announce"
+            return "alert and announce"
+        case _ if record.to_be_announced:
+            return "announce"
         case _:
             # Its end is not over, or bytes came after it.
             return "discard"
@@ -162,21 +168,21 @@ def _is_being_announced(record: FileRecord, now: datetime) -> bool:
 
 def _compare(stored: Stored, record: FileRecord) -> None:
     if stored.size != record.size:
-        raise Rejected(f"{stored.size} bytes are stored, {record.size} were declared")
+        raise Rejected("size_mismatch", f"{stored.size} bytes are stored, {record.size} were declared")
     if stored.checksum != record.checksum:
-        raise Rejected("the checksum of what is stored is not the declared one")
+        raise Rejected("checksum_mismatch", "the checksum of what is stored is not the declared one")
 
 
 def _is_clean(event: Mapping[str, object], tags: Mapping[str, str], stored: Stored, now: datetime) -> bool:
     """Whether a file was scanned and found clean; False while nothing is known."""
     match scan_verdict(event, tags):
         case "infected":
-            raise Quarantined("malware was found in the file")
+            raise Quarantined("malware_found", "malware was found in the file")
         case "unscannable":
-            raise Quarantined("the file could not be scanned for malware")
+            raise Quarantined("scan_failed", "the file could not be scanned for malware")
         case "waiting":
             if now - stored.since > SCANNED_WITHIN:
-                raise Quarantined("nobody scanned the file for malware in time")
+                raise Quarantined("scan_late", "nobody scanned the file for malware in time")
             return False
     return True
 
@@ -196,7 +202,7 @@ def _inspection(left: Left, record: FileRecord, keeping: Keeping, now: datetime)
         "content_type": record.content_type,
         "checksum": record.checksum,
         **({"detected_type": record.detected_type} if record.detected_type and outcome == "uploaded" else {}),
-        **({"failure": record.failure} if record.failure and outcome != "uploaded" else {}),
+        **_failure(record),
     }
     return Inspection(
         left,
@@ -206,6 +212,11 @@ def _inspection(left: Left, record: FileRecord, keeping: Keeping, now: datetime)
         due_time=timestamp(now + LOOK_AFTER if left == "wait for scan" else _due(record, keeping, now)),
         detected_type=record.detected_type,
     )
+
+
+def _failure(record: FileRecord) -> dict[str, str]:
+    failure = record.shown_failure if record.state in {"rejected", "quarantined"} else None
+    return {"failure": failure.sentence, "failure_code": failure.code} if failure else {}
 
 
 def _due(record: FileRecord, keeping: Keeping, now: datetime) -> datetime:

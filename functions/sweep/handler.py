@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
@@ -16,15 +17,20 @@ from functions.common.discarding import Discarding
 from functions.common.environment import FilesEnvironment, FunctionArn, TableName
 from functions.common.objects import Objects
 from functions.common.records import Records
-from functions.sweep.logic import Sweeper
+from functions.sweep.logic import FILES, Sweeper
 
 
 class SweepEnvironment(FilesEnvironment, frozen=True, kw_only=True):
-    """Where files are, what to start, and who removes."""
+    """Where files are, what to start, and who removes.
+
+    Attributes:
+        replicated: whether a second region has copies; the lifecycle removes older versions then.
+    """
 
     quotas_table_name: TableName
     discard_function_arn: FunctionArn
     state_machine_arn: Annotated[str, Meta(pattern=r"^arn:aws[a-z-]*:states:[a-z0-9-]+:\d{12}:stateMachine:[\w-]+$")]
+    replicated: bool
 
 
 # What is left for the next run keeps a little time to say so.
@@ -52,6 +58,7 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
 
     Raises:
         ValueError: the event is not the schedule's.
+        ClientError: AWS refused something, and everything else is done.
     """
     if event.get("task") != "sweep_schedule":
         raise ValueError("this is not the event of the sweeper's schedule")
@@ -61,6 +68,7 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
         start=start,
         discard=Discarding(environment.discard_function_arn),
         has_time=lambda: context.get_remaining_time_in_millis() > RESERVE_MILLISECONDS,
+        tidy_from=None if environment.replicated else f"{FILES}{uuid.uuid4()}",
     )
     swept = asdict(sweeper.sweep(datetime.now(UTC)))
     logger.info("swept", **swept)

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from functions.common.objects import Objects
-from functions.common.records import FileRecord, Records, State
+from functions.common.records import KEPT, FileRecord, Records, State
 
 # A workflow that keeps failing is tried this often.
 TRY_AGAIN = timedelta(hours=1)
 # A held file is looked at this often, for the case that it is released.
 HELD = timedelta(days=1)
+# Where older versions are looked for, and how far in one run: a few thousand objects from a place taken by chance.
+FILES = "uploads/"
+PAGES = 5
 
 
 @dataclass
 class Swept:
-    """What one run did: how many files were started, ended, discarded or left; and quotas counted."""
+    """What one run did: how many files were started, ended, discarded, left or failed; and quotas counted."""
 
     started: int = 0
     expired: int = 0
     discarded: int = 0
     waiting: int = 0
     recounted: int = 0
+    failed: int = 0
     complete: bool = True
 
 
@@ -38,6 +45,7 @@ class Sweeper:
         start: Callable[[str, str], None],
         discard: Callable[[str], None],
         has_time: Callable[[], bool] = lambda: True,
+        tidy_from: str | None = None,
     ) -> None:
         """
         Args:
@@ -45,34 +53,63 @@ class Sweeper:
                 holds the hour, so that a file is tried once an hour.
             discard: has the function `discard` end a file, without waiting for it.
             has_time: whether there is time for another file.
+            tidy_from: key behind which older versions are looked for; None where the lifecycle removes them.
         """
         self._records = records
         self._objects = objects
         self._start = start
         self._discard = discard
         self._has_time = has_time
+        self._tidy_from = tidy_from
+        self._error: BotoCoreError | ClientError | None = None
 
     def sweep(self, now: datetime) -> Swept:
-        """Look at what is due.
+        """Look at what is due; then at what nobody has told of. One file that fails keeps no other one waiting.
 
         Raises:
-            ClientError: AWS refused.
+            ClientError: AWS refused something, and everything else is done.
         """
         swept = Swept()
         for file_id in self._records.due(now):
             if not self._has_time():
                 swept.complete = False
                 return swept
-            record = self._records.get(file_id)
-            # The index is a moment behind the table.
-            if record is not None and record.due_time and datetime.fromisoformat(record.due_time) <= now:
-                self._look_at(record, now, swept)
+            with self._going_on(swept):
+                record = self._records.get(file_id)
+                # The index is a moment behind the table.
+                if record is not None and record.due_time and datetime.fromisoformat(record.due_time) <= now:
+                    self._look_at(record, now, swept)
         for owner in self._records.due_quotas(now):
             if not self._has_time():
                 swept.complete = False
                 return swept
-            swept.recounted += self._records.recount(owner, now=now)
+            with self._going_on(swept):
+                swept.recounted += self._records.recount(owner, now=now)
+        if self._tidy_from is not None:
+            with self._going_on(swept):
+                self._tidy(self._tidy_from, swept)
+        if self._error:
+            raise self._error
         return swept
+
+    @contextmanager
+    def _going_on(self, swept: Swept) -> Iterator[None]:
+        try:
+            yield
+        except (BotoCoreError, ClientError) as error:
+            self._error = error
+            swept.failed += 1
+
+    def _tidy(self, start: str, swept: Swept) -> None:
+        """Have older versions removed of which S3's event was lost."""
+        for key in self._objects.with_older_versions(FILES, start=start, pages=PAGES):
+            if not self._has_time():
+                return
+            record = self._records.get(key.removeprefix(FILES))
+            # Bytes that wait for their workflow are its business; held ones stay.
+            if record is not None and record.state in KEPT - {"uploading"} and not record.legal_hold:
+                self._discard(record.file_id)
+                swept.discarded += 1
 
     def _look_at(self, record: FileRecord, now: datetime, swept: Swept) -> None:
         match record.state:
@@ -80,10 +117,10 @@ class Sweeper:
                 self._carry_on(record, now, swept)
             case "scanning":
                 self._start_again(record, now, swept)
-            case "available" | "rejected" | "quarantined" if not record.announced_time:
+            case _ if record.to_be_announced:
                 self._start_again(record, now, swept)
-            case "available":
-                self._expire(record, ("available",), now, swept)
+            case "available" | "quarantined":
+                self._expire(record, (record.state,), now, swept)
             case _:
                 self._discard(record.file_id)
                 swept.discarded += 1

@@ -10,13 +10,21 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.common.environment import StartEnvironment
+from functions.common.discarding import Discarding
+from functions.common.environment import FunctionArn, StartEnvironment
 from functions.common.http import answer, api_url, body_of, owner_of, rest_api
 from functions.common.objects import Objects
 from functions.common.records import Records
 from functions.upload.logic import UploadRequest, upload
 
-environment = StartEnvironment.load()
+
+class UploadEnvironment(StartEnvironment, frozen=True, kw_only=True):
+    """What is taken, from whom, and who removes what was given up."""
+
+    discard_function_arn: FunctionArn
+
+
+environment = UploadEnvironment.load()
 logger = Logger(service="upload")
 app = rest_api(logger, failure="Upload failed", plain_errors=True)
 records = Records(boto3.client("dynamodb"), environment.table_name, environment.quotas_table_name)
@@ -35,10 +43,10 @@ def post_upload() -> Response[str]:
         file_id=file_id,
         file_url=f"{api_url(event)}/files/{file_id}/content",
         now=datetime.now(UTC),
-        expiry=environment.expiry,
         quota=environment.quota,
         records=records,
         objects=objects,
+        discard=Discarding(environment.discard_function_arn),
     )
     logger.info("file stored", file_id=record.file_id, size=record.size, content_type=record.content_type)
     return answer(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Self
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.common import fields
 from functions.common.http import Refused
@@ -54,22 +57,23 @@ def upload(
     file_id: str,
     file_url: str,
     now: datetime,
-    expiry: timedelta,
     quota: Quota,
     records: Records,
     objects: Objects,
+    discard: Callable[[str], None],
 ) -> FileRecord:
     """Record the file, then store its bytes; S3 tells the workflow, which opens and announces the file.
 
-    The record comes first: whatever fails after it, the file is known, and the sweeper finishes or ends it.
+    The record comes first: whatever fails after it, the file is known, and the sweeper finishes or ends it. A caller
+    who is told of a failure sends the file again; so it is given up here, and does not count twice.
 
     Args:
-        expiry: after which an upload without bytes is given up.
         quota: what the owner may have.
+        discard: has the function `discard` end a claimed file, without waiting for it.
 
     Raises:
         Refused: the owner has no room.
-        ClientError: AWS refused one of the two calls.
+        ClientError, BotoCoreError: AWS refused, or did not answer.
     """
     record = FileRecord(
         file_id=file_id,
@@ -82,15 +86,32 @@ def upload(
         state="uploading",
         upload_time=timestamp(now),
         file_url=file_url,
-        expires_time=timestamp(now + expiry),
+        # The bytes come with this request or not at all.
+        expires_time=timestamp(now + LOOK_AFTER),
         due_time=timestamp(now + LOOK_AFTER),
     )
     try:
         records.create(record, quota=quota, now=now)
     except QuotaExceededError:
         raise Refused("Quota exceeded: delete files, or ask for more room", 403) from None
-    objects.put(record.object_key, request.content, content_type=record.content_type, checksum=record.checksum)
+    try:
+        objects.put(record.object_key, request.content, content_type=record.content_type, checksum=record.checksum)
+    except (BotoCoreError, ClientError):
+        if not _is_open(record, now, records, discard):
+            raise
     return record
+
+
+def _is_open(record: FileRecord, now: datetime, records: Records, discard: Callable[[str], None]) -> bool:
+    """Give up a file of which S3 said nothing good. True if its bytes arrived all the same, and it is available."""
+    # Where this fails too, the workflow or the sweeper goes on.
+    with suppress(BotoCoreError, ClientError):
+        if records.claim(record, "aborted", of=("uploading", "scanning"), now=now):
+            discard(record.file_id)
+        else:
+            current = records.get(record.file_id)
+            return current is not None and current.state == "available"
+    return False
 
 
 def _content(encoded: str) -> bytes:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from functions.common import fields
-from functions.common.http import Refused
+from functions.common.http import Refused, failure_of
 from functions.common.objects import NoUploadError, Objects, seconds_left
 from functions.common.records import (
     LOOK_AFTER,
@@ -145,7 +145,8 @@ class Uploads:
         """Record an upload and reserve its quota, then say how to send it.
 
         Raises:
-            Refused: the owner has no room (403), or the id belongs to another declaration (422).
+            Refused: the owner has no room (403), or the id belongs to another declaration (422) or to an upload whose
+                time is over (409).
             ClientError: AWS refused.
         """
         cut = Cut.of(declaration.size)
@@ -180,6 +181,7 @@ class Uploads:
         }
         if record.state != "uploading":
             return begun
+        self._still_uploading(record, now)
         if not record.part_size:
             return {**begun, "method": "post", "post": self._form(record, now)}
         upload_id = record.upload_id or self._begin_parts(record)
@@ -239,8 +241,7 @@ class Uploads:
             "expires_time": record.expires_time,
             "method": "multipart" if record.part_size else "post",
         }
-        if record.failure:
-            known["failure"] = record.failure
+        known |= failure_of(record)
         if record.part_size:
             known |= {"part_size": record.part_size, "part_count": Cut(record.size, record.part_size).count}
         if record.state != "uploading" or record.expired(now):
@@ -285,7 +286,7 @@ class Uploads:
         claimed = self._records.claim(record, "aborted", of=("uploading", "scanning"), now=now)
         if not claimed:
             current = self._records.get(record.file_id)
-            if current is not None and current.state == "available":
+            if current is not None and current.shown_state in {"available", "quarantined"}:
                 raise Refused("The upload is complete: use DELETE /files/{file_id}", 409)
             if current is None or current.state != "ending":
                 return
@@ -324,7 +325,7 @@ class Uploads:
         if record.state != "uploading":
             raise Refused(f"The upload is {record.shown_state}", 409)
         if record.expired(now):
-            raise Refused("The time of this upload is over; start another one", 409)
+            raise Refused("The time of this upload is over; start another one, with another Idempotency-Key", 409)
 
     def _seconds(self, record: FileRecord, now: datetime) -> int:
         return seconds_left(record.expires_time, now, at_most=self._rules.link_seconds)

@@ -193,10 +193,10 @@ def upload_small(case: Case, process: Process) -> None:
         file_id=case.file_id,
         file_url="https://x",
         now=datetime.now(UTC),
-        expiry=DAY,
         quota=ROOM,
         records=process.records,
         objects=process.objects,
+        discard=process.discarding,
     )
 
 
@@ -280,7 +280,7 @@ def refused(case: Case) -> None:
 def removed(case: Case) -> None:
     """The run that removed the bytes of a rejected file was gone before it announced it."""
     record, now = case.begun(state="ending", ends_as="rejected", failure="it is something else"), datetime.now(UTC)
-    Process(case.deployed).records.finish(record, due=now + LOOK_AFTER, purge=now + DAY)
+    Process(case.deployed).records.finish(record, due=now + LOOK_AFTER, purge=now + DAY, now=now)
 
 
 # Where the workflow may be cut off between two of its steps, and how files end then.

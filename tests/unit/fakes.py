@@ -83,6 +83,8 @@ class FakeS3:
         assert request["ContentType"]
         assert request["IfNoneMatch"] == "*"
         assert request["ChecksumSHA256"] == sha256(request["Body"])
+        if request["Key"] in self.objects:
+            raise refusal("PreconditionFailed", "PutObject")
         self.store(request["Key"], request["Body"])
 
     def head_object(self, *, Bucket: str, Key: str, ChecksumMode: str) -> dict[str, Any]:
@@ -165,11 +167,20 @@ class FakeS3:
         found = [(upload_id, key) for upload_id, (key, _) in self.uploads.items() if key.startswith(Prefix)]
         return [{}] + [{"Uploads": [{"Key": key, "UploadId": upload_id}]} for upload_id, key in found]
 
+    def list_object_versions(self, *, Bucket: str, Prefix: str, KeyMarker: str = "") -> dict[str, Any]:
+        """One page with everything behind a key."""
+        pages = self._list_object_versions(Bucket=Bucket, Prefix=Prefix)
+        listed = {
+            kind: [each for page in pages for each in page.get(kind, []) if each["Key"] > KeyMarker]
+            for kind in ("Versions", "DeleteMarkers")
+        }
+        return {**listed, "IsTruncated": False}
+
     def _list_object_versions(self, *, Bucket: str, Prefix: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = [{}]
         for key in self.versions:
             if key.startswith(Prefix):
-                for version in (history := self._history(key)):
+                for version in reversed(history := self._history(key)):
                     kind = "DeleteMarkers" if version in self.markers.get(key, []) else "Versions"
                     found.append({kind: [{"Key": key, "VersionId": version, "IsLatest": version == history[-1]}]})
         return found

@@ -19,8 +19,11 @@ from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import example, given
+from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from msgspec import ValidationError
 
@@ -241,6 +244,84 @@ def test_a_token_that_does_not_count_is_the_word_for_401_and_not_in_the_log(
     # What the metric filter on its log counts: one line for each.
     assert [json.loads(line)["message"] for line in logged.splitlines()] == [REFUSAL]
     assert len(authorization) < 10 or authorization not in logged
+
+
+def signed(header: bytes, payload: bytes) -> str:
+    """A token with any header and claims, signed by the issuer all the same."""
+    encoded = [base64.urlsafe_b64encode(part).rstrip(b"=") for part in (header, payload)]
+    signature = RSA.sign(b".".join(encoded), padding.PKCS1v15(), hashes.SHA256())
+    return b".".join([*encoded, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
+
+
+HEADER = b'{"alg":"RS256","kid":"rsa"}'
+CLAIMS = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": 2**33}
+# As JSON writes them, and what PyJWT stumbles over in its own ways: each was signed, or says so in its header.
+VALUES = [r'"\ud800"', r'"a\ud800"', "1e400", "-1e400", "NaN", "Infinity", "null", "[]", "{}", "true", "1" * 400]
+VALUES += ['""', '"a\\nb"', r'"\u009b"', '"' + "a" * 256 + '"', "[" * 2000 + "]" * 2000, '[["sluice"]]', "-1", "0.5"]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: value[:12])
+@pytest.mark.parametrize("claim", ["sub", "exp", "nbf", "iat", "aud", "iss", "jti"])
+def test_claims_of_any_kind_are_a_subject_or_a_401(claim: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    others = "".join(f",{json.dumps(name)}:{json.dumps(each)}" for name, each in CLAIMS.items() if name != claim)
+    decides(f"Bearer {signed(HEADER, f'{{{json.dumps(claim)}:{value}{others}}}'.encode())}", capsys)
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: value[:12])
+@pytest.mark.parametrize("field", ["alg", "kid", "typ", "crit", "b64", "jwk"])
+def test_headers_of_any_kind_are_a_subject_or_a_401(field: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    others = "".join(f',"{name}":"{each}"' for name, each in (("alg", "RS256"), ("kid", "rsa")) if name != field)
+    header = f'{{"{field}":{value}{others}}}'.encode()
+    decides(f"Bearer {signed(header, json.dumps(CLAIMS).encode())}", capsys)
+
+
+def decides(authorization: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The handler names a subject, or says the word for 401 and logs one line that counts as a refusal."""
+    capsys.readouterr()
+    try:
+        subject = answer(authorization)["principalId"]
+    except Exception as error:  # noqa: BLE001 - which one is what the test is about
+        assert (type(error).__name__, str(error)) == ("Unauthorized", "Unauthorized")
+        assert [json.loads(line)["message"] for line in capsys.readouterr().out.splitlines()] == [REFUSAL]
+    else:
+        assert subject == "ann"
+
+
+@given(
+    st.text(st.characters(exclude_categories=[]))
+    | st.lists(st.binary().map(lambda part: base64.urlsafe_b64encode(part).decode().rstrip("=")), min_size=3).map(
+        ".".join
+    )
+)
+@example("\ud800")
+@example("a.\ud800.c")
+@example(signed(b'{"alg":"\\ud800","kid":"rsa"}', b"{}"))
+@example(signed(b"[]", b"[]"))
+@example(signed(b'"alg"', b"1"))
+def test_whatever_the_token_is_it_does_not_count(raw: str) -> None:
+    with pytest.raises(InvalidTokenError):
+        check(raw)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(st.characters(exclude_categories=[])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["alg", "kid", "crit", "b64", "typ"]), JSON),
+    st.dictionaries(st.sampled_from([*CLAIMS, "nbf", "iat"]), JSON),
+)
+def test_whatever_an_issuer_signs_is_a_subject_or_no_token(header: dict[str, Any], claims: dict[str, Any]) -> None:
+    raw = signed(json.dumps(json.loads(HEADER) | header).encode(), json.dumps(CLAIMS | claims).encode())
+    try:
+        subject = check(raw)
+    except InvalidTokenError:
+        return
+    assert subject.isprintable()
+    assert 1 <= len(subject.encode()) <= 255 * 4
 
 
 def test_trouble_with_the_issuer_is_not_the_callers_fault(capsys: pytest.CaptureFixture[str]) -> None:

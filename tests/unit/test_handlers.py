@@ -28,7 +28,7 @@ def test_an_upload_is_recorded_and_stored(aws: Aws) -> None:
     assert aws.s3.objects == {f"uploads/{file_id}": b"hello"}
     record = aws.items()[file_id]
     times = [datetime.fromisoformat(record.pop(name)) for name in ("upload_time", "due_time", "expires_time")]
-    assert [int((time - times[0]).total_seconds()) for time in times] == [0, 15 * 60, 24 * 3600]
+    assert [int((time - times[0]).total_seconds()) for time in times] == [0, 15 * 60, 15 * 60]
     assert times[0].tzinfo == UTC
     assert record.pop("due_shard") in {str(shard) for shard in range(16)}
     assert record == {
@@ -77,8 +77,9 @@ def test_trouble_with_aws_is_a_500_that_tells_nothing_and_a_log_line_that_tells_
     logged = capsys.readouterr().out
     assert "secret detail" in logged
     assert CONTENT not in logged
-    # Whatever failed after the record, the file is known and not open for download.
-    assert {record["state"] for record in aws.items().values()} <= {"uploading"}
+    # Told that it failed: what was begun is given up.
+    assert [record["ends_as"] for record in aws.items().values()] == ["aborted"] * (trouble == "PutObject")
+    assert aws.functions.invoked == [{"file_id": file_id} for file_id in aws.items()]
 
 
 def test_a_defect_of_ours_is_a_500_that_tells_nothing(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:

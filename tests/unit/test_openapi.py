@@ -266,6 +266,13 @@ def test_the_function_takes_what_the_document_takes(
 @hypothesis.example(name="a/b")
 @hypothesis.example(name="\u202egpj.exe")
 @hypothesis.example(name="é" * 127)
+@hypothesis.example(name="a\x85")
+@hypothesis.example(name="\x9b31m")
+@hypothesis.example(name="a\U000e0061")
+@hypothesis.example(name="a\U0001ffff")
+@hypothesis.example(name="a\ufdd0")
+@hypothesis.example(name="\u200d.\u200d.")
+@hypothesis.example(name="\u200b")
 def test_the_function_takes_the_names_that_the_document_takes(name: str) -> None:
     # Python's `$` looks past a last line feed, that of JSON Schema does not; a schema counts characters, S3 bytes.
     assume(not name.endswith("\n") and len(name.encode()) <= MAX_NAME_BYTES)

@@ -34,6 +34,61 @@ def test_the_content_type_has_a_default() -> None:
     assert parse(body()).content_type == "application/octet-stream"
 
 
+def kinds_of_characters() -> dict[str, str]:
+    """One of each kind that changes what a person sees of a name, or is no character."""
+    return {
+        "C0": "\x1b",
+        "delete": "\x7f",
+        "next line, of C1": "\x85",
+        "control sequence introducer, of C1": "\x9b",
+        "soft hyphen": "\xad",
+        "zero width space": "\u200b",
+        "left-to-right mark": "\u200e",
+        "Arabic letter mark": "\u061c",
+        "line separator": "\u2028",
+        "override": "\u202e",
+        "isolate": "\u2066",
+        "word joiner": "\u2060",
+        "byte order mark": "\ufeff",
+        "annotation": "\ufff9",
+        "shorthand": "\U0001bca0",
+        "tag": "\U000e0041",
+        "noncharacter": "\ufdd0",
+        "noncharacter at the end of a plane": "\U0010ffff",
+        "slash": "/",
+        "backslash": "\\",
+    }
+
+
+@pytest.mark.parametrize("kind", kinds_of_characters())
+def test_a_name_holds_nothing_that_a_terminal_or_a_reader_takes_for_something_else(kind: str) -> None:
+    for name in ("a{}b.txt", "{}a", "a{}"):
+        with pytest.raises(Refused, match="Invalid file_name"):
+            parse(body(file_name=name.format(kinds_of_characters()[kind])))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\U0001f468\u200d\U0001f469\u200d\U0001f467.png",
+        "\u0646\u0627\u0645\u0647\u200c\u0627\u06cc.txt",
+        "\u0600\u06f1.txt",
+        "u\u0308ber.txt",
+        "\u2764\ufe0f.txt",
+        " .profile",
+        "\u3000a",
+    ],
+)
+def test_names_that_people_write_are_taken_as_they_are(name: str) -> None:
+    assert parse(body(file_name=name)).file_name == name
+
+
+@pytest.mark.parametrize("name", [" ", "\u3000", ".", " ..", "\u200d", "\u200c.\u200d.", ".\u200c"])
+def test_a_name_of_which_nothing_is_seen_is_refused(name: str) -> None:
+    with pytest.raises(Refused, match="Invalid file_name"):
+        parse(body(file_name=name))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from functions.common.failures import CODES
 from functions.common.http import Refused
 from functions.common.objects import Part
 from functions.common.records import FileRecord, Quota, timestamp
@@ -222,6 +223,81 @@ def test_an_abort_claims_the_record_and_has_it_discarded(aws: Aws) -> None:
     assert aws.functions.invoked == [{"file_id": begun["file_id"]}]
     assert aws.items()[begun["file_id"]]["state"] == "ending"
     assert ask("GET", f"/uploads/{begun['file_id']}")[1]["state"] == "aborted"
+
+
+@pytest.mark.parametrize("state", ["quarantined", "ending"])
+def test_a_file_in_quarantine_is_deleted_and_not_aborted(aws: Aws, state: str) -> None:
+    _, begun = ask("POST", "/uploads", body())
+    file_id = begun["file_id"]
+    aws.change(
+        file_id, state=state, failure="malware_found: bad", **({"ends_as": "quarantined"} if state == "ending" else {})
+    )
+    status, problem = ask("DELETE", f"/uploads/{file_id}")
+    assert (status, "use DELETE /files" in problem["detail"]) == (409, True)
+    status, problem = ask("DELETE", f"/files/{file_id}")
+    if state == "ending":
+        # Its claim is somebody else's; it is over in a moment.
+        assert (status, "try again in a moment" in problem["detail"]) == (409, True)
+        return
+    assert status == 204
+    assert (aws.items()[file_id]["ends_as"], aws.functions.invoked) == ("deleted", [{"file_id": file_id}])
+
+
+@pytest.mark.parametrize("state", ["rejected", "aborted", "expired"])
+def test_of_a_file_that_has_ended_nothing_is_left_to_delete(aws: Aws, state: str) -> None:
+    _, begun = ask("POST", "/uploads", body())
+    aws.change(begun["file_id"], state=state, ends_as=state)
+    status, problem = ask("DELETE", f"/files/{begun['file_id']}")
+    assert (status, problem["detail"]) == (409, f"The file is {state}: nothing of it is left to delete")
+
+
+def test_an_old_key_of_an_upload_whose_time_is_over_gets_no_dead_link(aws: Aws) -> None:
+    key = {"Idempotency-Key": "12345678"}
+    for text in (body(), body(size=LARGE, checksum=COMPOSITE)):
+        _, begun = ask("POST", "/uploads", text, headers=key)
+        aws.change(begun["file_id"], expires_time="2020-01-01T00:00:00.000+00:00")
+        status, problem = ask("POST", "/uploads", text, headers=key)
+        assert (status, "another Idempotency-Key" in problem["detail"]) == (409, True)
+        aws.change(begun["file_id"], state="expired", ends_as="expired")
+        assert ask("POST", "/uploads", text, headers=key) == (
+            201,
+            {"file_id": begun["file_id"], "state": "expired", "expires_time": "2020-01-01T00:00:00.000+00:00"},
+        )
+        key = {"Idempotency-Key": "87654321"}
+
+
+CAUSE = json.dumps({"errorMessage": "Access denied: arn:aws:kms:us-east-1:1:key/inside", "stackTrace": ["inside"]})
+
+
+@pytest.mark.parametrize("state", ["uploading", "scanning", "available", "rejected", "quarantined", "expired"])
+def test_no_answer_holds_what_aws_said_of_an_error(aws: Aws, state: str) -> None:
+    """Records of an earlier release hold it, in every state."""
+    _, begun = ask("POST", "/uploads", body())
+    aws.change(begun["file_id"], state=state, failure=CAUSE)
+    for path in (f"/files/{begun['file_id']}", f"/uploads/{begun['file_id']}", "/files"):
+        status, answer = ask("GET", path)
+        assert (status, "inside" in str(answer), "arn:aws:kms" in str(answer.get("failure"))) == (200, False, False)
+        if path != "/files" and state not in {"available", "expired"}:
+            assert answer["failure_code"] in CODES
+            assert answer["failure"]
+
+
+def test_an_owner_reads_why_in_a_sentence_and_a_code(aws: Aws) -> None:
+    _, begun = ask("POST", "/uploads", body())
+    aws.change(begun["file_id"], state="rejected", failure="checksum_mismatch: it is: something else")
+    for path in (f"/files/{begun['file_id']}", f"/uploads/{begun['file_id']}"):
+        _, answer = ask("GET", path)
+        assert (answer["failure"], answer["failure_code"]) == ("it is: something else", "checksum_mismatch")
+
+
+def test_a_prefix_finds_a_name_however_either_is_composed(aws: Aws) -> None:
+    composed, decomposed = "\u00fcber.txt", "u\u0308ber.txt"
+    for name in (composed, decomposed, "uber.txt"):
+        assert ask("POST", "/uploads", body(file_name=name))[0] == 201
+    for prefix in ("\u00fcb", "u\u0308b", "\u00fc"):
+        found = ask("GET", "/files", query={"prefix": prefix})[1]["files"]
+        # Names stay as they were sent.
+        assert sorted(file["file_name"] for file in found) == sorted([composed, decomposed]), prefix
 
 
 def test_an_available_file_is_not_aborted(aws: Aws) -> None:

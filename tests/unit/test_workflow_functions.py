@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from functions.common.failures import CODES, PROCESSING_FAILED, Failure, shown
 from functions.common.records import FileRecord, Quota, timestamp
 from functions.discard.logic import discard
 from functions.inspect.logic import (
@@ -26,7 +27,8 @@ from functions.inspect.logic import (
 )
 from functions.inspect.scan import SCAN_TAG, NotTagged
 from functions.sweep.logic import Sweeper, Swept
-from tests.unit.fakes import sha256
+from modules import workflow
+from tests.unit.fakes import refusal, sha256
 from tests.unit.memory import Aws
 
 CHECKSUM = "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="  # of b"hello"
@@ -252,6 +254,7 @@ def test_bytes_without_a_record_are_told(aws: Aws) -> None:
         ({"state": "rejected", "announced_time": "2026-01-02T12:00:01Z"}, "discard"),
         ({"state": "quarantined", "failure": "no"}, "alert and announce"),
         ({"state": "quarantined", "announced_time": "2026-01-02T12:00:01Z"}, "nothing"),
+        ({"state": "ending", "ends_as": "quarantined"}, "discard"),
         ({"state": "aborted"}, "discard"),
         ({"state": "expired"}, "discard"),
         ({"state": "deleted"}, "discard"),
@@ -266,6 +269,16 @@ def stored_event(aws: Aws, version: str = "") -> dict[str, Any]:
     """What S3 tells of a version, by default the newest."""
     version = version or aws.s3.versions["uploads/f"][-1][0]
     return {"reason": "POST Object", "object": {"key": "uploads/f", "version-id": version}}
+
+
+def test_what_is_sent_again_while_the_file_is_in_quarantine_is_not_kept_twice(aws: Aws) -> None:
+    add(aws, state="quarantined", announced_time="2026-01-02T12:00:01Z", failure="malware_found: bad")
+    for _ in range(11):
+        aws.s3.store("uploads/f", b"hello")
+        assert look(aws, detail=stored_event(aws)).left == "discard"
+        end(aws)
+    assert [content for _, content, _ in aws.s3.versions["uploads/f"]] == [b"hello"]
+    assert aws.quota("ann") == (5, 1)
 
 
 @pytest.mark.parametrize("announced", ["", "2026-01-02T12:00:01Z"])
@@ -286,10 +299,11 @@ def test_what_is_sent_again_before_the_file_is_open_makes_way_for_the_newest(aws
 
 
 def test_what_is_told_of_a_rejected_file_says_why(aws: Aws) -> None:
-    add(aws, state="rejected", failure="it is something else")
+    add(aws, state="rejected", failure="size_mismatch: it is something else")
     found = look(aws)
     assert (found.event, found.subject) == ("file_rejected", "File rejected: a.txt")
-    assert json.loads(found.message)["failure"] == "it is something else"
+    message = json.loads(found.message)
+    assert (message["failure"], message["failure_code"]) == ("it is something else", "size_mismatch")
 
 
 @given(st.text())
@@ -361,19 +375,38 @@ def test_bytes_that_come_after_the_end_are_removed_until_no_more_can_come(aws: A
     assert "due_time" not in aws.items()["f"]
 
 
-def test_a_file_in_quarantine_keeps_its_bytes_until_its_time_is_over(aws: Aws) -> None:
-    add(aws, state="ending", ends_as="quarantined", failure="bad")
-    assert end(aws) == "quarantined"
-    assert aws.quota("ann") == (0, 0)
-    assert end(aws) == "quarantined"
-    assert aws.s3.objects == {"uploads/f": b"hello"}
+def test_a_file_in_quarantine_keeps_its_bytes_and_they_count_until_its_time_is_over(aws: Aws) -> None:
+    add(aws, state="ending", ends_as="quarantined", failure="malware_found: bad")
+    aws.s3.store("uploads/f", b"hello")
+    aws.s3.uploads["m1"] = ("uploads/f", {})
+    for _ in range(2):
+        assert end(aws) == "quarantined"
+        assert (aws.quota("ann"), aws.s3.uploads, len(aws.s3.versions["uploads/f"])) == ((5, 1), {}, 1)
+    assert aws.items()["f"]["state"] == "quarantined"
+    assert "purge_time" not in aws.items()["f"]
     aws.change("f", due_time=timestamp(NOW + timedelta(days=30)), announced_time="x")
-    end(aws, NOW + timedelta(days=31))
-    assert aws.s3.objects == {}
+    assert Sweeping(aws).at(NOW + timedelta(days=29)).expired == 0
+    sweeping = Sweeping(aws)
+    assert sweeping.at(NOW + timedelta(days=31)).expired == 1
+    for file_id in sweeping.discarded:
+        end(aws, NOW + timedelta(days=31), file_id)
+    assert (aws.s3.objects, aws.quota("ann"), aws.items()["f"]["state"]) == ({}, (0, 0), "expired")
     assert "due_time" not in aws.items()["f"]
 
 
-@pytest.mark.parametrize("state", ["uploading", "scanning", "available"])
+def test_a_quota_that_an_earlier_release_gave_back_is_not_given_back_again(aws: Aws) -> None:
+    """It gave it back when a file came into quarantine, and left `ends_as`."""
+    add(aws, "new", state="available")
+    add(aws, "old", state="quarantined", ends_as="quarantined", announced_time="x", due_time=timestamp(NOW))
+    later = NOW + timedelta(hours=1)
+    aws.records.recount("ann", now=later)
+    assert aws.quota("ann") == (5, 1)
+    Sweeping(aws).at(NOW)
+    assert end(aws, file_id="old") == "expired"
+    assert (aws.quota("ann"), list(aws.s3.objects)) == ((5, 1), ["uploads/new"])
+
+
+@pytest.mark.parametrize("state", ["uploading", "scanning", "available", "quarantined"])
 def test_of_a_file_that_nobody_claimed_what_came_before_goes_and_nothing_else(aws: Aws, state: str) -> None:
     add(aws, state=state)
     aws.s3.store("uploads/f", b"HELLO")
@@ -407,7 +440,7 @@ def test_bytes_that_s3_keeps_leave_the_file_claimed(aws: Aws) -> None:
 class Sweeping:
     """What a sweep started and had discarded."""
 
-    def __init__(self, aws: Aws, has_time: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, aws: Aws, has_time: Callable[[], bool] = lambda: True, *, tidy_from: str | None = None) -> None:
         self.started: list[tuple[str, str]] = []
         self.discarded: list[str] = []
         self.sweeper = Sweeper(
@@ -416,6 +449,7 @@ class Sweeping:
             start=lambda *names: self.started.append(names),
             discard=self.discarded.append,
             has_time=has_time,
+            tidy_from=tidy_from,
         )
 
     def at(self, now: datetime) -> Swept:
@@ -463,9 +497,27 @@ def test_a_quota_that_drifted_is_counted_again(aws: Aws) -> None:
     add(aws, "c", state="rejected")
     add(aws, "d", state="ending", ends_as="deleted")
     assert aws.quota("ann") == (20, 4)
-    assert Sweeping(aws).at(NOW).recounted == 0, "it is not due"
-    aws.records.recount("ann", now=NOW)
-    assert aws.quota("ann") == (15, 3)
+    add(aws, "e", state="quarantined")
+    later = NOW + timedelta(hours=1)
+    assert Sweeping(aws).at(later).recounted == 0, "it is not due"
+    assert aws.records.recount("ann", now=later)
+    assert aws.quota("ann") == (20, 4)
+
+
+def test_a_quota_is_not_counted_while_the_index_may_lag(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index does not show yet what the table and the quota have, and so the version says nothing."""
+    add(aws, "a")
+    monkeypatch.setattr(aws.dynamodb, "query", lambda **request: {"Items": []})
+    for seconds in (0, 299):
+        assert aws.records.recount("ann", now=NOW + timedelta(seconds=seconds)) is False
+    assert aws.quota("ann") == (5, 1)
+    monkeypatch.undo()
+    settled = NOW + timedelta(seconds=301)
+    assert aws.records.recount("ann", now=settled)
+    aws.change("a", state="ending", ends_as="aborted")
+    end(aws, settled, "a")
+    assert aws.quota("ann") == (0, 0)
+    assert aws.records.recount("ann", now=settled) is False, "a file has just ended"
 
 
 def test_a_recount_gives_way_to_an_upload_that_starts_meanwhile(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -480,5 +532,76 @@ def test_a_recount_gives_way_to_an_upload_that_starts_meanwhile(aws: Aws, monkey
         return page
 
     monkeypatch.setattr(aws.dynamodb, "query", slow)
-    assert records.recount("ann", now=NOW) is False
+    assert records.recount("ann", now=NOW + timedelta(hours=1)) is False
     assert aws.quota("ann") == (10, 2)
+
+
+def test_older_versions_of_which_no_event_told_are_found(aws: Aws) -> None:
+    for file_id, state in (("a", "available"), ("q", "quarantined"), ("u", "uploading")):
+        add(aws, file_id, state=state, announced_time="x")
+        aws.s3.store(f"uploads/{file_id}", b"hello")
+    add(aws, "held", state="available", announced_time="x", legal_hold=True)
+    aws.s3.store("uploads/held", b"hello")
+    add(aws, "one", state="available", announced_time="x")
+    aws.s3.store("uploads/without-a-record", b"1")
+    aws.s3.store("uploads/without-a-record", b"2")
+    assert Sweeping(aws).at(NOW).discarded == 0
+    for start in ("uploads/", "uploads/c", "uploads/z"):
+        sweeping = Sweeping(aws, tidy_from=start)
+        sweeping.at(NOW)
+        assert set(sweeping.discarded) == {"a", "q"}, start
+
+
+def test_what_somebody_deleted_by_mistake_can_be_got_back(aws: Aws) -> None:
+    add(aws, state="available", announced_time="x")
+    aws.s3.store("uploads/f", b"hello")
+    aws.s3.delete_object(Bucket="bucket", Key="uploads/f")
+    sweeping = Sweeping(aws, tidy_from="uploads/")
+    sweeping.at(NOW)
+    assert sweeping.discarded == []
+    assert end(aws) == "available"
+    assert len(aws.s3.versions["uploads/f"]) == 2
+
+
+def test_one_file_that_fails_keeps_no_other_one_waiting(aws: Aws) -> None:
+    for file_id in "abc":
+        add(aws, file_id, began=NOW - timedelta(hours=25), content=None)
+    sweeping = Sweeping(aws)
+    discarded: list[str] = []
+
+    def fail_once(file_id: str) -> None:
+        discarded.append(file_id)
+        if len(discarded) == 1:
+            raise refusal("ServiceException", "Invoke")
+
+    sweeping.sweeper._discard = fail_once
+    with pytest.raises(Exception, match="ServiceException"):
+        sweeping.at(NOW)
+    assert sorted(discarded) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("state", ["uploading", "scanning"])
+def test_an_owner_reads_nothing_of_the_inside(state: str) -> None:
+    """What an earlier release wrote as the failure was Lambda's whole answer."""
+    cause = json.dumps({"errorMessage": "AccessDenied: arn:aws:kms:us-east-1:1:key/x", "stackTrace": ["File ..."]})
+    assert shown(cause, state) == shown(str(PROCESSING_FAILED), state) == PROCESSING_FAILED
+
+
+@given(
+    st.text() | st.sampled_from(sorted(CODES)).flatmap(lambda code: st.text().map(lambda text: f"{code}{text}")),
+    st.sampled_from(["uploading", "scanning", "available", "rejected", "quarantined", "aborted", "expired", "deleted"]),
+)
+def test_a_failure_is_shown_if_it_was_written_for_its_owner(text: str, state: str) -> None:
+    found = shown(text, state)
+    code, mark, sentence = text.partition(": ")
+    if found and found.sentence in text and sentence:
+        assert (code in CODES, mark, found) == (True, ": ", Failure(found.code, sentence))
+    elif found:
+        assert found in (shown("", "rejected"), shown("", "quarantined"), PROCESSING_FAILED)
+    assert (found is None) or state != "available"
+    if state in {"rejected", "quarantined"}:
+        assert found, "an event about it says why"
+
+
+def test_what_the_workflow_writes_is_what_owners_read() -> None:
+    assert shown(workflow.PROCESSING_FAILED, "uploading") == PROCESSING_FAILED
