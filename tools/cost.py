@@ -460,8 +460,9 @@ def standing(settings: Settings, found: Platform, assumed: Assumptions) -> list[
     sweeps = found.standing["scheduler_invocation"]
     seconds = gb_seconds("sweep", sweeps, found, assumed)
     result.append(Line("Lambda", "sweeper", seconds, f"lambda_{settings.lambda_architecture}", f"{sweeps:,.0f} runs"))
-    # functions/sweep: to the end of the list, and from its beginning.
-    result.append(Line("S3", "LIST", 2 * sweeps, "s3_put", "the sweeper, two pages a run"))
+    if not settings.replicates:
+        # functions/sweep: to the end of the list, and from its beginning.
+        result.append(Line("S3", "LIST", 2 * sweeps, "s3_put", "the sweeper, two pages a run"))
     keyed = 3 * HOURS * 60 / assumed.data_key_minutes
     result.append(Line("KMS", "data keys", keyed, "kms_request", "SNS, SQS and DynamoDB, each 5 minutes"))
     return result

@@ -207,7 +207,7 @@ def test_the_workflow_waits_for_a_scan_and_puts_into_quarantine(stack: Synthesiz
     assert left["wait for scan"] == "WaitForScan"
     wait = states["WaitForScan"]["Parameters"]
     assert (wait["UpdateExpression"], wait["ConditionExpression"]) == (
-        "SET #state = :scanning, due_time = :due",
+        "SET #state = :scanning, due_time = :due REMOVE failure",
         "#state = :uploading",
     )
     caught = {error: each["Next"] for each in states["Inspect"]["Catch"] for error in each["ErrorEquals"]}
