@@ -145,8 +145,8 @@ class Uploads:
         """Record an upload and reserve its quota, then say how to send it.
 
         Raises:
-            Refused: the owner has no room (403), or the id belongs to another declaration (422) or to an upload whose
-                time is over (409).
+            Refused: the owner has no room (403), the id belongs to another declaration (422), or to an upload whose
+                time is over and whose bytes the workflow is about to look at (409).
             ClientError: AWS refused.
         """
         cut = Cut.of(declaration.size)
@@ -181,7 +181,8 @@ class Uploads:
         }
         if record.state != "uploading":
             return begun
-        self._still_uploading(record, now)
+        if record.expired(now):
+            return {**begun, "state": self._expire(record, now)}
         if not record.part_size:
             return {**begun, "method": "post", "post": self._form(record, now)}
         upload_id = record.upload_id or self._begin_parts(record)
@@ -325,7 +326,17 @@ class Uploads:
         if record.state != "uploading":
             raise Refused(f"The upload is {record.shown_state}", 409)
         if record.expired(now):
-            raise Refused("The time of this upload is over; start another one, with another Idempotency-Key", 409)
+            raise Refused("The time of this upload is over; start another one", 409)
+
+    def _expire(self, record: FileRecord, now: datetime) -> str:
+        """End an upload whose time is over, as the sweeper would; the state in which it is then."""
+        if self._objects.is_there(record.object_key):
+            raise Refused("All bytes have arrived: GET /uploads/{file_id} says what becomes of them", 409)
+        if self._records.claim(record, "expired", of=("uploading",), now=now):
+            self._discard(record.file_id)
+            return "expired"
+        current = self._records.get(record.file_id)
+        return current.shown_state if current else "expired"
 
     def _seconds(self, record: FileRecord, now: datetime) -> int:
         return seconds_left(record.expires_time, now, at_most=self._rules.link_seconds)
