@@ -134,7 +134,6 @@ class UploadsStack(BaseStack):
         )
         storage.grant_write(upload.role)
         metadata.grant_start(upload.role)
-        metadata.grant_read(upload.role)
         metadata.grant_carry_on(upload.role)
         discard.grant_invoke(upload.role, "discard")
 

@@ -249,6 +249,20 @@ class Records:
         Raises:
             ClientError: DynamoDB refused.
         """
+        return self._claim(record, ends_as, of=of, now=now) is None
+
+    def give_up(self, record: FileRecord, *, now: datetime) -> str:
+        """Claim an upload as aborted, and return the state in which it is then; of whom somebody was first, that one.
+
+        Raises:
+            ClientError: DynamoDB refused.
+        """
+        other = self._claim(record, "aborted", of=("uploading", "scanning"), now=now)
+        return "ending" if other is None else str(other.get("state", ""))
+
+    def _claim(
+        self, record: FileRecord, ends_as: Ending, *, of: Sequence[State], now: datetime
+    ) -> Mapping[str, object] | None:
         states = {f":state{number}": state for number, state in enumerate(of)}
         changes: dict[str, object] = {
             "state": "ending",
@@ -258,7 +272,7 @@ class Records:
         }
         if not record.counted:
             changes["released"] = True
-        return self._change(
+        return self._change_or_see(
             record.file_id,
             changes,
             f"#state IN ({', '.join(states)}) AND (attribute_not_exists(legal_hold) OR legal_hold = :no)",
@@ -442,7 +456,13 @@ class Records:
     def _change(
         self, file_id: str, changes: Mapping[str, object], condition: str, values: Mapping[str, object]
     ) -> bool:
-        """Change a record if a condition holds; say whether the record is as it should be now.
+        """Change a record if a condition holds; say whether the record is as it should be now."""
+        return self._change_or_see(file_id, changes, condition, values) is None
+
+    def _change_or_see(
+        self, file_id: str, changes: Mapping[str, object], condition: str, values: Mapping[str, object]
+    ) -> Mapping[str, object] | None:
+        """Change a record if a condition holds; None if it is so now, else the record as it is.
 
         botocore sends a request again whose answer was lost. The condition does not hold any more then, because the
         change was made: a record that has all of the changes is one that was changed.
@@ -471,8 +491,9 @@ class Records:
         except self._client.exceptions.ConditionalCheckFailedException as error:
             item: Mapping[str, Any] = error.response.get("Item") or {}  # type: ignore[assignment]
             found = from_item(item)
-            return bool(found) and all(found.get(name) == value for name, value in changes.items())
-        return True
+            if not found or any(found.get(name) != value for name, value in changes.items()):
+                return found
+        return None
 
     def _due(self, table_name: str, now: datetime) -> Iterator[dict[str, Any]]:
         for shard in range(SHARDS):

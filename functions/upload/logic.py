@@ -106,11 +106,10 @@ def _is_open(record: FileRecord, now: datetime, records: Records, discard: Calla
     """Give up a file of which S3 said nothing good. True if its bytes arrived all the same, and it is available."""
     # Where this fails too, the workflow or the sweeper goes on.
     with suppress(BotoCoreError, ClientError):
-        if records.claim(record, "aborted", of=("uploading", "scanning"), now=now):
+        state = records.give_up(record, now=now)
+        if state == "ending":
             discard(record.file_id)
-        else:
-            current = records.get(record.file_id)
-            return current is not None and current.state == "available"
+        return state == "available"
     return False
 
 

@@ -128,7 +128,13 @@ def test_what_is_not_clean_is_kept_from_everybody_and_told(
     assert (said["event"], said["failure"]) == ("file_quarantined", why)
     # The bytes stay for whoever examines them.
     assert tag_of(deployed, root, file_id) == tag
-    assert deployed.api.request("DELETE", f"/files/{file_id}")[0] == 409
+    # Until the owner deletes it. An upload it is no more.
+    assert deployed.api.request("DELETE", f"/uploads/{file_id}")[0] == 409
+    assert deployed.api.request("DELETE", f"/files/{file_id}")[0] == 204
+    wait_for(lambda: record(deployed, file_id)["state"] == "deleted")
+    assert "Versions" not in root.list_object_versions(
+        Bucket=deployed.outputs["bucket_name"], Prefix=f"uploads/{file_id}"
+    )
 
 
 def test_a_link_opens_a_file_only_while_it_is_clean(deployed: Deployed, root: Any) -> None:  # noqa: ANN401

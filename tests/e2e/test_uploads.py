@@ -13,12 +13,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import boto3
 import pytest
 
 from functions.common.records import FileRecord, Quota, QuotaExceededError, Records, from_item, timestamp
 from functions.uploads.parts import MAX_POST_BYTES, SMALLEST_PART_BYTES, Cut, checksum_of
 from tests.e2e.conftest import Deployed, wait_for
 from tools.caller import caller
+from tools.embedded_aws import control
 from tools.local import Api
 
 LARGE = MAX_POST_BYTES + 1
@@ -258,6 +260,36 @@ def test_a_form_that_is_sent_again_stores_nothing_more(deployed: Deployed) -> No
     wait_for(lambda: leftovers(deployed, started["file_id"]) == 1)
     # It is scanned again, and then as open as before.
     wait_for(lambda: deployed.api.request("GET", f"/files/{started['file_id']}/content")[0] == 200)
+
+
+def test_a_small_file_that_s3_refused_is_given_up(deployed: Deployed, stranger: Api) -> None:
+    """Who is told of a failure sends the file again: it does not count twice. Policies of buckets do not bind root."""
+    root: Any = boto3.client("s3", **deployed.options(control.ROOT))  # type: ignore[call-overload]
+    bucket = deployed.outputs["bucket_name"]
+    policy = root.get_bucket_policy(Bucket=bucket)["Policy"]
+    account = deployed.outputs["alerts_topic_arn"].split(":")[4]
+    role = f"arn:aws:iam::{account}:role/sluice-local-upload-function"
+    deny = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:PutObject",
+        "Resource": f"arn:aws:s3:::{bucket}/*",
+        "Condition": {"ArnEquals": {"aws:PrincipalArn": role}},
+    }
+    document = json.loads(policy)
+    body = {"file_name": "refused.txt", "file_content": base64.b64encode(b"hello").decode()}
+    try:
+        root.put_bucket_policy(
+            Bucket=bucket, Policy=json.dumps({**document, "Statement": [*document["Statement"], deny]})
+        )
+        assert ask(stranger, "POST", "/upload", body)[0] == 500
+    finally:
+        root.put_bucket_policy(Bucket=bucket, Policy=policy)
+    (file,) = ask(stranger, "GET", "/files?prefix=refused")[1]["files"]
+    deployed.denied_on_purpose.add(f"arn:aws:s3:::{bucket}/uploads/{file['file_id']}")
+    assert file["state"] == "aborted"
+    item: Any = {"TableName": deployed.outputs["table_name"], "Key": {"file_id": {"S": file["file_id"]}}}
+    wait_for(lambda: "purge_time" in deployed.dynamodb().get_item(**item)["Item"])
 
 
 def test_parts_of_another_file_are_not_put_together(deployed: Deployed) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -127,6 +128,32 @@ def test_bytes_that_are_not_those_declared_are_rejected(deployed: Deployed) -> N
     wait_for(lambda: record(deployed, file_id)["state"] == "rejected")
     assert "checksum" in record(deployed, file_id)["failure"]
     assert deployed.api.request("GET", f"/files/{file_id}/content")[0] == 404
+
+
+def test_what_aws_says_of_a_failure_is_told_to_operators_and_not_to_the_owner(
+    deployed: Deployed, sqs: SQSClient, workflows: SFNClient
+) -> None:
+    """An object that `inspect` may not see: AWS's answer names role and object."""
+    owner = record(deployed, deployed.upload())["owner"]
+    file_id = str(uuid.uuid4())
+    put_record(deployed, file_id, owner=owner, object_key=f"elsewhere/{file_id}", expires_time="2099-01-01T00:00:00Z")
+    deployed.denied_on_purpose.add(f"arn:aws:s3:::{deployed.outputs['bucket_name']}/elsewhere/{file_id}")
+    with deployed.subscribed(deployed.outputs["alerts_topic_arn"]) as alerts:
+        workflows.start_execution(stateMachineArn=deployed.outputs["state_machine_arn"], input=event_of(file_id))
+        told: list[str] = []
+
+        def is_told() -> bool:
+            told.extend(str(message) for message in take(sqs, alerts) if file_id in str(message))
+            return bool(told)
+
+        wait_for(is_told, seconds=120)
+    assert "stackTrace" in told[0] or "errorMessage" in told[0]
+    for path in (f"/files/{file_id}", f"/uploads/{file_id}"):
+        status, body = deployed.api.request("GET", path)
+        answer = json.loads(body)
+        assert (status, answer["failure_code"]) == (200, "processing_failed")
+        assert answer["failure"] == "the file could not be processed yet; it is tried again"
+        assert "arn:" not in json.dumps({name: value for name, value in answer.items() if name != "post"})
 
 
 def test_bytes_without_a_record_are_told_and_harm_nobody(deployed: Deployed, sqs: SQSClient) -> None:

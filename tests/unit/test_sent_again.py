@@ -181,13 +181,13 @@ def test_a_file_that_the_workflow_opened_meanwhile_is_told_as_stored(wires: Wire
     records, objects, _, s3 = wires
     s3.lose("PutObject", *(broken() for _ in range(20)))
 
-    records_before = records.claim
+    give_up = records.give_up
 
-    def claim(*arguments: Any, **options: Any) -> bool:  # noqa: ANN401
+    def too_late(*arguments: Any, **options: Any) -> str:  # noqa: ANN401
         records._change("f", {"state": "available"}, "#state = :uploading", {":uploading": "uploading"})
-        return records_before(*arguments, **options)
+        return give_up(*arguments, **options)
 
-    records.claim = claim  # type: ignore[method-assign]
+    records.give_up = too_late  # type: ignore[method-assign]
     assert small(records, objects, []).file_id == "f"
 
 
