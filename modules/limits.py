@@ -47,9 +47,9 @@ REGIONS = (
 VARIABLES_BYTES = 4096
 LISTS_BYTES = 3200
 
-# A run of the workflow that hangs is ended, and the alarm on failed runs tells. The work takes seconds, and minutes where
-# a service is busy. A step that gives up is caught and told, a run that times out is not: so a run has the time for every
-# attempt of every step, with whatever settings.
+# A run of the workflow that hangs is ended, and the alarm on failed runs tells. The work takes seconds, and minutes
+# where a service is busy. A step that gives up is caught and told, a run that times out is not: so a run has the time
+# for every attempt of every step, with whatever settings.
 WORKFLOW_SECONDS = 8 * 3600
 # Between the tries of one step.
 STEP_WAITS_SECONDS = 600

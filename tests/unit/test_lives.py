@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from functions.common import records
 from functions.common.records import is_counted
-from tests.unit.lives import GOOD, INSIDE, OTHER, OWNER, VIRUS, Life, World, small_parts
+from modules.limits import STEP_WAITS_SECONDS, WORKFLOW_SECONDS
+from modules.workflow import BUSY
+from tests.unit.lives import GOOD, INSIDE, OTHER, OWNER, VIRUS, Life, World, small_parts, workflow
+from tests.unit.machine import TaskError
 from tests.unit.memory import Aws
 
 # LIVES=500 and the like for a long look.
@@ -92,3 +97,99 @@ def test_whatever_fails_every_file_finds_its_end(aws: Aws, seed: int, monkeypatc
     if not world.replicated:
         assert [key for key, versions in aws.s3.versions.items() if versions] == []
     assert aws.s3.uploads == {}
+
+
+def refuse(world: World, error: TaskError, *, times: int, state: str) -> None:
+    """Let the next calls of a state fail."""
+    left = [times]
+    real = world._task
+
+    def task(resource: str, arguments: dict[str, Any]) -> object:
+        if world.runs[-1].entered[-1] == state and left[0]:
+            left[0] -= 1
+            raise error
+        return real(resource, arguments)
+
+    world._task = task  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("error", BUSY)
+@pytest.mark.parametrize("state", ["Inspect", "MakeAvailable", "Announce", "RememberAnnouncement"])
+def test_a_busy_service_is_asked_again_until_the_file_is_open(aws: Aws, error: str, state: str) -> None:
+    """As long as a burst lasts, and not only for half a minute; the sweeper has nothing to do."""
+    world = World(aws, random.Random(0), trouble=0.0, scanning=False)  # noqa: S311 - to be repeated, not to be secret
+    refuse(world, TaskError(error), times=10, state=state)
+    world.lives.append(Life("f", "small", GOOD))
+    world.actors.append(world.live(world.lives[0]))
+    while world.actors:
+        world._step()
+    assert [run.status for run in world.runs] == ["SUCCEEDED"]
+    assert aws.items()["f"]["state"] == "available"
+    assert 240 < world.runs[0].waited < WORKFLOW_SECONDS
+
+
+@pytest.mark.parametrize("cause", [None, INSIDE])
+def test_a_run_that_gives_up_tells_why_and_the_next_sweep_starts_another_one(aws: Aws, cause: str | None) -> None:
+    """A timeout has no cause, and is told all the same."""
+    world = World(aws, random.Random(0), trouble=0.0, scanning=False)  # noqa: S311 - to be repeated, not to be secret
+    refuse(world, TaskError("States.Timeout", cause), times=30, state="Inspect")
+    world.lives.append(Life("f", "small", GOOD))
+    world.actors.append(world.live(world.lives[0]))
+    while world.actors:
+        world._step()
+    assert [run.status for run in world.runs] == ["FAILED"]
+    assert world.runs[0].entered[-3:] == ["RecordFailure", "TellSomeone", "Failed"]
+    assert INSIDE not in str(aws.items())
+    world._task = World._task.__get__(world)  # type: ignore[method-assign]
+    world.now += timedelta(minutes=1)
+    world.settle(0)
+    assert [run.status for run in world.runs] == ["FAILED", "SUCCEEDED"]
+    assert ("failure" in aws.items()["f"], aws.items()["f"]["state"]) == (False, "available")
+
+
+def test_a_run_has_the_time_for_every_attempt_of_every_step() -> None:
+    """It would time out otherwise, which nothing catches. Settings let a step wait for STEP_WAITS_SECONDS."""
+    states = workflow()["States"]
+
+    def longest(name: str, seen: frozenset[str]) -> float:
+        state = states[name]
+        ways = [state.get("Next"), state.get("Default")]
+        ways += [each["Next"] for each in [*state.get("Choices", []), *state.get("Catch", [])]]
+        # One step is on the way twice: what was ended is looked at again.
+        again = frozenset() if name == "EndFile" else seen
+        took = 0.0
+        if state["Type"] == "Task":
+            busy = next(each for each in state["Retry"] if "States.Timeout" in each["ErrorEquals"])
+            assert busy["MaxDelaySeconds"] <= 60
+            attempts = busy["MaxAttempts"] + 20 + 1
+            took = attempts * state["TimeoutSeconds"] + busy["MaxAttempts"] * 60 + STEP_WAITS_SECONDS
+        after = [longest(each, again | {name}) for each in ways if each and each not in seen | {name}]
+        return took + max(after, default=0.0)
+
+    assert longest("NameFile", frozenset()) < WORKFLOW_SECONDS == workflow()["TimeoutSeconds"]
+
+
+def test_a_file_that_is_deleted_while_it_is_announced_is_looked_after(aws: Aws) -> None:
+    """The delete's own call of `discard` is lost; the run that announces must not put the sweeper off for 91 days."""
+    world = World(aws, random.Random(0), trouble=0.0, scanning=False)  # noqa: S311 - to be repeated, not to be secret
+    world.lives.append(Life("f", "small", GOOD))
+    world.actors.append(world.live(world.lives[0]))
+    while not world.runs or world.runs[0].entered[-1:] != ["Announce"]:
+        world._step()
+    assert world.records.claim(world.record("f"), "deleted", of=("available",), now=world.now)
+    while world.actors:
+        world._step()
+    assert world.runs[0].status == "SUCCEEDED"
+    world.settle(0.3)
+    assert (aws.items()["f"]["state"], aws.quota(OWNER)) == ("deleted", (0, 0))
+
+
+def test_a_run_that_fails_leaves_no_failure_on_a_file_that_is_open(aws: Aws) -> None:
+    world = World(aws, random.Random(0), trouble=0.0, scanning=False)  # noqa: S311 - to be repeated, not to be secret
+    refuse(world, TaskError("Sns.Broken", INSIDE), times=30, state="Announce")
+    world.lives.append(Life("f", "small", GOOD))
+    world.actors.append(world.live(world.lives[0]))
+    while world.actors:
+        world._step()
+    assert world.runs[0].status == "FAILED"
+    assert ("failure" in aws.items()["f"], aws.items()["f"]["state"]) == (False, "available")

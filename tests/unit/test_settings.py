@@ -254,7 +254,7 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"quota_bytes": 2**64}, "less than or equal"),
     ({"quota_files": 10**30}, "less than or equal"),
     ({"step_functions_retry_interval": 300}, "wait 4500 seconds between the tries of a step"),
-    ({"step_functions_max_attempts": 20, "step_functions_backoff_rate": 10}, "the whole workflow is ended after 600"),
+    ({"step_functions_max_attempts": 20, "step_functions_backoff_rate": 10}, "have to be less than 600"),
 ]
 
 
