@@ -310,7 +310,9 @@ def judge(
     if found.best in RUNS and wanted not in {*found.kinds, ANY_BYTES}:
         return Verdict(f"the file is {found.best}, and was declared as {wanted}")
     if found.needs and not permitted(found.needs, allowed):
-        return Verdict(f"the file holds macros, which takes {found.needs}, and that is not allowed", code="type_not_allowed")
+        return Verdict(
+            f"the file holds macros, which takes {found.needs}, and that is not allowed", code="type_not_allowed"
+        )
     named = _by_name(file_name, found)
     if named and not permitted(named, allowed):
         return Verdict(f"the file is named as {named}, which is not allowed", code="type_not_allowed")
@@ -336,7 +338,9 @@ def _label(wanted: str, found: Found, allowed: Sequence[str], *, strict: bool) -
         return Verdict(f"the file {said}")
     best = found.best if found.sure else ANY_BYTES
     if not (is_allowed if found.sure else permitted(ANY_BYTES, allowed)):
-        return Verdict(f"the file is {best}, which is not allowed, and was declared as {wanted}", code="type_not_allowed")
+        return Verdict(
+            f"the file is {best}, which is not allowed, and was declared as {wanted}", code="type_not_allowed"
+        )
     return Verdict("", best)
 
 
