@@ -256,7 +256,8 @@ class Api(Construct):
         role = Role(
             self,
             "logging_role",
-            name=f"{self._settings.prefix}-api-logging",
+            settings=self._settings,
+            name="api-logging",
             service="apigateway.amazonaws.com",
             description="API Gateway writes its logs",
         )

@@ -157,7 +157,12 @@ class Function(Construct):
             self, "dead_letters", settings=settings, name=f"{slug}-dead-letters", key=shared.queues_key
         )
         self.role = Role(
-            self, "role", name=f"{name}-function", service="lambda.amazonaws.com", description=f"Function {name}"
+            self,
+            "role",
+            settings=settings,
+            name=f"{slug}-function",
+            service="lambda.amazonaws.com",
+            description=f"Function {name}",
         )
         self.role.grant(
             "logs_write",

@@ -8,6 +8,7 @@ from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
 from constructs import Construct
 
 from modules.policy import Statement, assume_role_document, document
+from modules.settings import Settings
 
 
 class Role(Construct):
@@ -18,10 +19,12 @@ class Role(Construct):
         name: its name.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, name: str, service: str, description: str) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, *, settings: Settings, name: str, service: str, description: str
+    ) -> None:
         """
         Args:
-            name: name of the role, 64 characters at most.
+            name: what comes between prefix and region in the role's name, 20 characters at most.
             service: the AWS service that takes the role on, such as `lambda.amazonaws.com`.
             description: what the role is for.
         """
@@ -29,7 +32,7 @@ class Role(Construct):
         role = IamRole(
             self,
             "Default",
-            name=name,
+            name=role_name(settings, name),
             description=description,
             assume_role_policy=assume_role_document(service),
         )
@@ -53,3 +56,8 @@ class Role(Construct):
             self, concern, name=concern.replace("_", "-"), role=self._id, policy=document(*statements)
         )
         self._grants.append(policy)
+
+
+def role_name(settings: Settings, name: str) -> str:
+    """Name of a role of an environment. IAM has no regions, and an environment may be in two of an account."""
+    return f"{settings.prefix}-{name}-{settings.primary_region}"

@@ -54,7 +54,8 @@ class Releases(Construct):
         role = Role(
             self,
             "role",
-            name=f"{settings.prefix}-releases",
+            settings=settings,
+            name="releases",
             service="codedeploy.amazonaws.com",
             description="Moves the traffic of functions from one version to the next",
         )

@@ -54,7 +54,8 @@ class Scanning(Construct):
         scanner = Role(
             self,
             "role",
-            name=f"{settings.prefix}-scanner",
+            settings=settings,
+            name="scanner",
             service=GUARDDUTY,
             description="GuardDuty scans files for malware",
         )

@@ -48,7 +48,8 @@ class Schedule(Construct):
         role = Role(
             self,
             "role",
-            name=f"{settings.prefix}-{slug}",
+            settings=settings,
+            name=slug,
             service="scheduler.amazonaws.com",
             description=f"Schedule {slug}",
         )

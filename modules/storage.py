@@ -272,7 +272,8 @@ class Storage(Construct):
         role = Role(
             self,
             "copier",
-            name=f"{settings.prefix}-copier",
+            settings=settings,
+            name="copier",
             service="s3.amazonaws.com",
             description="Copies files to the second region",
         )

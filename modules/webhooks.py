@@ -109,10 +109,11 @@ class Webhooks(Construct):
             secret = SecretsmanagerSecret(
                 self,
                 f"{name}_secret",
-                name=secret_name(settings, url),
+                # Secrets Manager keeps the name of a deleted secret for 30 days ("DeleteSecret"): with an ending that
+                # is new each time, an address that was taken away can come back.
+                name_prefix=f"{secret_name(settings, url)}-",
                 description=f"Signs webhooks to {url}; the two newest versions count",
                 kms_key_id=secrets_key.arn,
-                # A secret that waits for its end keeps its name, and the next deployment could not have it.
                 recovery_window_in_days=30 if settings.protect_data else 0,
             )
             self.dead_letters.append(dead_letters)
@@ -142,7 +143,7 @@ class Webhooks(Construct):
 
 
 def secret_name(settings: Settings, url: str) -> str:
-    """Name of the secret that signs webhooks to a receiver."""
+    """Name of the secret that signs webhooks to a receiver, but for `-` and the digits that Terraform adds."""
     return f"{settings.prefix}-webhooks-{receiver_slug(url)}"
 
 

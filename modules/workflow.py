@@ -113,7 +113,12 @@ class Workflow(Construct):
             kms_key_id=logs_key.arn,
         )
         role = Role(
-            self, "role", name=f"{name}-workflow", service="states.amazonaws.com", description="Workflow of a file"
+            self,
+            "role",
+            settings=settings,
+            name="file-workflow",
+            service="states.amazonaws.com",
+            description="Workflow of a file",
         )
         inspect.grant_invoke(role, "inspect")
         discard.grant_invoke(role, "discard")
@@ -212,7 +217,8 @@ class Workflow(Construct):
         starter = Role(
             scope,
             "starter",
-            name=f"{settings.prefix}-{name}-starter",
+            settings=settings,
+            name=f"{name}-starter",
             service="events.amazonaws.com",
             description="Starts the workflow of a file",
         )

@@ -14,6 +14,7 @@ import argparse
 import json
 import re
 
+from modules.permissions import role_name
 from modules.policy import POLICY_VERSION, Statement, document
 from modules.settings import Settings, SettingsError, load, parameter_name
 from tools.console import Failure, exit_with
@@ -348,6 +349,7 @@ def deployer_policies(settings: Settings) -> list[str]:
     """Policy documents for the deployer of one environment, each short enough for a managed policy of IAM."""
     here = f"{settings.primary_region}:{settings.account_id}"
     named = f"{settings.prefix}-*"
+    roles = f"arn:aws:iam::{settings.account_id}:role/{role_name(settings, '*')}"
     state = f"arn:aws:s3:::{settings.state_bucket_name}"
 
     def allow(sid: str, actions: tuple[str, ...], *resources: str, any_resource: str = "") -> Statement:
@@ -371,17 +373,17 @@ def deployer_policies(settings: Settings) -> list[str]:
         allow("KnowYourself", ("sts:GetCallerIdentity",), "*", any_resource="it names no resource"),
     )
     compute = document(
-        allow("KeepRoles", _ROLES, f"arn:aws:iam::{settings.account_id}:role/{named}"),
+        allow("KeepRoles", _ROLES, roles),
         Statement(
             sid="HandRolesToServices",
             actions=["iam:PassRole"],
-            resources=[f"arn:aws:iam::{settings.account_id}:role/{named}"],
+            resources=[roles],
             conditions={"StringEquals": {"iam:PassedToService": _TAKE_ROLES}},
         ),
         Statement(
             sid="HandRoleToApiGateway",
             actions=["iam:PassRole"],
-            resources=[f"arn:aws:iam::{settings.account_id}:role/{settings.prefix}-api-logging"],
+            resources=[f"arn:aws:iam::{settings.account_id}:role/{role_name(settings, 'api-logging')}"],
             conditions={"StringEquals": {"iam:PassedToService": ["apigateway.amazonaws.com"]}},
         ),
         allow("KeepFunctions", _FUNCTIONS, f"arn:aws:lambda:{here}:function:{named}"),
@@ -460,7 +462,7 @@ def _copies(settings: Settings) -> str:
         Statement(
             sid="HandRoleToS3",
             actions=["iam:PassRole"],
-            resources=[f"arn:aws:iam::{settings.account_id}:role/{settings.prefix}-copier"],
+            resources=[f"arn:aws:iam::{settings.account_id}:role/{role_name(settings, 'copier')}"],
             conditions={"StringEquals": {"iam:PassedToService": ["s3.amazonaws.com"]}},
         ),
         # DynamoDB, "Global tables security": who makes a copy has to be allowed what filling it takes.
@@ -592,7 +594,7 @@ def _scanning(settings: Settings) -> list[Statement]:
         Statement(
             sid="HandRoleToGuardDuty",
             actions=["iam:PassRole"],
-            resources=[f"arn:aws:iam::{settings.account_id}:role/{settings.prefix}-scanner"],
+            resources=[f"arn:aws:iam::{settings.account_id}:role/{role_name(settings, 'scanner')}"],
             conditions={"StringEquals": {"iam:PassedToService": ["malware-protection-plan.guardduty.amazonaws.com"]}},
         ),
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import re
 import secrets
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from tools.setup import ROOT
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_secretsmanager.type_defs import SecretListEntryTypeDef
 
 DOING = "making a secret for webhooks"
 SECRET_BYTES = 32
@@ -34,7 +36,7 @@ def make_secrets(settings: Settings, session: boto3.Session, url: str = "") -> d
         url: receiver that gets a new secret. Without it, those get one that have none.
 
     Raises:
-        Failure: the credentials are for another account, or there is no such receiver.
+        Failure: the credentials are for another account, there is no such receiver, or it is not deployed.
         ClientError: AWS refused.
     """
     account = session.client("sts").get_caller_identity()["Account"]
@@ -44,15 +46,28 @@ def make_secrets(settings: Settings, session: boto3.Session, url: str = "") -> d
         cause = f"{url or 'an address'} is not in WEBHOOK_URLS of {settings.environment}"
         raise Failure(DOING, cause, "put it there and deploy, then run the same command again")
     client = session.client("secretsmanager")
-    wanted = [url] if url else [each for each in settings.webhook_urls if not _has_value(client, settings, each)]
+    found = {each: _find(client, settings, each) for each in ([url] if url else settings.webhook_urls)}
+    # Without a value, a secret has no versions.
+    wanted = [each for each, secret in found.items() if url or not secret.get("SecretVersionsToStages")]
     made = {each: f"whsec_{base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()}" for each in wanted}
     for receiver, secret in made.items():
-        client.put_secret_value(SecretId=secret_name(settings, receiver), SecretString=secret)
+        client.put_secret_value(SecretId=found[receiver]["ARN"], SecretString=secret)
     return made
 
 
-def _has_value(client: SecretsManagerClient, settings: Settings, url: str) -> bool:
-    return bool(client.describe_secret(SecretId=secret_name(settings, url)).get("VersionIdsToStages"))
+def _find(client: SecretsManagerClient, settings: Settings, url: str) -> SecretListEntryTypeDef:
+    """The secret of a receiver. AWS lists none that waits for its end.
+
+    Raises:
+        Failure: there is none.
+    """
+    name = secret_name(settings, url)
+    pages = client.get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [f"{name}-"]}])
+    for page in pages:
+        for secret in page["SecretList"]:
+            if re.fullmatch(rf"{re.escape(name)}-\d+", secret["Name"]):
+                return secret
+    raise Failure(DOING, f"there is no secret {name}-… for {url}", "deploy first, then run the same command again")
 
 
 def main() -> None:
@@ -67,9 +82,7 @@ def main() -> None:
     try:
         made = make_secrets(settings, boto3.Session(region_name=settings.primary_region), options.url)
     except ClientError as error:
-        remedy = (
-            "deploy first; see that these credentials may DescribeSecret and PutSecretValue, and use the secret's key"
-        )
+        remedy = "see that these credentials may ListSecrets and PutSecretValue, and use the secret's key"
         raise Failure(DOING, str(error), remedy) from None
     for url, secret in made.items():
         say(f"{url}  {secret}")

@@ -157,7 +157,7 @@ class Deployed:
                         "states:StartExecution": f"arn:aws:states:us-east-1:{account}:stateMachine:*",
                         "states:DescribeExecution": f"arn:aws:states:us-east-1:{account}:execution:*",
                         "lambda:InvokeFunction": f"arn:aws:lambda:us-east-1:{account}:function:*",
-                        "secretsmanager:DescribeSecret secretsmanager:PutSecretValue": "*",
+                        "secretsmanager:ListSecrets secretsmanager:PutSecretValue": "*",
                     }.items()
                 ],
             },

@@ -692,7 +692,9 @@ def test_the_deployer_may_hand_api_gateway_the_logging_role_and_no_other() -> No
         if statement["Action"] == "iam:PassRole"
         and "apigateway.amazonaws.com" in str(statement["Condition"]["StringEquals"]["iam:PassedToService"])
     ]
-    assert [statement["Resource"] for statement in handed] == ["arn:aws:iam::333333333333:role/sluice-prod-api-logging"]
+    assert [statement["Resource"] for statement in handed] == [
+        "arn:aws:iam::333333333333:role/sluice-prod-api-logging-us-east-1"
+    ]
 
 
 def test_the_deployer_touches_firewalls_where_there_is_one() -> None:

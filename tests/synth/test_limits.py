@@ -411,6 +411,21 @@ def test_patterns_of_the_models_are_read_as_they_are_meant() -> None:
 # Names that two environments of one account could share
 
 
+def test_an_environment_may_be_in_two_regions_of_an_account(folder: Path, small: dict[str, Any]) -> None:
+    """Roles and buckets have no regions, so that none of their names is there in both."""
+    own = folder / "elsewhere"
+    own.mkdir()
+    other = synthesized(own, Settings(environment="dev", account_id=ACCOUNT, primary_region="eu-west-1"))[0]
+
+    def global_names(content: dict[str, Any]) -> set[str]:
+        roles = {str(body["name"]) for body in content["resource"]["aws_iam_role"].values()}
+        return roles | {str(body["bucket"]) for body in content["resource"]["aws_s3_bucket"].values()}
+
+    assert global_names(small)
+    assert global_names(other)
+    assert not global_names(small) & global_names(other)
+
+
 def test_no_name_of_one_environment_is_one_of_another(small: dict[str, Any]) -> None:
     """A project `a-b` may have an environment `c` beside `a` with `b`: no name of `a-b` is another name of `a-b-c`."""
     for kind in ("aws_iam_role", "aws_sqs_queue", "aws_sns_topic", "aws_lambda_function", "aws_dynamodb_table"):

@@ -99,6 +99,11 @@ def test_no_secret_is_in_the_json(webhooks: Synthesized) -> None:
     secrets = webhooks.resources("aws_secretsmanager_secret")
     assert {each["kms_key_id"] for each in secrets.values()} == {"${aws_kms_key.secrets_key.arn}"}
     assert {each["recovery_window_in_days"] for each in secrets.values()} == {30}
+    # AWS keeps the name of a deleted secret for that long: an address that comes back needs another one.
+    assert {each["name_prefix"] for each in secrets.values()} == {
+        f"sluice-prod-webhooks-{receiver_slug(url)}-" for url in (A, B)
+    }
+    assert not any("name" in each for each in secrets.values())
     assert len(secrets) == 2
     assert "whsec_" not in webhooks.text
     assert not webhooks.resources("aws_secretsmanager_secret_version")

@@ -109,7 +109,6 @@ class FakeSecrets:
     values: dict[str, dict[str, str]] = field(default_factory=dict)
     asked: int = 0
     failing: bool = False
-    known: bool = True
 
     class exceptions:  # noqa: N801 - boto3's name
         class ResourceNotFoundException(ClientError):  # noqa: N818 - boto3's name
@@ -133,10 +132,27 @@ class FakeSecrets:
             stages["AWSPREVIOUS"] = stages["AWSCURRENT"]
         stages["AWSCURRENT"] = SecretString
 
-    def describe_secret(self, *, SecretId: str) -> dict[str, Any]:  # noqa: N803
-        if not self.known:
-            raise self._missing("DescribeSecret")
-        return {"VersionIdsToStages": {"v": list(self.values[SecretId])}} if self.values.get(SecretId) else {}
+    def get_paginator(self, operation: str) -> FakeSecrets:
+        assert operation == "list_secrets"
+        return self
+
+    def paginate(self, *, Filters: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:  # noqa: N803
+        """A page a secret, of those whose name begins so."""
+        (by_name,) = Filters
+        for name, stages in self.values.items():
+            if name.startswith(by_name["Values"][0]):
+                versions = {"SecretVersionsToStages": {"v": list(stages)}} if stages else {}
+                yield {"SecretList": [{"Name": name, "ARN": name, **versions}]}
+        yield {"SecretList": []}
+
+
+def deployed(*urls: str) -> FakeSecrets:
+    """Secrets Manager after a deployment: secrets without values, with the endings that Terraform gave them."""
+    return FakeSecrets({name_in_aws(url): {} for url in urls})
+
+
+def name_in_aws(url: str, ending: str = "20260102030405678900000001") -> str:
+    return f"sluice-dev-webhooks-{receiver_slug(url)}-{ending}"
 
 
 def test_secrets_are_kept_for_a_while_and_their_absence_is_not() -> None:
@@ -475,7 +491,7 @@ A, B = "https://a.example.com/in", "https://b.example.com/in"
 
 
 def test_receivers_without_a_secret_get_one_and_the_others_keep_theirs() -> None:
-    client = FakeSecrets()
+    client = deployed(A, B)
     first = make_secrets(settings_with(A), session_for(client))
     assert list(first) == [A]
     assert len(key_of(first[A])) == 32
@@ -483,16 +499,33 @@ def test_receivers_without_a_secret_get_one_and_the_others_keep_theirs() -> None
     assert list(second) == [B]
     assert second[B] != first[A]
     assert make_secrets(settings_with(A, B), session_for(client)) == {}
-    assert client.values[f"sluice-dev-webhooks-{receiver_slug(A)}"] == {"AWSCURRENT": first[A]}
+    assert client.values[name_in_aws(A)] == {"AWSCURRENT": first[A]}
+
+
+def test_an_address_that_came_back_gets_the_secret_that_is_there_now() -> None:
+    """AWS does not list the one that was deleted, and another environment's or receiver's is not taken for it."""
+    client = deployed(A)
+    before = make_secrets(settings_with(A), session_for(client))
+    now = name_in_aws(A, "20270102030405678900000001")
+    client.values = {name_in_aws(A, "x-20260102030405678900000001"): {}, now: {}}
+    after = make_secrets(settings_with(A), session_for(client))
+    assert after[A] != before[A]
+    assert client.values[now] == {"AWSCURRENT": after[A]}
+
+
+def test_a_receiver_that_is_not_deployed_is_one_clear_line() -> None:
+    client = deployed(B)
+    with pytest.raises(Failure, match=f"there is no secret .* for {A}\n.*deploy first"):
+        make_secrets(settings_with(A), session_for(client))
+    assert client.values == {name_in_aws(B): {}}
 
 
 def test_a_receiver_that_is_named_gets_a_new_one_and_the_one_before_counts() -> None:
-    client = FakeSecrets()
+    client = deployed(A, B)
     first = make_secrets(settings_with(A, B), session_for(client))
     again = make_secrets(settings_with(A, B), session_for(client), A)
     assert list(again) == [A]
-    name = f"sluice-dev-webhooks-{receiver_slug(A)}"
-    assert client.values[name] == {"AWSCURRENT": again[A], "AWSPREVIOUS": first[A]}
+    assert client.values[name_in_aws(A)] == {"AWSCURRENT": again[A], "AWSPREVIOUS": first[A]}
 
 
 @pytest.mark.parametrize(("urls", "url", "account"), [((), "", "1" * 12), ((A,), B, "1" * 12), ((A,), "", "2" * 12)])

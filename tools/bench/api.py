@@ -381,8 +381,9 @@ def _settled(system: System) -> list[dict[str, Any]]:
 
 
 def _role(principal: str) -> str:
-    """The name of a role, without the session, the account and the environment."""
-    return principal.rpartition("assumed-role/")[2].partition("/")[0].removeprefix("sluice-local-") or principal
+    """The name of a role, without the session, the account, the environment and the region."""
+    name = principal.rpartition("assumed-role/")[2].partition("/")[0]
+    return name.removeprefix("sluice-local-").removesuffix("-us-east-1") or principal
 
 
 def second_up(progress: Progress) -> Section:
