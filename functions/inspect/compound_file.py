@@ -86,6 +86,8 @@ def read_compound_file(content: Content) -> CompoundFile | None:
     while number < _LAST_SECTOR and number not in seen:
         seen.add(number)
         sector = reader.sector(number)
+        if not sector:
+            break
         for at in range(0, len(sector) - _ENTRY_BYTES + 1, _ENTRY_BYTES):
             entry = sector[at : at + _ENTRY_BYTES]
             name_size, kind = int.from_bytes(entry[64:66], "little"), entry[66]
