@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Each of these deploys a system of its own, or none.
 APART = {
     "test_api_jwt",
+    "test_deploy_prod_to_an_account",
+    "test_deploy_to_an_account",
     "test_embedded_aws_host_names",
     "test_emulator_fidelity",
     "test_legal_hold",

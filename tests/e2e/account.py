@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import ssl
 import subprocess
 import tomllib
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +23,7 @@ from botocore.config import Config
 from modules.settings import Settings
 from tools.embedded_aws import control
 from tools.embedded_aws.control import Credentials, EmbeddedAws
+from tools.environment import child_environment
 from tools.setup import EMBEDDED_AWS, LAMBDA, ROOT
 
 ACCOUNT = "210987654321"
@@ -53,13 +57,17 @@ class Clone:
     variables: dict[str, str]
     done: list[Done] = field(default_factory=list)
 
-    def run(self, command: str, *, status: int = 0, **variables: str) -> str:
-        """Type a line into the shell; it has to end with a status. Return what it printed."""
+    def run(self, command: str, variables: Mapping[str, str] | None = None, *, status: int = 0) -> str:
+        """Type a line into the shell; it has to end with a status. Return what it printed.
+
+        Args:
+            variables: exported for this line alone.
+        """
         finished = subprocess.run(  # noqa: S602 - a person has a shell
             command,
             shell=True,
             cwd=self.folder,
-            env={**person(), **self.variables, **variables},
+            env={**person(), **self.variables, **(variables or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -75,26 +83,47 @@ class Clone:
     def set(self, environment: str, **values: object) -> None:
         """Edit the settings of an environment, as with an editor."""
         file = self.folder / "environments" / f"{environment}.toml"
-        lines = file.read_text().splitlines()
+        text = file.read_text()
         for name, value in values.items():
             line = f"{name} = {json.dumps(value)}"
-            kept = [each for each in lines if not re.match(rf"{name}\s*=", each)]
-            lines = [*kept, line]
-        file.write_text("\n".join(lines) + "\n")
-        tomllib.loads(file.read_text())
+            known = re.search(rf"^{name} = .*$", text, re.MULTILINE)
+            text = text.replace(known[0], line) if known else f"{text}{line}\n"
+        assert tomllib.loads(text).items() >= values.items()
+        file.write_text(text)
+
+    def mirror_option(self) -> str:
+        """Do what the README says where the provider comes from a mirror on this disk; the option that cdktf takes."""
+        configuration = self.folder / ".build" / "terraform"
+        if not (configuration / "mirror").is_file():
+            return ""
+        self.variables["TF_CLI_CONFIG_FILE"] = str(configuration / "terraform.rc")
+        return "--skip-provider-lock"
+
+    def sends_and_fetches(self, url: str, token: str, folder: Path) -> str:
+        """Send a file with the client and fetch it back; its id."""
+        file, back = folder / "a file.txt", folder / "back.txt"
+        file.write_text("What goes in comes out.\n")
+        access = {"SLUICE_URL": url, "SLUICE_TOKEN": token}
+        sent = self.run(f".venv/bin/python -m sluice_client upload {shlex.quote(str(file))}", access)
+        found = re.search(r"^(\S+)\t.*a file\.txt$", sent, re.MULTILINE)
+        assert found, sent
+        self.run(f".venv/bin/python -m sluice_client download {found[1]} --to {shlex.quote(str(back))}", access)
+        assert back.read_bytes() == file.read_bytes()
+        return found[1]
 
 
 def person() -> dict[str, str]:
     """The environment of a person who has set nothing for AWS, Terraform or Sluice."""
     names = {name.upper() for name in Settings.model_fields}
-    left_out = re.compile(r"AWS_|TF_|MAKE|MFLAGS|PYTHON|PYTEST_|COVERAGE|CDKTF_|.*_PROXY$", re.IGNORECASE)
-    return {name: value for name, value in os.environ.items() if name.upper() not in names and not left_out.match(name)}
+    of_others = re.compile(r"AWS_|PYTEST_|JSII_|.*_PROXY$", re.IGNORECASE)
+    kept = {name: value for name, value in os.environ.items() if name not in names and not of_others.match(name)}
+    return child_environment(machine=kept)
 
 
-def clone_to(folder: Path, **variables: str) -> Clone:
+def clone_to(folder: Path) -> Clone:
     """Clone what is committed here; what set-up downloads comes from the package managers' own caches."""
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
-    return Clone(folder, variables)
+    return Clone(folder, {})
 
 
 @dataclass(frozen=True)
@@ -119,8 +148,36 @@ class Account:
             opened.write(f"[{name}]\naws_access_key_id = {key.access_key}\naws_secret_access_key = {key.secret_key}\n")
         file.chmod(0o600)
         led = self.aws.environment_of_host_names(key.access_key, key.secret_key)
-        kept = {variable: value for variable, value in led.items() if variable.endswith(("PROXY", "BUNDLE"))}
-        return {**kept, "AWS_PROFILE": name, "AWS_SHARED_CREDENTIALS_FILE": str(file), "AWS_CONFIG_FILE": os.devnull}
+        bundle = str(self._bundle())
+        return {
+            "HTTPS_PROXY": led["HTTPS_PROXY"],
+            "NO_PROXY": led["NO_PROXY"],
+            "AWS_CA_BUNDLE": bundle,
+            "SSL_CERT_FILE": bundle,
+            "AWS_PROFILE": name,
+            "AWS_SHARED_CREDENTIALS_FILE": str(file),
+            "AWS_CONFIG_FILE": os.devnull,
+        }
+
+    def _bundle(self) -> Path:
+        """Every authority of this machine, and that of the embedded AWS: what a company gives its people."""
+        file, known = self.folder / "authorities.pem", ssl.get_default_verify_paths()
+        ours = Path(known.cafile).read_text() if known.cafile else ""
+        file.write_text(ours + self.aws.ca_bundle.read_text())
+        return file
+
+    def opener(self) -> urllib.request.OpenerDirector:
+        """An HTTPS client that reaches AWS's host names."""
+        return urllib.request.build_opener(
+            urllib.request.ProxyHandler({"https": self.aws.proxy_url}),
+            urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(self.aws.ca_bundle))),
+        )
+
+    def denied(self, prefix: str) -> list[str]:
+        """What users whose names begin with a prefix tried and may not."""
+        decisions = (json.loads(line) for line in self.iam_log.read_text().splitlines())
+        refused = [each for each in decisions if not each["allowed"] and f":user/{prefix}" in str(each["principal"])]
+        return sorted({f"{each['principal']} {each['action']} {each['resource']}" for each in refused})
 
     def session(self, key: Credentials = control.ROOT, region: str = "us-east-1") -> boto3.Session:
         """Boto3 as a user, by AWS's own host names."""

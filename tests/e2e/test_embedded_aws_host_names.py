@@ -8,7 +8,6 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterator
-from ssl import create_default_context
 
 import boto3
 import pytest
@@ -50,12 +49,8 @@ def session(somewhere: Account, user: Credentials) -> boto3.Session:
 
 def get(somewhere: Account, url: str, body: bytes | None = None) -> tuple[int, bytes]:
     """What an HTTPS client with the proxy gets; it resolves no host name of AWS."""
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({"https": somewhere.aws.proxy_url}),
-        urllib.request.HTTPSHandler(context=create_default_context(cafile=str(somewhere.aws.ca_bundle))),
-    )
     try:
-        with opener.open(urllib.request.Request(url, data=body), timeout=30) as answer:
+        with somewhere.opener().open(urllib.request.Request(url, data=body), timeout=30) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()

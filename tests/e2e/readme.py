@@ -1,0 +1,80 @@
+"""The commands that a part of the README prints, to be typed as they stand there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from tests.e2e.account import Clone
+
+# What a line of a shell begins with there.
+PROGRAMS = ("aws", "export", "make", "npx", "terraform")
+
+
+def section(text: str, title: str) -> str:
+    """The part of a page below a heading, up to the next one of its level."""
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"there is no part {title!r}"
+    return found[1]
+
+
+def commands(text: str) -> list[str]:
+    """The commands in a part of a page: code in the text, and lines of code blocks, in their order."""
+    found = []
+    for token in _tokens(MarkdownIt().enable("table").parse(text)):
+        lines = token.content.splitlines() if token.type in {"code_block", "fence"} else [token.content]
+        found += [line.strip() for line in lines if line.split(" ")[0] in PROGRAMS and " " in line.strip()]
+    return found
+
+
+def _tokens(tokens: list[Token]) -> Iterator[Token]:
+    for token in tokens:
+        if token.type in {"code_inline", "code_block", "fence"}:
+            yield token
+        yield from _tokens(token.children or [])
+
+
+@dataclass
+class Reader:
+    """A person who types what a part of the README says, and nothing that it does not say.
+
+    Attributes:
+        clone: where it is typed.
+        printed: commands of the part.
+        left: those that were not typed yet.
+        environment: what is typed where `dev` is printed.
+    """
+
+    clone: Clone
+    printed: list[str]
+    left: set[str]
+    environment: str
+
+    @classmethod
+    def of(cls, clone: Clone, title: str, environment: str = "dev") -> Reader:
+        """A reader of a part of the README in the clone, where `dev` stands for an environment."""
+        printed = commands(section((clone.folder / "README.md").read_text(), title))
+        return cls(clone, printed, set(printed), environment)
+
+    def types(
+        self, command: str, variables: Mapping[str, str] | None = None, *, then: str = "", status: int = 0
+    ) -> str:
+        """Type a command of the README; return what it printed.
+
+        Args:
+            variables: exported for this command alone.
+            then: options that the README mentions beside the command.
+            status: with which the command has to end.
+        """
+        assert command in self.printed, f"the README does not say `{command}`; it says {self.printed}"
+        self.left.discard(command)
+        command = command.replace("ENVIRONMENT=dev", f"ENVIRONMENT={self.environment}")
+        if command.startswith("export "):
+            name, _, value = command.removeprefix("export ").partition("=")
+            self.clone.variables[name] = value
+            return ""
+        return self.clone.run(f"{command} {then}".rstrip(), variables, status=status)
