@@ -29,6 +29,7 @@ from tools.setup import EMBEDDED_AWS, LAMBDA, ROOT
 ACCOUNT = "210987654321"
 # Longer than any command of the README takes here.
 COMMAND_SECONDS = 900
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @dataclass
@@ -75,7 +76,7 @@ class Clone:
             timeout=COMMAND_SECONDS,
             check=False,
         )
-        done = Done(command, finished.returncode, finished.stdout)
+        done = Done(command, finished.returncode, _COLOURS.sub("", finished.stdout))
         self.done.append(done)
         assert done.status == status, str(done)
         return done.output
