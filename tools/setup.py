@@ -6,6 +6,7 @@ carries a stamp of what it was made from; one without the right stamp is made an
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -87,18 +88,35 @@ def prepare(environment: Environment) -> bool:
     Raises:
         Failure: the environment cannot be created, or a package cannot be installed or has another hash.
     """
-    from tools.console import Failure, run, step
     from tools.lockfile import requirements
 
     wanted = requirements(LOCK, environment.categories)
     key = hashlib.sha256(f"{sys.version}\n{wanted}".encode()).hexdigest()
     stamp = environment.path / ".stamp"
-    if stamp.is_file() and stamp.read_text() == key and environment.python.exists():
+    if _stands(environment, stamp, key):
         return False
     name = environment.path.name.lstrip(".")
     listed = BUILD / "requirements" / f"{name}.txt"
     listed.parent.mkdir(parents=True, exist_ok=True)
-    listed.write_text(wanted)
+    # Judges make theirs when they are first called, and two tests may call one.
+    with listed.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _stands(environment, stamp, key):
+            return False
+        listed.write_text(wanted)
+        _make(environment, listed)
+        stamp.write_text(key)
+    return True
+
+
+def _stands(environment: Environment, stamp: Path, key: str) -> bool:
+    return stamp.is_file() and stamp.read_text() == key and environment.python.exists()
+
+
+def _make(environment: Environment, listed: Path) -> None:
+    from tools.console import Failure, run, step
+
+    name = environment.path.name.lstrip(".")
     with step(f"Python packages of {environment.title}") as progress:
         shutil.rmtree(environment.path, ignore_errors=True)
         with_pip = environment is PROJECT
@@ -119,8 +137,6 @@ def prepare(environment: Environment) -> bool:
         )
         if not environment.python.exists():
             raise Failure("set-up", f"{environment.path} holds no Python", "run the same command again")
-        stamp.write_text(key)
-    return True
 
 
 def show_client() -> None:

@@ -16,7 +16,6 @@ from tests.e2e.readme import Reader
 from tests.receiver import Receiver, receiving
 from tools import judges
 from tools.layers import host_runtime
-from tools.setup import JUDGES, prepare
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
@@ -132,7 +131,6 @@ class Issuer:
 
 def _judge(plan: Path) -> None:
     """The house rules hold for the plan of everything."""
-    prepare(JUDGES)
     verdict = judges.terraform_compliance(plan)
     assert not verdict.findings, "\n".join(map(str, verdict.findings))
     assert len(verdict.passed) >= 30
