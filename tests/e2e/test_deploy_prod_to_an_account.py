@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import shutil
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,7 +63,7 @@ def test_prod_with_every_option_is_deployed_released_and_rolled_back(
     reader.types("make bootstrap ENVIRONMENT=dev")
 
     reader.types("make plan ENVIRONMENT=dev")
-    _judge(clone.folder / ".build" / "plans" / "prod" / "plan.json")
+    plan = shutil.copy(clone.folder / ".build" / "plans" / "prod" / "plan.json", tmp_path)
     applied = reader.types("make apply ENVIRONMENT=dev")
     assert re.search(r"^\d{3} to add, 0 to change, 0 to destroy$", applied, re.MULTILINE), applied
     clone.variables["ENVIRONMENT"] = "prod"
@@ -98,6 +99,8 @@ def test_prod_with_every_option_is_deployed_released_and_rolled_back(
     assert _live(owned) == live
     assert "No drift" in reader.types("make drift")
     assert owned.denied("prod-") == []
+
+    _judge(Path(plan))
 
 
 class Issuer:
