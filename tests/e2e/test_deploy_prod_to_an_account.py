@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import shutil
@@ -22,6 +23,22 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 REPLICA = "eu-west-1"
 ORIGIN = "https://files.example.com"
+# Of whoever makes secrets for webhooks; whoever deploys may not.
+KEEPS_SECRETS = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Action": ["secretsmanager:DescribeSecret", "secretsmanager:PutSecretValue"],
+            "Resource": f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:sluice-prod-*",
+        },
+        {
+            "Effect": "Allow",
+            "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+            "Resource": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/*",
+        },
+    ],
+}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +87,9 @@ def test_prod_with_every_option_is_deployed_released_and_rolled_back(
     assert "No drift" in reader.types("make drift")
 
     # A file goes in, is scanned, copied, announced and fetched; pages of one origin may call.
-    clone.run("make webhook-secret")
+    clone.run(
+        "make webhook-secret", owned.profile(owned.deployer(json.dumps(KEEPS_SECRETS, indent=2), "keeper"), "keeper")
+    )
     url, token = _api_url(owned), issuer.token()
     file_id = clone.sends_and_fetches(url, token, tmp_path)
     wait_for(lambda: [each.event["file_id"] for each in receiver.received] == [file_id])
