@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shlex
 import ssl
 import subprocess
@@ -103,7 +104,9 @@ class Clone:
     def sends_and_fetches(self, url: str, token: str, folder: Path) -> str:
         """Send a file with the client and fetch it back; its id."""
         file, back = folder / "a file.txt", folder / "back.txt"
-        file.write_text("What goes in comes out.\n")
+        # The client takes the same bytes for the same upload.
+        file.write_text(f"What goes in comes out: {secrets.token_hex(8)}.\n")
+        back.unlink(missing_ok=True)
         access = {"SLUICE_URL": url, "SLUICE_TOKEN": token}
         sent = self.run(f".venv/bin/python -m sluice_client upload {shlex.quote(str(file))}", access)
         found = re.search(r"^(\S+)\t.*a file\.txt$", sent, re.MULTILINE)
