@@ -21,7 +21,8 @@ from tools.layers import host_runtime
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
-REPLICA = "eu-west-1"
+# One that the house rules in judges/features name.
+REPLICA = "eu-central-1"
 ORIGIN = "https://files.example.com"
 # Of whoever makes secrets for webhooks (docs/webhooks.md); whoever deploys may not.
 KEEPS_SECRETS = {
