@@ -304,9 +304,11 @@ def definition(
         }
         return task("dynamodb:updateItem", parameters, **{"Retry": retries, "ResultPath": None, **rest})
 
+    # The longest delay has to be longer than the first (Amazon States Language, "Retrying after error").
+    longest = max(BUSY_DELAY_SECONDS, settings.step_functions_retry_interval + 1)
     # What cannot get better is not tried again; everything else is.
     tries = [
-        {"ErrorEquals": BUSY, **retry, "MaxAttempts": BUSY_ATTEMPTS, "MaxDelaySeconds": BUSY_DELAY_SECONDS},
+        {"ErrorEquals": BUSY, **retry, "MaxAttempts": BUSY_ATTEMPTS, "MaxDelaySeconds": longest},
         {"ErrorEquals": ["States.ALL"], **retry},
     ]
     retries = [{"ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"], "MaxAttempts": 0}, *tries]
