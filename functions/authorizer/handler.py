@@ -55,7 +55,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             raise InvalidTokenError("it is not a bearer token")
         subject = subject_of(token.strip(), issuer=issuer, audience=environment.jwt_audience)
     except InvalidTokenError as error:
-        # In ASCII: what the log cannot encode is lost, and the alarm counts these lines.
+        # In ASCII: a line that the log cannot encode is lost, and the alarm counts these lines.
         logger.info("token refused", reason=ascii(str(error))[:MAX_REASON])
         raise Unauthorized from None
     return {"principalId": subject, "policyDocument": policy(str(event["methodArn"]))}

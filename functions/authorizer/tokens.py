@@ -90,13 +90,13 @@ def subject_of(token: str, *, issuer: Issuer, audience: str) -> str:
         InvalidTokenError: it is malformed, signed by someone else, expired, not yet valid, or made for something else.
         IssuerError: the keys are not to be had.
     """
-    # A stranger made up the bytes, and whatever PyJWT raises on them says that it is no token: lone surrogates, numbers
-    # without end and JSON that is too deep are not among its own errors.
+    # The token is untrusted input. PyJWT also raises errors that are not its own, for example on lone surrogates, on
+    # very long numbers and on deeply nested JSON. Each of them means that the token is invalid.
     try:
         key_id = jwt.get_unverified_header(token).get("kid")
     except Exception as error:
         raise InvalidTokenError(f"{type(error).__name__}: {error}") from error
-    # A key of this type brings its own algorithm, which the token's has to be.
+    # A key of this type names its algorithm; the token has to use the same one.
     key = issuer.key(key_id if isinstance(key_id, str) else None)
     try:
         claims = jwt.decode(
@@ -111,8 +111,8 @@ def subject_of(token: str, *, issuer: Issuer, audience: str) -> str:
     except Exception as error:
         raise InvalidTokenError(f"{type(error).__name__}: {error}") from error
     subject = claims["sub"]
-    # It becomes the name of an owner, and the key of records: OpenID Connect Core, section 2, allows 255 characters of
-    # ASCII. Lone surrogates and control characters are not printable.
+    # The subject becomes the name of an owner and a key of records. OpenID Connect Core, section 2, allows 255 ASCII
+    # characters. `isprintable` refuses lone surrogates and control characters.
     if not isinstance(subject, str) or not subject.isprintable() or not 1 <= len(subject) <= MAX_SUBJECT:
         raise InvalidTokenError(f"its subject is not a text of 1 to {MAX_SUBJECT} characters that can be printed")
     return subject

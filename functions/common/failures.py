@@ -1,8 +1,8 @@
-"""Why a file is not available, as its owner reads it: a code for programs, and a sentence for people.
+"""Reasons why a file is not available, for its owner: a code for programs and a sentence for people.
 
-A record holds both in one attribute, `CODE: SENTENCE`. What AWS says about an error (role and key ARNs, account id, a
-stack trace) is for operators: it goes to the alert and the log. A text of another form, which an earlier release may
-have written, is never shown; the state of the file then says why in general words.
+A record holds both in one attribute, `CODE: SENTENCE`. Error messages of AWS (with ARNs of roles and keys, the account
+id or a stack trace) are for operators: they go to the alert and the log. An earlier release may have written a text of
+another form. Such a text is never shown; the owner reads a general reason for the state of the file instead.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ CODES: frozenset[str] = frozenset(get_args(Code))
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a file is not available.
+    """The reason why a file is not available.
 
     Attributes:
-        code: the kind, for programs.
-        sentence: the same for people; nothing of AWS is in it.
+        code: the kind of failure, for programs.
+        sentence: the reason in words, for people; it contains nothing that AWS said.
     """
 
     code: Code
     sentence: str
 
     def __str__(self) -> str:
-        """The text that a record holds."""
+        """Return the text that a record holds."""
         return f"{self.code}: {self.sentence}"
 
 
 PROCESSING_FAILED = Failure("processing_failed", "the file could not be processed yet; it is tried again")
-# For records whose text an owner must not read.
+# For records with a text that the owner must not read.
 _IN_GENERAL = {
     "uploading": PROCESSING_FAILED,
     "scanning": PROCESSING_FAILED,
@@ -55,11 +55,11 @@ _IN_GENERAL = {
 
 
 def shown(text: str, state: str) -> Failure | None:
-    """What an owner reads about a file in a state; None where there is nothing to say.
+    """Return the failure to show to the owner of a file; None if there is nothing to show.
 
     Args:
         text: attribute `failure` of the record.
-        state: as callers know it.
+        state: state of the file, as the API names it.
     """
     if state == "available" or (not text and state in {"uploading", "scanning"}):
         return None

@@ -19,14 +19,14 @@ DIGEST_BYTES = 32  # SHA-256
 _CONTENT_TYPE = re.compile(
     r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}(; ?[\x20-\x7e]{1,100})?", re.I
 )
-# The joiners that emoji and names in some languages are written with (Unicode Standard, section 23.2).
+# Joiners: emoji and names in some languages need them (Unicode Standard, section 23.2).
 _JOINERS = "\u200c\u200d"
 _NOT_IN_A_NAME = re.compile(
     "["
     # Slashes, and the controls C0 and C1.
     r"/\\\x00-\x1f\x7f-\x9f"
-    # Format characters (Unicode category Cf) change the order of a text, or hide in it; but for the joiners, and the
-    # marks that are seen (UAX #44, Prepended_Concatenation_Mark). Separators of lines and paragraphs.
+    # Format characters (Unicode category Cf), which change the order of a text or are invisible. The joiners and the
+    # visible marks (UAX #44, Prepended_Concatenation_Mark) are not in this list. Separators of lines and paragraphs.
     r"\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     r"\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
     # Lone surrogates and noncharacters (Unicode Standard, section 23.7).
@@ -87,7 +87,7 @@ def file_name(name: str) -> str:
     """A plain name of a file.
 
     Raises:
-        Refused: it is a path, holds control or format characters, shows nothing, or is too long.
+        Refused: it is a path, has control or format characters, has no visible character, or is too long.
     """
     try:
         length = len(name.encode())

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
 PROBLEM_JSON = "application/problem+json"
-# Ids of files, as the functions make them, are UUIDs. No other text is asked of DynamoDB, which refuses an empty key
-# and one above 2,048 bytes (DynamoDB, "Constraints": partition keys).
+# The functions make UUIDs as ids of files. An id of another form is not looked up: DynamoDB refuses an empty key and
+# a key of more than 2,048 bytes (DynamoDB, "Constraints": partition keys).
 FILE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-# What a page of another origin may read beside the body (Fetch standard, "CORS-safelisted response-header name"): where
-# an upload is, when to come back, and the ids of the request that support and logs know.
+# Headers that a page of another origin may read (Fetch standard, "CORS-safelisted response-header name"): the address
+# of an upload, the time to wait, and the request ids that AWS Support and the logs know.
 EXPOSED_HEADERS = ("Location", "Retry-After", "WWW-Authenticate", "x-amzn-RequestId", "x-amz-apigw-id")
 # The kinds of problems of RFC 9457, by status where a `Refused` names none.
 PROBLEMS = {
@@ -122,7 +122,7 @@ def rest_api(logger: Logger, *, failure: str, plain_errors: bool = False) -> API
     def say_what_is_wrong(error: Refused) -> Response[str]:
         return refuse(error.status, error.message, error.faults)
 
-    # Powertools raises this for a path that fits no route: an id may hold characters that its routes do not match.
+    # Powertools raises this for a path that matches no route, for example because an id holds unusual characters.
     @app.exception_handler(NotFoundError)  # type: ignore[untyped-decorator]
     def say_that_nothing_is_there(error: NotFoundError) -> Response[str]:
         return refuse(404, "No such file" if app.current_event.path_parameters else "No such path or method")
@@ -152,19 +152,19 @@ def body_of(event: APIGatewayProxyEvent) -> str | None:
 
 
 def query_of(event: APIGatewayProxyEvent) -> dict[str, str]:
-    """The parameters of the query, each of which is given once.
+    """Return the parameters of the query.
 
     Raises:
-        Refused: one is given twice, or is no text.
+        Refused: a parameter is given more than once, or is not valid Unicode.
     """
     return _once(event.get("multiValueQueryStringParameters"), event.query_string_parameters, "parameter")
 
 
 def header_of(event: APIGatewayProxyEvent, name: str) -> str | None:
-    """A header that may be given once; None where it is not given.
+    """Return the value of a header; None if the request does not have it.
 
     Raises:
-        Refused: it is given twice.
+        Refused: the header is given more than once, or is not valid Unicode.
     """
     wanted = name.lower()
     every, last = (
@@ -175,7 +175,16 @@ def header_of(event: APIGatewayProxyEvent, name: str) -> str | None:
 
 
 def _once(every: Mapping[str, list[str]] | None, last: Mapping[str, str] | None, kind: str) -> dict[str, str]:
-    """One value a name: API Gateway hands over all of them, and the last of each (`headers`, `multiValueHeaders`)."""
+    """Return one value for each name.
+
+    Args:
+        every: all values of each name, such as `multiValueHeaders` of API Gateway's event.
+        last: the last value of each name, such as `headers` of the event.
+        kind: the word for such a name in an error.
+
+    Raises:
+        Refused: a name has several values, or a name or value is not valid Unicode.
+    """
     found = {name: [value or "" for value in values or [""]] for name, values in (every or {}).items()}
     found |= {name: [value or ""] for name, value in (last or {}).items() if name not in found}
     for name, values in found.items():
@@ -229,7 +238,7 @@ def owned(file_id: str, *, event: APIGatewayProxyEvent, records: Records) -> Fil
 
 
 def failure_of(record: FileRecord) -> dict[str, object]:
-    """The fields that tell an owner why a file is not available; none where there is nothing to say."""
+    """Return the fields that tell an owner why a file is not available; an empty dictionary if there is no reason."""
     failure = record.shown_failure
     return {"failure": failure.sentence, "failure_code": failure.code} if failure else {}
 

@@ -25,7 +25,7 @@ ACTIVE = frozenset(
         "text/javascript",
     }
 )
-# Started on a computer, these run what their author wrote, or install it, or lead to it.
+# Files of these types run or install code of their author, or point to such code, when a user opens them.
 EXECUTABLE = frozenset(
     {
         "application/java-archive",
@@ -66,8 +66,8 @@ EXECUTABLE = frozenset(
         "text/x-shellscript",
     }
 )
-# Documents whose macros run what their author wrote. Compound files (.doc, .xls) have no type of their own for that:
-# with macros, they are let in where the type of their kind in here is.
+# Documents with macros, which run code of their author. Compound files (.doc, .xls) have no media type of their own for
+# macros: one with macros is accepted if the macro-enabled type of its kind in this list is allowed.
 MACROS = frozenset(
     f"application/vnd.ms-{kind}.macroenabled.12"
     for kind in (
@@ -86,7 +86,7 @@ MACROS = frozenset(
         "word.template",
     )
 )
-# What no pattern covers.
+# Types that no pattern such as `image/*` covers.
 RUNS = ACTIVE | EXECUTABLE | MACROS
 
 _SAME = {

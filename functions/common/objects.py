@@ -69,9 +69,9 @@ class Objects:
     def put(self, key: str, content: bytes, *, content_type: str, checksum: str) -> None:
         """Store the bytes of a new file under the bucket's key; S3 refuses them if they do not match the checksum.
 
-        botocore sends a request again whose answer was lost. S3 then says that the key is taken (412), or that the
-        first request is still at work (409; S3, "How to prevent object overwrites with conditional writes"). Only the
-        caller knows the key of a new file, so what is there are these bytes.
+        botocore repeats a request when the answer was lost. S3 then answers that the key exists (412), or that the
+        first request is still running (409; S3, "How to prevent object overwrites with conditional writes"). Only the
+        caller knows the key of a new file, so an object under this key has these bytes.
 
         Args:
             checksum: SHA-256 of the content in base64.
@@ -94,7 +94,7 @@ class Objects:
                     return
                 if error.response["Error"]["Code"] != "ConditionalRequestConflict" or attempt == _CONFLICTS - 1:
                     raise
-                time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 - to be apart, not to be secret
+                time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 - jitter, not a secret
             else:
                 return
 
@@ -133,7 +133,7 @@ class Objects:
         return {tag["Key"]: tag["Value"] for tag in found["TagSet"]}
 
     def read(self, key: str, start: int, count: int) -> bytes:
-        """A range of the bytes of an object that is there: `count` from `start`, both within it.
+        """Read `count` bytes of an object from the position `start`; the object has to exist and to contain that range.
 
         Raises:
             ClientError: S3 refused.
@@ -265,13 +265,13 @@ class Objects:
                 self._client.delete_object(Bucket=self._bucket_name, Key=key, VersionId=version["VersionId"])
 
     def remove_older(self, key: str) -> None:
-        """Leave the newest version under a key alone; others stay that are under a legal hold.
+        """Delete all versions of a key except the newest one and those under a legal hold.
 
-        Where the newest is a delete marker, somebody deleted the object without naming a version, or the lifecycle did:
-        all versions stay, for whoever wants it back.
+        If the newest version is a delete marker, a user or the lifecycle deleted the object without naming a version.
+        Then all versions stay, so that the object can be restored.
 
         Raises:
-            ClientError: S3 refused something else.
+            ClientError: S3 refused a call for a reason other than a legal hold.
         """
         for versions in self._client.get_paginator("list_object_versions").paginate(
             Bucket=self._bucket_name, Prefix=key
@@ -300,13 +300,13 @@ class Objects:
                     self._abort(key, upload["UploadId"])
 
     def with_older_versions(self, prefix: str, *, start: str, pages: int) -> Iterator[str]:
-        """Keys below a prefix of which there is more than the newest version, as far as some pages of a list go.
+        """Yield the keys below a prefix that have older versions, from a limited number of pages of S3's list.
 
-        Not those whose newest is a delete marker; see `remove_older`.
+        Keys whose newest version is a delete marker are left out; see `remove_older`.
 
         Args:
-            start: key behind which the list begins; at its end it goes on at the prefix.
-            pages: how many to read, of a thousand versions each.
+            start: the list begins after this key; after its end it continues at the beginning of the prefix.
+            pages: number of pages to read, of a thousand versions each.
 
         Raises:
             ClientError: S3 refused.
@@ -334,10 +334,10 @@ class Objects:
                 raise
 
     def download_link(self, key: str, *, file_name: str, content_type: str, seconds: int) -> str:
-        """A link that gives the object, as an attachment with its name, to whoever holds it for this many seconds.
+        """Return a link that downloads the object as an attachment with its name, valid for this many seconds.
 
         Args:
-            content_type: what the answer is labelled as, whatever the object was stored as.
+            content_type: `Content-Type` of the answer, independent of the type that the object was stored with.
         """
         return self._client.generate_presigned_url(
             "get_object",

@@ -29,7 +29,7 @@ Ending = Literal["aborted", "rejected", "expired", "deleted", "quarantined"]
 State = Literal["uploading", "scanning", "available", "ending"] | Ending
 # In use, or about to be.
 LIVE: frozenset[State] = frozenset({"uploading", "scanning", "available"})
-# Whose bytes stay until somebody claims the file.
+# The bytes of these files stay until the file is claimed.
 KEPT: frozenset[State] = LIVE | {"quarantined"}
 # Whose bytes count against their owner's quota.
 COUNTED: frozenset[State] = KEPT | {"ending"}
@@ -47,8 +47,8 @@ _CONFLICTS = 6
 # Items that are read at once where some of them are left out.
 _FILTERED_PAGE = 200
 _RECOUNT_AFTER = timedelta(days=1)
-# An index is behind its table by moments (DynamoDB, "Global secondary indexes: read consistency"). An owner whose files
-# have not begun or ended for this long is counted; others wait for the next run.
+# An index is a moment behind its table (DynamoDB, "Global secondary indexes: read consistency"). So an owner is counted
+# only if no file of theirs began or ended within this time; other owners wait for the next run.
 _INDEX_IS_CURRENT = timedelta(minutes=5)
 
 
@@ -76,11 +76,11 @@ class FileRecord:
         checksum: of the whole file; for several parts that of their digests, `-`, and their number.
         ends_as: what a record in the state `ending` is about to be.
         expires_time: until when an upload may take; no link is good for longer.
-        failure: why it is not available, as `failures.Failure` writes it; show `shown_failure` to owners.
+        failure: reason why it is not available, as text of `failures.Failure`; show `shown_failure` to owners.
         part_size: bytes of a part, 0 for an upload in one piece.
         upload_id: S3's id of the multipart upload.
         run: name of the execution of the workflow that opened or refused the file.
-        due_time: when the sweeper has to look at the record next; never again where it is empty.
+        due_time: when the sweeper looks at the record next; empty means never.
         released: whether the quota was given back before the record was claimed.
         purge_time: seconds since 1970 after which DynamoDB forgets the record; 0 is never.
     """
@@ -126,17 +126,17 @@ class FileRecord:
 
     @property
     def shown_failure(self) -> Failure | None:
-        """Why it is not available, in words for its owner."""
+        """The reason why the file is not available, for its owner; None if there is nothing to show."""
         return shown(self.failure, self.shown_state)
 
     @property
     def to_be_announced(self) -> bool:
-        """Whether subscribers have not been told yet what became of the file."""
+        """True if the result of the file is not announced to subscribers yet."""
         return self.state in {"available", "rejected", "quarantined"} and not self.announced_time
 
     @property
     def counted(self) -> bool:
-        """Whether its bytes count against its owner's quota."""
+        """True if the bytes of the file count against its owner's quota."""
         return is_counted(self.state, self.ends_as)
 
     def expired(self, now: datetime) -> bool:
@@ -145,9 +145,9 @@ class FileRecord:
 
 
 def is_counted(state: str, ends_as: str) -> bool:
-    """Whether the bytes of a file count against its owner's quota.
+    """Return whether the bytes of a file count against its owner's quota.
 
-    An earlier release gave the quota of a file in quarantine back at once, and left `ends_as` in its record.
+    An earlier release gave back the quota of a file in quarantine at once, and left `ends_as` in its record.
     """
     return state in COUNTED and not (state == "quarantined" and bool(ends_as))
 
@@ -252,7 +252,9 @@ class Records:
         return self._claim(record, ends_as, of=of, now=now) is None
 
     def give_up(self, record: FileRecord, *, now: datetime) -> str:
-        """Claim an upload as aborted, and return the state in which it is then; of whom somebody was first, that one.
+        """Claim an upload as aborted and return its state.
+
+        The state is "ending" if this call claimed the upload. If the claim failed, it is the state of the record.
 
         Raises:
             ClientError: DynamoDB refused.
@@ -280,7 +282,7 @@ class Records:
         )
 
     def quarantine(self, record: FileRecord, *, due: datetime) -> None:
-        """Put a claimed record into quarantine. Its bytes stay, and count until somebody claims it again.
+        """Put a claimed record into quarantine. Its bytes stay, and count against the quota until it is claimed again.
 
         Args:
             due: when the sweeper has to look again.
@@ -380,9 +382,8 @@ class Records:
         Args:
             limit: how many at most.
             after: where the page starts, as an earlier call said.
-            state: files in this state alone.
-            prefix: files alone whose name starts so; how either is composed (Unicode, "Normalization forms") is no
-                difference.
+            state: return only files in this state.
+            prefix: return only files whose name starts with it; both are compared in one Unicode normalization form.
 
         Raises:
             ClientError: DynamoDB refused.
@@ -409,7 +410,7 @@ class Records:
         return files, None
 
     def recount(self, owner: str, *, now: datetime) -> bool:
-        """Count an owner's bytes and files, and correct the quota; False if it changes or has just changed.
+        """Count an owner's bytes and files and correct the quota; return False if it is changing or has just changed.
 
         Raises:
             ClientError: DynamoDB refused.
@@ -456,16 +457,16 @@ class Records:
     def _change(
         self, file_id: str, changes: Mapping[str, object], condition: str, values: Mapping[str, object]
     ) -> bool:
-        """Change a record if a condition holds; say whether the record is as it should be now."""
+        """Change a record if a condition holds; return whether the record has the new values now."""
         return self._change_or_see(file_id, changes, condition, values) is None
 
     def _change_or_see(
         self, file_id: str, changes: Mapping[str, object], condition: str, values: Mapping[str, object]
     ) -> Mapping[str, object] | None:
-        """Change a record if a condition holds; None if it is so now, else the record as it is.
+        """Change a record if a condition holds; return None if it has the new values now, else the record as it is.
 
-        botocore sends a request again whose answer was lost. The condition does not hold any more then, because the
-        change was made: a record that has all of the changes is one that was changed.
+        botocore repeats a request when the answer was lost. The condition then fails, because the first request made
+        the change. So a record that already has all new values counts as changed.
 
         Args:
             changes: attributes and their new values; None removes one.
@@ -517,9 +518,9 @@ class Records:
     def _transact(self, writes: Sequence[TransactWriteItemTypeDef]) -> list[bool] | None:
         """Write all or nothing: None when it is written, else which conditions failed.
 
-        The token makes one write of what botocore sends again after an answer was lost (DynamoDB, "TransactWriteItems:
+        The token makes the write idempotent if botocore repeats it after a lost answer (DynamoDB, "TransactWriteItems:
         idempotency"). DynamoDB does not wait for another transaction on the same item, and boto3 does not try again
-        ("TransactionCanceledException"): this does, after a moment.
+        ("TransactionCanceledException"). So this method tries again after a moment.
 
         Raises:
             ClientError: DynamoDB refused, or others kept changing the same items.
@@ -534,15 +535,15 @@ class Records:
                     return [code == "ConditionalCheckFailed" for code in codes]
                 if "TransactionConflict" not in codes or attempt == _CONFLICTS - 1:
                     raise
-                # A token belongs to one attempt that DynamoDB has decided on.
+                # DynamoDB has decided on this attempt, so the next one needs a new token.
                 token = str(uuid.uuid4())
             except ClientError as error:
-                # The attempt whose answer was lost is still at work: ask for the same one again.
+                # The earlier attempt, whose answer was lost, is still running: repeat it with the same token.
                 if error.response["Error"]["Code"] != "TransactionInProgressException" or attempt == _CONFLICTS - 1:
                     raise
             else:
                 return None
-            time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 - to be apart, not to be secret
+            time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 - jitter, not a secret
         raise AssertionError
 
 

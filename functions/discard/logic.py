@@ -15,11 +15,14 @@ class UnknownFileError(Exception):
 def discard(
     file_id: str, *, records: Records, objects: Objects, leave_markers: bool, keep_record: timedelta, now: datetime
 ) -> str:
-    """End a claimed file, or remove what came after its end; of one that stays, what came before; return its state.
+    """Remove the bytes of a file that are not needed any more, and return the state of the file.
+
+    A claimed file ends, and all its bytes are removed; a file that is claimed for quarantine keeps its newest version.
+    After the end of a file, bytes that arrived late are removed. A file that stays loses only its older versions.
 
     Args:
-        leave_markers: whether bytes are marked as deleted, for copies to follow, and left to the lifecycle.
-        keep_record: how long the record says what became of the file.
+        leave_markers: write a delete marker, which reaches the copies too, and leave old versions to the lifecycle.
+        keep_record: how long the record stays after the end of the file.
 
     Raises:
         UnknownFileError: there is no record.
@@ -44,7 +47,7 @@ def discard(
 
 
 def _tidy(record: FileRecord, objects: Objects, *, leave_markers: bool) -> None:
-    """Leave the newest version alone: a form was sent again, or S3 was told twice to begin a multipart upload."""
+    """Remove older versions, left by a form that was sent twice, and multipart uploads that are not needed any more."""
     if not leave_markers:
         objects.remove_older(record.object_key)
     if record.state != "uploading":

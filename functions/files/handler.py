@@ -103,7 +103,7 @@ def _listed(item: dict[str, object]) -> dict[str, object]:
 
 
 def served_as(record: FileRecord) -> str:
-    """The media type that a link answers with: the declared one, with its parameters, unless the bytes are another."""
+    """Return the media type that a link answers with: the declared type with its parameters, or the detected type."""
     if record.detected_type in ("", canonical(record.content_type)):
         return record.content_type
     return record.detected_type

@@ -1,4 +1,4 @@
-"""The directory of a compound file, in which Office before 2007, Outlook and Windows Installer store, by ranged reads.
+"""The directory of a compound file, read in ranges. Office before 2007, Outlook and Windows Installer use this format.
 
 Source: [MS-CFB], "Compound File Binary File Format".
 """
@@ -21,28 +21,28 @@ _STORAGE, _STREAM, _ROOT = 1, 2, 5
 
 @dataclass(frozen=True)
 class CompoundFile:
-    """Names of storages and streams, in upper case, and the class of the root storage."""
+    """The names of storages and streams, in upper case, and the class id of the root storage."""
 
     names: frozenset[str]
     root_class: bytes
 
 
 class _Reader:
-    """Sectors of a compound file. Those that lie near each other are fetched together."""
+    """A reader of the sectors of a compound file. Sectors that are near each other are fetched together."""
 
     def __init__(self, content: Content) -> None:
         self._content = content
         header = content.head[:512].ljust(512, b"\0")
         self.shift = int.from_bytes(header[30:32], "little")
         self.first_directory = int.from_bytes(header[48:52], "little")
-        # Sectors of the allocation table: the first ones stand in the header, the rest in a chain of its own.
+        # Sectors of the allocation table: the header lists the first ones, a chain of sectors lists the rest.
         self._table = list(struct.unpack(f"<{_HEADER_TABLE}I", header[76:512]))
         self._next_table = int.from_bytes(header[68:72], "little")
         self._tables_seen: set[int] = set()
         self._blocks: dict[int, bytes] = {}
 
     def sector(self, number: int) -> bytes:
-        """The bytes of a sector; fewer where the file ends."""
+        """Return the bytes of a sector; fewer at the end of the file."""
         size = 1 << self.shift
         start = (number + 1) * size
         block = start // _BLOCK_BYTES
@@ -52,7 +52,7 @@ class _Reader:
         return self._blocks[block][at : at + size]
 
     def after(self, number: int) -> int:
-        """The sector that follows one in its chain."""
+        """Return the number of the next sector in a chain."""
         index, place = divmod(number, (1 << self.shift) // 4)
         while index >= len(self._table) and self._next_table < _LAST_SECTOR:
             if self._next_table in self._tables_seen:
@@ -70,12 +70,12 @@ class _Reader:
 
 
 def read_compound_file(content: Content) -> CompoundFile | None:
-    """The directory of a compound file; None where it is damaged from its beginning.
+    """Return the directory of a compound file; None if the beginning of the file is damaged.
 
-    It reads blocks of 64 KiB around the sectors of the directory, and of the allocation table that leads to them.
+    It reads blocks of 64 KiB around the sectors of the directory and of the allocation table.
 
     Raises:
-        TooLargeError: they are more than this inspection may read.
+        TooLargeError: that is more than one inspection may read.
     """
     reader = _Reader(content)
     if reader.shift not in (9, 12):

@@ -1,28 +1,28 @@
-"""The bytes of a file as the inspection reads them: ranges of it, and never more than a fixed amount."""
+"""The bytes of a file for an inspection, which reads ranges and never more than a fixed amount."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
 
-# Signatures lie in here (the last is that of ISO 9660, at 32,769), and so does all of most text. One ranged request.
+# Size of the head: it contains every signature (the last is that of ISO 9660, at 32,769). One ranged request.
 HEAD_BYTES: Final = 65_536
-# The end record of a zip, 22 bytes, and the longest comment behind it (APPNOTE.TXT, 4.3.16). One ranged request.
+# Size of the tail: the end record of a zip, 22 bytes, and its longest comment (APPNOTE.TXT, 4.3.16). One request.
 TAIL_BYTES: Final = 22 + 65_535
-# What one inspection may read beyond that. Larger containers are not judged, and so not taken.
+# Limits of one inspection for all other reads. A container that needs more cannot be judged and is rejected.
 MAX_READS: Final = 64
 MAX_BYTES: Final = 64 * 2**20
 
 
 class TooLargeError(Exception):
-    """The structure of a file is larger than an inspection reads."""
+    """An inspection would have to read more of a file than it may."""
 
 
 class Content:
     """A file of a known size, read by ranges.
 
-    Head and tail are kept. Every other range counts against MAX_READS requests and MAX_BYTES bytes; a range that lies
-    in head or tail costs nothing.
+    Head and tail are kept in memory, and a range inside them needs no request. All other ranges together are limited to
+    MAX_READS requests and MAX_BYTES bytes.
     """
 
     def __init__(self, size: int, read: Callable[[int, int], bytes]) -> None:
@@ -40,22 +40,22 @@ class Content:
 
     @classmethod
     def of(cls, whole: bytes) -> Content:
-        """Content that is in memory."""
+        """Return the content of bytes in memory."""
         return cls(len(whole), lambda start, count: whole[start : start + count])
 
     @property
     def tail(self) -> bytes:
-        """The last TAIL_BYTES bytes, or all of a smaller file; fetched once, where the head is not the whole file."""
+        """The last TAIL_BYTES bytes, or all of a smaller file; fetched once, if the head is not the whole file."""
         if self._tail is None:
             start = max(0, self.size - TAIL_BYTES)
             self._tail = self.head[start:] if self.size <= len(self.head) else self._read(start, self.size - start)
         return self._tail
 
     def range(self, start: int, count: int) -> bytes:
-        """Up to `count` bytes from `start`; fewer at the end, none outside the file.
+        """Return up to `count` bytes from `start`: fewer at the end of the file, none outside of it.
 
         Raises:
-            TooLargeError: this inspection has read its share.
+            TooLargeError: the range is beyond the limits of this inspection.
         """
         if start < 0 or start >= self.size or count <= 0:
             return b""

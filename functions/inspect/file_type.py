@@ -1,8 +1,8 @@
-"""What a file is by its bytes, and whether it may stay under the name that its owner gave to its type.
+"""The type of a file by its bytes, and the decision whether the file is accepted under its declared type.
 
-Bytes are refused where they are dangerous or not allowed. A label that is wrong and harmless is corrected. What runs,
-renders as script or holds macros never passes as something else: that is looked for first, in the whole container.
-puremagic knows the signatures of other binary formats.
+A file is refused if its bytes are dangerous or of a type that is not allowed. A wrong but harmless label is corrected.
+The inspection first looks for programs, scripts and macros, in the whole container, so that these never pass as another
+type. puremagic knows the signatures of other binary formats.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PE: Final = "application/vnd.microsoft.portable-executable"
 _PDF: Final = "application/pdf"
 _TAR: Final = "application/x-tar"
 _ISO: Final = "application/vnd.efi.iso"
-# puremagic's signatures lie in here, as far as they are of use.
+# The useful signatures of puremagic are within this many bytes.
 _SIGNATURE_BYTES: Final = 8192
 
 _PROGRAMS: Final = (
@@ -67,7 +67,7 @@ _SOUND: Final = (
     (b"#!SILK_V3", "audio/silk"),
     (b"#!EVRC", "audio/evrc"),
 )
-# Signatures that puremagic does not have, or has by a longer form than all files show.
+# Signatures that puremagic does not have, or has in a longer form, which some files do not match.
 _SIGNATURES: Final = (
     (b"%FDF-", "application/vnd.fdf"),
     (b"%!PS", "application/postscript"),
@@ -103,7 +103,7 @@ _SIGNATURES: Final = (
 
 _BITMAP_HEADERS: Final = frozenset(size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124))
 
-# Formats that share a container. The bytes tell the container for sure, and what is in it not always.
+# Formats that share a container. The bytes always show the container, but not always the format inside it.
 _IN_ISO_MEDIA: Final = frozenset(
     {
         "audio/3gpp",
@@ -169,7 +169,7 @@ _CONTAINERS: Final = (
     frozenset({"application/x-netcdf", "application/x-hdf"}),
     frozenset({"application/postscript", "application/illustrator", _PDF}),
 )
-# Endings of names and names of types that a plain zip, SQLite database or gzip may be (RFC 6839).
+# Types that a plain zip may have, beside all types that end in `+zip` (RFC 6839).
 _IN_ZIP: Final = frozenset(
     {
         "application/epub+zip",
@@ -201,14 +201,14 @@ _EITHER: Final = frozenset(
         "model/stl",
     }
 )
-# Formats that hold files as they are.
+# Formats that contain other files without compression.
 _HOLDS_FILES: Final = frozenset(
     {OLE, _ISO, _TAR, "application/vnd.sqlite3", "application/x-archive", "application/x-cpio"}
 )
 
-# Formats of text with a signature.
+# Text formats that have a signature.
 _MARKED_TEXT: Final = frozenset({_PDF, "application/postscript", "application/rtf"})
-# Formats of text whose names do not say so.
+# Text formats whose media types do not show that they are text.
 _TEXTUAL: Final = frozenset(
     {
         XML,
@@ -247,7 +247,7 @@ _TEXTUAL: Final = frozenset(
 )
 _NEVER_TEXT: Final = ("audio/", "font/", "image/", "video/")
 
-# The name that a file is saved under decides what a computer does with text, and a browser with anything at all.
+# By its name, a computer decides how to open a text file, and a browser how to open any file.
 _RENDERED_NAMES: Final = {
     **dict.fromkeys(("htm", "html", "hta", "shtml", "htc"), HTML),
     **dict.fromkeys(("xht", "xhtml"), XHTML),
@@ -271,12 +271,12 @@ _KNOWN: Final = frozenset(canonical(row.mime_type) for row in magic_header_array
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a file.
+    """The decision about a file.
 
     Attributes:
-        refusal: why it is refused, in words for its owner; empty if it is taken.
-        media_type: what it is and is handed out as: the declared type where the bytes agree with it.
-        code: the kind of the refusal, for programs.
+        refusal: reason of a refusal, in words for the owner; empty if the file is accepted.
+        media_type: type under which the file is handed out: the declared type if the bytes agree with it.
+        code: kind of the refusal, for programs.
     """
 
     refusal: str
@@ -287,15 +287,15 @@ class Verdict:
 def judge(
     declared: str, content: Content, allowed: Sequence[str], *, file_name: str = "", strict: bool = False
 ) -> Verdict:
-    """Whether a file is taken, and as what.
+    """Decide whether a file is accepted, and under which media type.
 
-    It reads up to 64 KiB of head and 64 KiB of tail, and of containers what their directories take, within the bounds
-    of Content.
+    It reads up to 64 KiB of the head and 64 KiB of the tail. It reads the directory of a container too, within the
+    limits of Content.
 
     Args:
-        declared: media type that the owner declared; application/octet-stream says nothing.
+        declared: media type that the owner declared; application/octet-stream agrees with any bytes.
         allowed: media types and patterns such as `image/*`.
-        file_name: what it is saved as.
+        file_name: name under which users save the file.
         strict: refuse a wrong label instead of correcting it.
     """
     wanted = canonical(declared)
@@ -322,7 +322,7 @@ def judge(
 def _label(wanted: str, found: Found, allowed: Sequence[str], *, strict: bool) -> Verdict:
     if wanted in found.kinds and wanted != ANY_BYTES:
         return Verdict("", wanted)
-    # Bytes that several types share are let in where one of them is.
+    # Bytes that several types share are accepted if one of these types is allowed.
     shared = {found.best} if found.best in RUNS else found.kinds
     is_allowed = any(permitted(kind, allowed) for kind in shared)
     if wanted == ANY_BYTES:
@@ -345,7 +345,7 @@ def _label(wanted: str, found: Found, allowed: Sequence[str], *, strict: bool) -
 
 
 def _agrees(wanted: str, found: Found) -> bool:
-    """Whether bytes may be of a type that they do not name: formats of text, and formats in a known container."""
+    """Return whether bytes may be of a type that they do not show: a text format, or a format in a known container."""
     if found.best == XML:
         return _is_text(wanted) or not _has_signature(wanted)
     if found.best == TEXT:
@@ -354,7 +354,7 @@ def _agrees(wanted: str, found: Found) -> bool:
         return wanted.endswith("+zip") or wanted in _IN_ZIP
     if found.best == "application/vnd.sqlite3":
         return wanted.endswith("+sqlite3")
-    # Nothing is known of these bytes, nor of the signature of the type.
+    # Neither the bytes nor the declared type have a known signature.
     return not found.sure and (wanted in _EITHER or not (_is_text(wanted) or _has_signature(wanted)))
 
 
@@ -381,7 +381,7 @@ def _has_signature(media_type: str) -> bool:
 
 
 def _by_name(file_name: str, found: Found) -> str:
-    """What a computer takes a file for by its name, where that runs or renders; Windows leaves dots at the end out."""
+    """Return the type that runs or renders under this name; empty if there is none. Windows ignores dots at the end."""
     _, dot, ending = file_name.rstrip(". ").lower().rpartition(".")
     if not dot:
         return ""
@@ -405,7 +405,7 @@ def _look(content: Content) -> Found:
         return found
     if head.startswith(b"PK"):
         return in_zip(content, packed)
-    # A zip behind something else: a program that its directory finds. What holds files may hold one near its end.
+    # A zip behind other bytes may be a program. The last file in a container may be a zip as well.
     if packed.ends_file or not found.kinds & _HOLDS_FILES:
         behind = in_zip(content, packed)
         if behind.best in RUNS or not found.sure:
@@ -420,19 +420,19 @@ def _program(content: Content) -> str:
             return kind
     text, _ = text_of(head)
     if head[:2] in (b"MZ", b"ZM"):
-        # A header of text leads to the program, too ("PE Format": e_lfanew).
+        # The header of a program may be text, too; it contains the position of the program ("PE Format": e_lfanew).
         start = int.from_bytes(head[60:64], "little")
         if text is None or content.range(start, 4)[:2] in (b"PE", b"NE", b"LE", b"LX"):
             return _PE
     if text is None and _FLASH.match(head):
         return "application/vnd.adobe.flash.movie"
-    # pcapng begins alike.
+    # pcapng has a similar beginning.
     if text is None and head[2:4] == b"\r\n" and head[:2] != b"\n\r":
         magic = int.from_bytes(head[:2], "little")
         if any(least <= magic <= most for least, most in _PYTHON):
             return "application/x-python-code"
     bare = head.removeprefix(codecs.BOM_UTF8)
-    # `#![` is how files of Rust begin.
+    # Rust source files begin with `#![`.
     if bare.startswith(b"#!") and not (bare.startswith(b"#![") and text is not None):
         is_sound = text is None and head.startswith(tuple(signature for signature, _ in _SOUND))
         return "" if is_sound else SCRIPT
@@ -440,7 +440,7 @@ def _program(content: Content) -> str:
 
 
 def _in_head(content: Content) -> Found:
-    """What the beginning of a file that is neither program nor container of Office says."""
+    """Return the type of a file by its head, for files that are neither programs nor compound files."""
     head = content.head
     text, is_unicode = text_of(head)
     signed = _by_signature(head[:_SIGNATURE_BYTES])
@@ -449,13 +449,13 @@ def _in_head(content: Content) -> Found:
     if head.startswith(b"%!PS"):
         return Found("application/postscript", True, _sharing({"application/postscript"}))
     binary = _binary(head) or _pdf_or_sound(head, signed)
-    # In an old encoding every byte is a letter, so a signature counts for more than that.
+    # In an old encoding every byte is a letter, so a signature of a binary format is stronger evidence.
     kind = look_at_text(text, content) if text is not None else ""
     if kind and (kind in RUNS or is_unicode or binary.best == ANY_BYTES):
         kinds = {
             HTML: {HTML, XHTML},
             XML: {XML, TEXT},
-            # PDF may have something before it ("PDF Reference", implementation note 13): a kilobyte.
+            # Other bytes may stand before a PDF, up to a kilobyte ("PDF Reference", implementation note 13).
             TEXT: {TEXT, _PDF} if b"%PDF-" in head[:1024] else {TEXT},
         }.get(kind, {kind})
         return Found(kind, True, frozenset(kinds))
@@ -467,7 +467,7 @@ def _in_head(content: Content) -> Found:
 
 
 def _binary(head: bytes) -> Found | None:
-    """Formats that puremagic does not know, or knows by too little."""
+    """Return the type of formats that puremagic does not know, or knows by a signature that is too short."""
     for signature, kind in (*_SOUND, *_SIGNATURES):
         if head.startswith(signature):
             return Found(kind, True, _sharing({kind}))
@@ -494,12 +494,12 @@ def _binary(head: bytes) -> Found | None:
 
 
 def _is_transport_stream(head: bytes) -> bool:
-    """Whether packets of 188 bytes, or of 192 with a time before each, begin as those of MPEG do (ISO 13818-1)."""
+    """Return whether the bytes are MPEG packets (ISO 13818-1) of 188 bytes, or of 192 bytes with a time before each."""
     return any(len(head) > at + size and head[at] == head[at + size] == 0x47 for at, size in ((0, 188), (4, 192)))
 
 
 def _is_tar(header: bytes) -> bool:
-    """Whether a header of tar has the right sum (POSIX, pax, "ustar Interchange Format")."""
+    """Return whether a tar header has the right checksum (POSIX, pax, "ustar Interchange Format")."""
     if len(header) < 512 or not header[0]:
         return False
     try:
@@ -535,9 +535,9 @@ def _in_iso_media(brand: str) -> Found:
 
 
 def _by_signature(head: bytes) -> Found:
-    """What puremagic says: the longest signatures count, and what shares a container with them.
+    """Return the types of the longest signatures that puremagic finds, and the types that share a container with them.
 
-    What runs is told by our own signatures, which are fewer and longer.
+    Types that run are left out: our own signatures for them, which are fewer and longer, decide.
     """
     try:
         matches = puremagic.magic_string(head)
@@ -562,5 +562,5 @@ def _by_signature(head: bytes) -> Found:
 
 
 def _sharing(kinds: set[str]) -> frozenset[str]:
-    """Types, and those that share a container with one of them."""
+    """Return these types, and all types that share a container with one of them."""
     return frozenset(kinds).union(*(container for container in _CONTAINERS if kinds & container))

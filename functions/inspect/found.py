@@ -1,4 +1,4 @@
-"""What a look at bytes finds."""
+"""The result of looking at the bytes of a file."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Found:
-    """What bytes are.
+    """The types that the bytes of a file may have.
 
     Attributes:
         best: the likeliest media type.
-        sure: whether the bytes say so, or leave it open.
-        kinds: every type that they may be.
-        needs: a type that has to be allowed in full beside, for what is in it.
+        sure: True if the bytes prove the type.
+        kinds: every type that the bytes may have.
+        needs: another type that has to be allowed by its full name, because of the macros in the file.
     """
 
     best: str
@@ -23,5 +23,5 @@ class Found:
 
 
 def only(kind: str) -> Found:
-    """Bytes that are one type for sure."""
+    """Return a result with one type, which is sure."""
     return Found(kind, True, frozenset({kind}))

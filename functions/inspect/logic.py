@@ -27,7 +27,7 @@ AFTER_LIFECYCLE = timedelta(days=1)
 # GuardDuty scans within minutes, and longer where a file is large. Who waits longer than this waits for nothing.
 SCANNED_WITHIN = timedelta(hours=24)
 
-# The run that opened a file announces it within this time. Where SNS is busy for longer, a second run announces it too.
+# The run that opened a file announces it within this time. If SNS is busy for longer, a second run announces it too.
 ANNOUNCED_WITHIN = timedelta(minutes=10)
 
 # To discard of a file that is in use is to remove its older versions.
@@ -35,18 +35,18 @@ Left = Literal["open", "wait for scan", "announce", "alert and announce", "disca
 
 
 class _Refusal(Exception):  # noqa: N818 - the workflow knows its kinds by their names
-    """A file that is not opened. The workflow writes the text into the record, for the owner to read."""
+    """The file is refused. The workflow writes the text into the record, and the owner reads it."""
 
     def __init__(self, code: Code, sentence: str) -> None:
         super().__init__(str(Failure(code, sentence)))
 
 
 class Rejected(_Refusal):
-    """The file is not what was announced, and trying again will not change that."""
+    """The file is not as declared; another attempt would have the same result."""
 
 
 class Quarantined(_Refusal):
-    """The file may be malware: its bytes stay where they are, and nobody gets them."""
+    """The file may be malware: its bytes are kept, and downloads are refused."""
 
 
 class Unknown(Exception):  # noqa: N818 - the workflow's history shows this name
@@ -63,12 +63,12 @@ class Keeping:
 
 @dataclass(frozen=True)
 class Gate:
-    """What a file has to pass.
+    """The conditions for a file to become available.
 
     Attributes:
-        allowed_content_types: types and patterns that are taken.
-        scanning: whether it is scanned for malware.
-        strict: whether a file with a wrong label is refused, or its label corrected.
+        allowed_content_types: allowed media types and patterns.
+        scanning: whether files are scanned for malware.
+        strict: refuse a file with a wrong label instead of correcting the label.
     """
 
     allowed_content_types: Sequence[str]
@@ -83,7 +83,7 @@ class Inspection:
     Attributes:
         event: what the message tells, for subscribers that choose.
         due_time: when the sweeper looks at the file again, once it is announced or waits for its scan.
-        detected_type: what a file is that is to be opened: the declared type, or what its bytes say instead.
+        detected_type: type under which the file is opened: the declared type, or another one that the bytes show.
     """
 
     left: Left
@@ -182,7 +182,7 @@ def _is_clean(event: Mapping[str, object], tags: Mapping[str, str], stored: Stor
             raise Quarantined("scan_failed", "the file could not be scanned for malware")
         case "waiting":
             if now - stored.since > SCANNED_WITHIN:
-                raise Quarantined("scan_late", "nobody scanned the file for malware in time")
+                raise Quarantined("scan_late", "the file was not scanned for malware in time")
             return False
     return True
 

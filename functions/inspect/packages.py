@@ -1,6 +1,6 @@
-"""What is in a container of many parts: a zip by its directory, a compound file by its own.
+"""Types of zips and compound files, by the names in their directories.
 
-Kinds that run, and macros, are looked for first, whatever else a package says that it is.
+Program types and macros are checked first, before the type that a package itself declares.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ APK: Final = "application/vnd.android.package-archive"
 OPEN_XML: Final = "application/vnd.openxmlformats-officedocument."
 OPEN_DOCUMENT: Final = "application/vnd.oasis.opendocument."
 
-# Entries, in upper case, of which one makes a zip a program or what installs one.
+# Names of entries, in upper case. One such entry makes a zip a program or an installer.
 _RUNNING: Final = (
     (re.compile(r"META-INF/MANIFEST\.MF$|WEB-INF/"), JAR),
     (re.compile(r"(?:BASE/MANIFEST/)?ANDROIDMANIFEST\.XML$|CLASSES\d*\.DEX$|BUNDLECONFIG\.PB$"), APK),
@@ -35,7 +35,7 @@ _RUNNING: Final = (
     (re.compile(r"META-INF/AIR/"), "application/vnd.adobe.air-application-installer-package+zip"),
     (re.compile(r"__MAIN__\.PYC?$"), "application/x-python-zipapp"),
 )
-# Entries that tell what else a zip is.
+# Names of entries that show the type of other zips.
 _PARTS: Final = (
     (re.compile(r"META-INF/CONTAINER\.XML$"), ("application/epub+zip",)),
     (re.compile(r"DOC\.KML$"), ("application/vnd.google-earth.kmz",)),
@@ -65,10 +65,10 @@ _FOLDERS: Final = (
     ("PPT/", "presentationml.presentation", "powerpoint.presentation"),
     ("VISIO/", "", "visio.drawing"),
 )
-# Content types of parts that run: projects of VBA, sheets of Excel 4 macros, and main parts that say so.
+# Content types of parts that run: VBA projects, Excel 4 macro sheets, and main parts that are macro-enabled.
 _RUNNING_PARTS: Final = re.compile(r"vbaproject|macrosheet|macroenabled", re.IGNORECASE)
 _MAIN_PART: Final = re.compile(r"(application/vnd\.(?:ms-|openxmlformats-)[\w.-]+)\.main(?:\+xml)?", re.IGNORECASE)
-# A document with more lists of its parts than this is one that wants to be read in two ways.
+# A document with more lists of its parts than this is made to be read in different ways by different programs.
 _MAX_LISTS: Final = 8
 
 # Class ids of Windows Installer ([MS-OLEPS], "Installer"): package, patch, transform.
@@ -89,7 +89,7 @@ IN_OLE: Final = frozenset(
         "application/x-hwp",
     }
 )
-# A stream that tells the program of a compound file, and the macro-enabled type of that.
+# A stream that shows the type of a compound file, that type, and the macro-enabled type of the same program.
 _STREAMS: Final = (
     ("WORDDOCUMENT", "application/msword", "word.document"),
     ("WORKBOOK", "application/vnd.ms-excel", "excel.sheet"),
@@ -107,10 +107,10 @@ _VBA_STREAMS: Final = frozenset({"_VBA_PROJECT", "_VBA_PROJECT_CUR", "VBA", "MAC
 
 
 def in_zip(content: Content, directory: ZipDirectory) -> Found:
-    """What a zip is, by the names of all its entries and the list of parts of an Office document.
+    """Return the type of a zip, by the names of all its entries and the list of parts of an Office document.
 
     Raises:
-        TooLargeError: this inspection has read its share, or there are more lists of parts than a document has.
+        TooLargeError: the limits of this inspection are reached, or there are too many lists of parts.
     """
     names = directory.names
     if kind := _first(_RUNNING, names):
@@ -119,7 +119,7 @@ def in_zip(content: Content, directory: ZipDirectory) -> Found:
     if said in RUNS:
         return only(said)
     if not directory.whole:
-        # Nothing opens it as more than that, and what it holds cannot be told.
+        # Programs cannot open a zip without a directory as anything else, and its content cannot be known.
         return only(ZIP)
     if said.startswith(OPEN_DOCUMENT) or "META-INF/MANIFEST.XML" in names:
         if any(_VBA_OPEN_DOCUMENT.match(name) for name in names):
@@ -130,7 +130,7 @@ def in_zip(content: Content, directory: ZipDirectory) -> Found:
     if "[CONTENT_TYPES].XML" in names:
         return _in_open_xml(content, directory)
     if any(_VBA_OPEN_XML.match(name) for name in names):
-        # A list of parts may be in entries that a program finds where we do not.
+        # Some program may find a list of parts in entries that are not found here.
         return only(_macros_of(names))
     if said:
         return _package(said)
@@ -149,7 +149,7 @@ def _package(kind: str) -> Found:
 
 
 def _said(content: Content, directory: ZipDirectory) -> str:
-    """What OpenDocument, EPUB and their like say that they are, in an entry that is not compressed."""
+    """Return the type that OpenDocument, EPUB and similar formats declare in an entry that is not compressed."""
     head = content.head
     if head[30:38] == b"mimetype" and head[26:28] == b"\x08\0" and (said := _SAID.match(head[38:138])):
         return canonical(said[0].removesuffix(b"PK").decode())
@@ -161,7 +161,7 @@ def _said(content: Content, directory: ZipDirectory) -> str:
 
 
 def _in_open_xml(content: Content, directory: ZipDirectory) -> Found:
-    """An Office document: its list of parts says which, and whether something in it runs ("Open Packaging")."""
+    """Return the type of an Office document, and whether it has macros, by its list of parts ("Open Packaging")."""
     names = directory.names
     lists = directory.entries.get("[CONTENT_TYPES].XML", [])
     if len(lists) > _MAX_LISTS:
@@ -197,7 +197,7 @@ def _macros_of(names: Iterable[str]) -> str:
 
 
 def _content_types(listed: bytes) -> list[str]:
-    """The content types in a list of parts; those up to the fault of a damaged one."""
+    """Return the content types in a list of parts; in a damaged list, those before the error."""
     found: list[str] = []
     parser = expat.ParserCreate()
 
@@ -211,10 +211,10 @@ def _content_types(listed: bytes) -> list[str]:
 
 
 def in_compound_file(file: CompoundFile | None) -> Found:
-    """What a compound file is, by its streams."""
+    """Return the type of a compound file, by its streams."""
     if file is None:
         return Found(OLE, True, IN_OLE)
-    # Tables of an installer have names that begin like this.
+    # The names of an installer's tables begin with this character.
     if file.root_class in _INSTALLERS or any(name.startswith("\u4840") for name in file.names):
         return only("application/x-msi")
     names = file.names

@@ -1,7 +1,7 @@
-"""Text as browsers, shells and Office programs read it: what is in it, and would any of it run?
+"""Types of text files, and the search for text that browsers, shells or Office programs would run.
 
-Text has no signature. HTML is told as browsers tell it (MIME Sniffing Standard, "Identifying a resource with an unknown
-MIME type"), XML is parsed. HTML in which nothing can run, such as the heading of a README.md, is text.
+Text has no signature. HTML is detected as browsers detect it (MIME Sniffing Standard, "Identifying a resource with an
+unknown MIME type"); XML is parsed. HTML in which nothing can run, such as the heading of a README.md, is text.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ XSLT: Final = "application/xslt+xml"
 PHP: Final = "application/x-httpd-php"
 SCRIPT: Final = "text/x-shellscript"
 SHORTCUT: Final = "application/x-ms-shortcut"
-# Office documents in one XML file (Word 2003, Flat OPC), and their like of OpenDocument, with macros.
+# Elements of macros in Office documents that are one XML file (Word 2003, Flat OPC, flat OpenDocument).
 XML_MACROS: Final = "application/vnd.ms-word.document.macroenabled.12"
 OPEN_DOCUMENT_MACROS: Final = "application/x-opendocument-macros"
 
-# XML is looked through up to here; of other text, the head is.
+# XML is inspected up to this size; of other text, only the head is inspected.
 XML_BYTES: Final = 2**20
 
 _BYTE_ORDER_MARKS: Final = (
@@ -37,7 +37,7 @@ _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# "Binary data byte" of the same standard, but for backspaces, tabs and separators that old programs and devices write.
+# "Binary data byte" of the same standard, except for control characters that old programs and devices write in text.
 _BINARY: Final = re.compile(r"[\x00\x02-\x07\x0e-\x1a]")
 _SEPARATORS: Final = re.compile(r"[\x01\x08\x0b\x1c-\x1f]")
 _ASCII_SHARE: Final = 0.9
@@ -48,7 +48,7 @@ _BEFORE_ROOT: Final = re.compile(
 )
 _ROOT: Final = re.compile(r"<(?:[\w.-]+:)?([\w.-]+)")
 _SERVER_CODE: Final = re.compile(r"<\?(?:php|=)|<%", re.IGNORECASE)
-# These begin or make a document, whose head, scripts and frames run; the rest of HTML's tags only mark up text.
+# These tags begin a document, whose head, scripts and frames can run; the other tags of HTML only mark up text.
 _DOCUMENT: Final = re.compile(
     r"<(?:!doctype html|html|head|body|title|style|script|iframe|frameset|hta:application)[\s/>]", re.IGNORECASE
 )
@@ -85,7 +85,7 @@ _UNSEEN: Final = re.compile(r"[\x00-\x20]")
 _CODE_SPAN: Final = re.compile(r"`[^`\n]+`")
 _FENCE: Final = re.compile(r"[ \t>]{0,12}(`{3,}|~{3,})")
 
-# How text begins that a computer runs, or that leads it to what it runs; and what else has a beginning of its own.
+# Beginnings of text files that a computer runs or that point to a program, and of other text with a fixed beginning.
 _BEGINNINGS: Final = (
     (re.compile(r"@(?:echo|setlocal|cls|rem)\b", re.IGNORECASE), SCRIPT),
     (re.compile(r"(?:[;#][^\n]*\n|\s)*\[(?:InternetShortcut|autorun)\]", re.IGNORECASE), SHORTCUT),
@@ -101,7 +101,7 @@ _RENDERED: Final = frozenset({_XHTML_NAMESPACE, _SVG_NAMESPACE, "http://www.w3.o
 _XSL_NAMESPACE: Final = "http://www.w3.org/1999/XSL/Transform"
 _ASSEMBLY_NAMESPACES: Final = frozenset(f"urn:schemas-microsoft-com:asm.v{number}" for number in (1, 2, 3))
 _SCRIPT_ROOTS: Final = frozenset({"job", "package", "component", "scriptlet"})
-# Elements that are the first ones of files which Windows or Java opens to run something, or to lead to it.
+# Root elements of XML files that make Windows or Java run or install a program.
 _RUNNING_ROOTS: Final = {
     "MMC_ConsoleFile": "application/x-ms-application",
     "PCSettings": SHORTCUT,
@@ -113,9 +113,9 @@ _OPEN_OFFICE: Final = "http://openoffice.org/2004/office"
 
 
 def text_of(head: bytes) -> tuple[str | None, bool]:
-    """The head as text, or None if it is binary; and whether it is in an encoding of Unicode.
+    """Return the head as text, or None if it is binary; and whether its encoding is one of Unicode.
 
-    Bytes of older encodings are text, and stand for themselves: any bytes may be.
+    Text in older encodings is decoded byte by byte, since any bytes are valid in them.
     """
     for mark, encoding in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
@@ -132,7 +132,7 @@ def text_of(head: bytes) -> tuple[str | None, bool]:
 
 def _decoded(head: bytes, encoding: str) -> str | None:
     try:
-        # A character may be cut at the end.
+        # The last character may be cut off.
         text = codecs.getincrementaldecoder(encoding)().decode(head)
     except UnicodeDecodeError:
         return None
@@ -145,20 +145,20 @@ def _is_text(text: str) -> bool:
 
 
 def markup_of(head: bytes) -> str | None:
-    """What HTML, SVG or XML a file begins with that is binary further on: a browser reads it all the same."""
+    """Return the HTML, SVG or XML at the beginning of a binary file, or None; a browser renders it nevertheless."""
     text = head.decode("latin-1").lstrip(_BLANKS + "\xef\xbb\xbf")
     return text if text.startswith("<") and (_DOCUMENT.match(text) or _ROOT.match(text) or text[:2] in "<!<?") else None
 
 
 def look_at_text(text: str, content: Content) -> str:
-    """The likeliest media type of text: plain text, XML, or what runs.
+    """Return the likeliest media type of text: plain text, XML, or a type that runs.
 
     Args:
-        text: the head.
-        content: of which XML is read further, up to XML_BYTES.
+        text: head of the file.
+        content: the whole file; XML is read up to XML_BYTES.
 
     Raises:
-        TooLargeError: this inspection has read its share.
+        TooLargeError: the limits of this inspection are reached.
     """
     start = text.lstrip(_BLANKS)
     for pattern, kind in _BEGINNINGS:
@@ -188,7 +188,7 @@ def look_at_text(text: str, content: Content) -> str:
 
 
 def _runs(text: str) -> bool:
-    """Whether a browser would run something in HTML. Code that Markdown quotes does not count."""
+    """Return whether a browser would run something in HTML. Code that Markdown quotes does not count."""
     text = _without_code(text)
     at = 0
     while tag := _TAG.search(text, at):
@@ -220,19 +220,19 @@ def _without_code(text: str) -> str:
             fence = marked[1]
         else:
             kept.append(line)
-    # A fence that nothing closes fences nothing.
+    # A code fence without an end is not a code fence.
     return text if fence else _CODE_SPAN.sub("", "".join(kept))
 
 
 class _XmlLook:
-    """What a parser of XML meets that would run."""
+    """A handler of XML events that notes elements and instructions that would run."""
 
     def __init__(self) -> None:
         self.found = ""
         self._root = ""
 
     def element(self, name: str, attributes: dict[str, str]) -> None:
-        """Look at an element; names have their namespace before them."""
+        """Check an element; its names begin with their namespace."""
         namespace, _, local = name.rpartition(" ")
         if not self._root:
             self._root = local
@@ -259,7 +259,7 @@ class _XmlLook:
         return ""
 
     def instruction(self, target: str, data: str) -> None:
-        """Look at a processing instruction: a style sheet may be a program that is in the instruction itself."""
+        """Check a processing instruction: a style sheet may be a program inside the instruction itself."""
         if target == "xml-stylesheet" and re.search(r"""href\s*=\s*["']\s*(?:data|javascript):""", data, re.IGNORECASE):
             self._note(XSLT)
 
@@ -268,7 +268,7 @@ class _XmlLook:
 
 
 def _look_at_xml(beginning: bytes) -> tuple[str, bool]:
-    """What in a beginning of XML would run, or nothing; and whether it is XML as far as it goes."""
+    """Return the type that would run in the beginning of an XML file, or ""; and whether the beginning is valid XML."""
     for encoding in (None, "iso-8859-1"):
         look = _XmlLook()
         parser = expat.ParserCreate(encoding, " ")
@@ -277,7 +277,7 @@ def _look_at_xml(beginning: bytes) -> tuple[str, bool]:
         try:
             parser.Parse(beginning, False)
         except (expat.ExpatError, ValueError, LookupError) as error:
-            # An encoding that the parser does not know: most have ASCII's letters all the same.
+            # The parser does not know this encoding; in most encodings the ASCII letters are the same.
             known = (
                 isinstance(error, expat.ExpatError)
                 and error.code != expat.errors.codes[expat.errors.XML_ERROR_UNKNOWN_ENCODING]

@@ -1,9 +1,9 @@
-"""The directory of a zip, by ranged reads (PKWARE, APPNOTE.TXT 6.3.10).
+"""The directory of a zip, read in ranges (PKWARE, APPNOTE.TXT 6.3.10).
 
-A zip is read from its end: the end record says where the directory of entries is. Programs differ in which end record
-they believe where there are several, in how they find the directory behind bytes that were put before the zip, and in
-whether they read the entries' own headers instead. A file must not be one thing here and another there, so the names
-of all these readings count together.
+A zip is read from its end: the end record has the position of the directory. Programs read ambiguous zips in different
+ways. They choose different end records if there are several, they find the directory in different ways if other bytes
+stand before the zip, and some read the entries' own headers instead. A file must not have one content for Sluice and
+another for such a program, so Sluice collects the names from all these ways of reading.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ _ENTRY_BYTES: Final = 46
 _LOCAL_BYTES: Final = 30
 _MAX_32: Final = 0xFFFF_FFFF
 
-# A directory is parsed in pieces of this size, so memory does not grow with it.
+# A directory is parsed in pieces of this size, so that memory does not grow with its size.
 _FIRST_BYTES: Final = 65_536
 _PIECE_BYTES: Final = 4 * 2**20
 _LONGEST_ENTRY: Final = _ENTRY_BYTES + 3 * 65_535
-# Method, packed size, sizes of name, extra field and comment, and where the entry's own header is.
+# Method, packed size, sizes of name, extra field and comment, and position of the entry's own header.
 _ENTRY_FORM: Final = struct.Struct("<10xH8xI4xHHH8xI")
-# End records that are looked at. A zip has one; a comment, or bytes behind the zip, may hold false ones.
+# Limit of end records. A zip has one, but its comment or bytes after the zip may contain false ones.
 _MAX_ENDS: Final = 32
 _MAX_NAMES: Final = 1_000_000
-# Bytes that one entry may unpack to; a list of 10,000 parts has 1 MiB.
+# Limit of the unpacked size of an entry; a list of 10,000 parts has 1 MiB.
 MAX_UNPACKED: Final = 4 * 2**20
 _EXTRA_BYTES: Final = 1024
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry as the directory tells of it: where its own header may be, how it is packed, and into how many bytes."""
+    """An entry of the directory: possible positions of its own header, packed size and compression method."""
 
     name: str
     starts: tuple[int, ...]
@@ -52,13 +52,13 @@ class Entry:
 
 @dataclass
 class ZipDirectory:
-    """What is in a zip.
+    """The content of a zip.
 
     Attributes:
-        whole: whether there is a directory with entries; a zip that was cut off has none.
-        ends_file: whether nothing stands behind the zip.
-        names: of all entries, in upper case, with `/` between folders.
-        entries: those whose bytes are asked for, by their name in upper case.
+        whole: True if there is a directory with entries; a zip that was cut off has none.
+        ends_file: True if no bytes follow the zip.
+        names: names of all entries, in upper case, with `/` between folders.
+        entries: entries whose bytes the inspection needs, by their name in upper case.
     """
 
     whole: bool = False
@@ -67,17 +67,17 @@ class ZipDirectory:
     entries: dict[str, list[Entry]] = field(default_factory=dict)
 
 
-# Entries that say what a package is; the places of all others are of no use, and take memory.
+# Entries that show the type of a package. The positions of other entries are not kept, to save memory.
 _TELLING: Final = frozenset({"MIMETYPE", "[CONTENT_TYPES].XML"})
 
 
 def read_directory(content: Content) -> ZipDirectory | None:
-    """The directory of a file that is a zip, with or without bytes before and behind it, or None.
+    """Return the directory of a zip, with or without bytes before and after it; None if the file is not a zip.
 
-    It reads the tail; and the directory, where that is longer, in pieces and within the bounds of Content.
+    It reads the tail. It reads a longer directory in pieces, within the limits of Content.
 
     Raises:
-        TooLargeError: the directory is larger than those bounds, or the file has more end records than a zip has.
+        TooLargeError: the directory is larger than those limits, or the file has too many end records.
     """
     found = ZipDirectory()
     _read_local_headers(content, found)
@@ -96,10 +96,12 @@ def read_directory(content: Content) -> ZipDirectory | None:
 
 
 def unpack(content: Content, entry: Entry, limit: int = MAX_UNPACKED) -> list[bytes]:
-    """The first bytes of an entry, one more than a limit at most: as often as its header stands where it may be.
+    """Return the unpacked bytes of an entry, once for each possible position that has its header.
+
+    At most one byte more than the limit is unpacked, so that the caller can see that an entry is too large.
 
     Raises:
-        TooLargeError: this inspection has read its share.
+        TooLargeError: the limits of this inspection are reached.
     """
     unpacked = (_unpack_at(content, entry, place, limit + 1) for place in entry.starts)
     return [found for found in unpacked if found is not None]
@@ -107,7 +109,7 @@ def unpack(content: Content, entry: Entry, limit: int = MAX_UNPACKED) -> list[by
 
 def _unpack_at(content: Content, entry: Entry, place: int, count: int) -> bytes | None:
     packed_size = min(entry.packed_size, count)
-    # With room for an extra field as most are, it takes one read.
+    # One read is enough for an extra field of the usual size.
     found = content.range(place, _LOCAL_BYTES + len(entry.name) + _EXTRA_BYTES + packed_size)
     if len(found) < _LOCAL_BYTES or not found.startswith(_LOCAL):
         return None
@@ -130,7 +132,7 @@ def _unpack_at(content: Content, entry: Entry, place: int, count: int) -> bytes 
 
 
 def _ends(content: Content) -> Iterator[int]:
-    """Where end records may be, the last one first."""
+    """Yield the possible positions of end records, the last one first."""
     tail_start = max(0, content.size - TAIL_BYTES)
     at = len(content.tail)
     while (at := content.tail.rfind(_END, 0, at)) >= 0:
@@ -139,12 +141,12 @@ def _ends(content: Content) -> Iterator[int]:
 
 
 def _reaches_end(content: Content, end: int) -> bool:
-    """Whether the comment of an end record ends where the file does."""
+    """Return whether the comment of an end record ends at the end of the file."""
     return end + _END_BYTES + int.from_bytes(content.range(end + 20, 2), "little") == content.size
 
 
 def _is_believed(content: Content, end: int) -> bool:
-    """Whether programs agree on an end record: its comment fits, or an entry stands where the zip should begin."""
+    """Return whether all programs accept an end record: its comment fits, or an entry is at the start of the zip."""
     if _reaches_end(content, end):
         return True
     size, offset = struct.unpack("<II", content.range(end + 12, 8))
@@ -152,15 +154,15 @@ def _is_believed(content: Content, end: int) -> bool:
 
 
 def _directory_starts(content: Content, end: int) -> list[tuple[int, int]]:
-    """Where the directory of an end record may begin, and how many bytes stand before the zip, for every way to count.
+    """Return each possible start of the directory of an end record, with the number of bytes before the zip.
 
-    It is right before the end record, whatever was put before the zip, or where the end record says.
+    The directory is right before the end record, or at the position that the end record gives.
     """
     size, offset = struct.unpack("<II", content.range(end + 12, 8))
     starts = [(end - size, end - size - offset), (offset, 0)]
     locator = content.range(end - 20, 20)
     if locator.startswith(_LOCATOR_64):
-        # What does not fit in the end record stands there as its largest number.
+        # A number that does not fit into the end record is replaced by the largest number.
         starts = [each for each in starts if _MAX_32 not in (size, offset)]
         (where,) = struct.unpack("<Q", locator[8:16])
         for place in (where, end - 76):
@@ -172,7 +174,7 @@ def _directory_starts(content: Content, end: int) -> list[tuple[int, int]]:
 
 
 def _read_entries(content: Content, start: int, end: int, shift: int, found: ZipDirectory) -> bool:
-    """Collect the entries of a directory that lies before an end record; whether it has any."""
+    """Collect the entries of a directory before an end record; return whether it has any."""
     piece = content.range(start, min(end - start, _FIRST_BYTES))
     at, read, more = 0, start + len(piece), False
     while True:
@@ -191,7 +193,7 @@ def _read_entries(content: Content, start: int, end: int, shift: int, found: Zip
         name = _plain(piece[at : at + name_size])
         if name not in found.names and len(found.names) >= _MAX_NAMES:
             raise TooLargeError(f"it has more than {_MAX_NAMES} entries")
-        # Some programs take a name to its first zero byte.
+        # Some programs read a name only up to its first zero byte.
         found.names.update((name, name.partition("\0")[0]))
         if name in _TELLING:
             extra = piece[at + name_size : at + name_size + extra_size]
@@ -201,7 +203,7 @@ def _read_entries(content: Content, start: int, end: int, shift: int, found: Zip
 
 
 def _starts_of(local: int, extra: bytes, shift: int) -> tuple[int, ...]:
-    """Where the header of an entry may be; a place beyond 4 GiB is the last number in its extra field for zip64."""
+    """Return the possible positions of an entry's header; one beyond 4 GiB is in the extra field for zip64."""
     if local == _MAX_32 and extra[:2] == b"\x01\x00":
         size = int.from_bytes(extra[2:4], "little")
         numbers = [int.from_bytes(extra[at : at + 8], "little") for at in range(4, 4 + size - size % 8, 8)]
@@ -210,7 +212,7 @@ def _starts_of(local: int, extra: bytes, shift: int) -> tuple[int, ...]:
 
 
 def _read_local_headers(content: Content, found: ZipDirectory) -> None:
-    """Collect the entries at the beginning by their own headers, as programs do that unpack a stream."""
+    """Collect the entries at the beginning by their own headers, as programs that unpack a stream do."""
     head, at = content.head, 0
     while head.startswith(_LOCAL, at) and at + _LOCAL_BYTES <= len(head):
         flags = int.from_bytes(head[at + 6 : at + 8], "little")
@@ -218,11 +220,11 @@ def _read_local_headers(content: Content, found: ZipDirectory) -> None:
         name = _plain(head[at + _LOCAL_BYTES : at + _LOCAL_BYTES + name_size])
         found.names.add(name)
         if flags & 8 and not packed_size:
-            # The size comes behind the bytes, and cannot be known without unpacking them.
+            # The size follows the bytes, so it is not known before they are unpacked.
             break
         at += _LOCAL_BYTES + name_size + extra_size + packed_size
 
 
 def _plain(name: bytes) -> str:
-    """A name as programs compare it: some ignore case, and some take a backslash for a slash."""
+    """Return a name in the form for comparisons: some programs ignore case, some treat a backslash as a slash."""
     return name.decode("latin-1").replace("\\", "/").removeprefix("./").lstrip("/").upper()

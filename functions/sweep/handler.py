@@ -21,10 +21,10 @@ from functions.sweep.logic import FILES, Sweeper
 
 
 class SweepEnvironment(FilesEnvironment, frozen=True, kw_only=True):
-    """Where files are, what to start, and who removes.
+    """The environment variables of the sweeper.
 
     Attributes:
-        replicated: whether a second region has copies; the lifecycle removes older versions then.
+        replicated: whether a second region has copies; if so, the lifecycle removes older versions.
     """
 
     quotas_table_name: TableName
@@ -58,7 +58,7 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
 
     Raises:
         ValueError: the event is not the schedule's.
-        ClientError: AWS refused something, and everything else is done.
+        ClientError: AWS refused a call; all other work is done.
     """
     if event.get("task") != "sweep_schedule":
         raise ValueError("this is not the event of the sweeper's schedule")

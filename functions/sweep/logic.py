@@ -16,14 +16,14 @@ from functions.common.records import KEPT, FileRecord, Records, State
 TRY_AGAIN = timedelta(hours=1)
 # A held file is looked at this often, for the case that it is released.
 HELD = timedelta(days=1)
-# Where older versions are looked for, and how far in one run: a few thousand objects from a place taken by chance.
+# Prefix under which a run looks for older versions, and the number of pages it reads from a random position.
 FILES = "uploads/"
 PAGES = 5
 
 
 @dataclass
 class Swept:
-    """What one run did: how many files were started, ended, discarded, left or failed; and quotas counted."""
+    """The numbers of one run: files that were started, expired, discarded, left or failed, and quotas recounted."""
 
     started: int = 0
     expired: int = 0
@@ -53,7 +53,7 @@ class Sweeper:
                 holds the hour, so that a file is tried once an hour.
             discard: has the function `discard` end a file, without waiting for it.
             has_time: whether there is time for another file.
-            tidy_from: key behind which older versions are looked for; None where the lifecycle removes them.
+            tidy_from: the search for older versions begins after this key; None if the lifecycle removes them.
         """
         self._records = records
         self._objects = objects
@@ -64,10 +64,10 @@ class Sweeper:
         self._error: BotoCoreError | ClientError | None = None
 
     def sweep(self, now: datetime) -> Swept:
-        """Look at what is due; then at what nobody has told of. One file that fails keeps no other one waiting.
+        """Process the records that are due, then quotas, then older versions. An error does not stop the other work.
 
         Raises:
-            ClientError: AWS refused something, and everything else is done.
+            BotoCoreError, ClientError: a call of AWS failed; all other work is done.
         """
         swept = Swept()
         for file_id in self._records.due(now):
@@ -76,7 +76,7 @@ class Sweeper:
                 return swept
             with self._going_on(swept):
                 record = self._records.get(file_id)
-                # The index is a moment behind the table.
+                # The index may be a moment behind the table.
                 if record is not None and record.due_time and datetime.fromisoformat(record.due_time) <= now:
                     self._look_at(record, now, swept)
         for owner in self._records.due_quotas(now):
@@ -101,12 +101,12 @@ class Sweeper:
             swept.failed += 1
 
     def _tidy(self, start: str, swept: Swept) -> None:
-        """Have older versions removed of which S3's event was lost."""
+        """Start the removal of older versions whose event from S3 was lost."""
         for key in self._objects.with_older_versions(FILES, start=start, pages=PAGES):
             if not self._has_time():
                 return
             record = self._records.get(key.removeprefix(FILES))
-            # Bytes that wait for their workflow are its business; held ones stay.
+            # The workflow handles files that are uploading; files under a legal hold keep all versions.
             if record is not None and record.state in KEPT - {"uploading"} and not record.legal_hold:
                 self._discard(record.file_id)
                 swept.discarded += 1

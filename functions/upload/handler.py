@@ -19,7 +19,7 @@ from functions.upload.logic import UploadRequest, upload
 
 
 class UploadEnvironment(StartEnvironment, frozen=True, kw_only=True):
-    """What is taken, from whom, and who removes what was given up."""
+    """The environment variables of `POST /upload`."""
 
     discard_function_arn: FunctionArn
 

@@ -64,12 +64,12 @@ def upload(
 ) -> FileRecord:
     """Record the file, then store its bytes; S3 tells the workflow, which opens and announces the file.
 
-    The record comes first: whatever fails after it, the file is known, and the sweeper finishes or ends it. A caller
-    who is told of a failure sends the file again; so it is given up here, and does not count twice.
+    The record is written first. If a later step fails, the sweeper finds the record and finishes or ends the file. A
+    caller who gets an error sends the file again, so this upload is given up and does not count twice.
 
     Args:
         quota: what the owner may have.
-        discard: has the function `discard` end a claimed file, without waiting for it.
+        discard: starts the function `discard`, which ends a claimed file, without waiting for it.
 
     Raises:
         Refused: the owner has no room.
@@ -86,7 +86,7 @@ def upload(
         state="uploading",
         upload_time=timestamp(now),
         file_url=file_url,
-        # The bytes come with this request or not at all.
+        # The bytes are part of this request, so none can arrive later.
         expires_time=timestamp(now + LOOK_AFTER),
         due_time=timestamp(now + LOOK_AFTER),
     )
@@ -103,8 +103,8 @@ def upload(
 
 
 def _is_open(record: FileRecord, now: datetime, records: Records, discard: Callable[[str], None]) -> bool:
-    """Give up a file of which S3 said nothing good. True if its bytes arrived all the same, and it is available."""
-    # Where this fails too, the workflow or the sweeper goes on.
+    """Give up a file that S3 did not confirm. Return True if its bytes arrived nevertheless and it is available."""
+    # If this fails too, the workflow or the sweeper finishes the file.
     with suppress(BotoCoreError, ClientError):
         state = records.give_up(record, now=now)
         if state == "ending":

@@ -145,8 +145,8 @@ class Uploads:
         """Record an upload and reserve its quota, then say how to send it.
 
         Raises:
-            Refused: the owner has no room (403), the id belongs to another declaration (422), or to an upload whose
-                time is over and whose bytes the workflow is about to look at (409).
+            Refused: the quota is used up (403), the id belongs to another declaration (422), or the time of the upload
+                is over and the workflow is about to inspect its bytes (409).
             ClientError: AWS refused.
         """
         cut = Cut.of(declaration.size)
@@ -329,7 +329,7 @@ class Uploads:
             raise Refused("The time of this upload is over; start another one", 409)
 
     def _expire(self, record: FileRecord, now: datetime) -> str:
-        """End an upload whose time is over, as the sweeper would; the state in which it is then."""
+        """End an upload whose time is over, as the sweeper would, and return its state."""
         if self._objects.is_there(record.object_key):
             raise Refused("All bytes have arrived: GET /uploads/{file_id} says what becomes of them", 409)
         if self._records.claim(record, "expired", of=("uploading",), now=now):

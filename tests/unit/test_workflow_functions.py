@@ -214,7 +214,7 @@ def test_a_clean_file_without_its_tag_is_tried_again(aws: Aws) -> None:
 def test_nobody_waits_for_a_scan_for_ever(aws: Aws) -> None:
     add(aws, state="scanning")
     assert look(aws, scanning=True, now=NOW + timedelta(hours=24)).left == "nothing"
-    with pytest.raises(Quarantined, match="nobody scanned"):
+    with pytest.raises(Quarantined, match="was not scanned"):
         look(aws, scanning=True, now=NOW + timedelta(hours=24, seconds=1))
 
 
