@@ -194,7 +194,7 @@ class Alarms(Construct):
             treat_missing_data=missing,
             alarm_actions=[self._alerts.arn],
             ok_actions=[self._alerts.arn],
-            # This one goes off as soon as it is made, and a topic loses what its policy does not admit.
+            # This alarm fires as soon as it exists. Its message is lost if the topic's policy does not admit it.
             depends_on=[self._alerts.policy] if missing == "breaching" else None,
         )
         self.alarms.append(alarm)

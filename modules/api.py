@@ -48,13 +48,13 @@ ACCESS_LOG_PREFIX = "/aws/apigateway/"
 # API Gateway chooses this name itself (API Gateway, "Set up CloudWatch logging for REST APIs").
 EXECUTION_LOG_PREFIX = "API-Gateway-Execution-Logs_"
 
-# What pages may send. Libraries that sign requests in browsers send the hash of the body and their name as well.
+# Headers that pages may send. Browser libraries that sign requests also send the hash of the body and their own name.
 ALLOWED_HEADERS = (
     "Content-Type,X-Amz-Date,Authorization,X-Api-Key,X-Amz-Security-Token,Idempotency-Key,X-Amz-Content-Sha256,"
     "X-Amz-User-Agent"
 )
-# What pages may read of an answer beside its body (Fetch standard, "CORS-safelisted response-header name"); the
-# functions say the same of theirs.
+# Headers that pages may read (Fetch standard, "CORS-safelisted response-header name"). The functions use the same list
+# for their answers.
 EXPOSED_HEADERS = "Location,Retry-After,WWW-Authenticate,x-amzn-RequestId,x-amz-apigw-id"
 PREFLIGHT_SECONDS = 600
 
@@ -72,12 +72,12 @@ class Api(Construct):
 
     Call `route` for each route, then `publish` once.
 
-    Terraform cannot take a method away from a stage. A deployment has to be made before the one that it replaces is
-    destroyed, since AWS deletes none that a stage serves; what a deployment depends on is then destroyed after it too
-    (Terraform, "The lifecycle meta-argument": create_before_destroy is passed on to dependencies). So the new
-    deployment still has each method that the configuration has no more, and the next plan is empty. Here no method goes
-    away: what is not routed any more is closed in place, before the deployment, by a key of API Gateway's that nobody
-    has. It answers as a path that is not there, and no permission lets it call a function.
+    Terraform cannot remove a method from a stage. AWS deletes no deployment that a stage serves, so a new deployment
+    has to be created before the old one is destroyed. Terraform applies this order to the dependencies of a deployment,
+    too ("The lifecycle meta-argument": create_before_destroy). So a removed method is destroyed only after the new
+    deployment, which still contains it, and the next plan is empty. Therefore no method is removed here: a method that
+    is not routed any more is closed in place, before the deployment. It requires an API key, and no such key exists. It
+    answers like an unknown path, and no permission lets it call a function.
 
     Clients reach it by HTTPS alone: API Gateway has no other listener. Its own host name takes TLS 1.2 or what AWS
     sets; a policy of one's own for that needs a custom domain ("Choose a security policy for your custom domain").
@@ -105,7 +105,7 @@ class Api(Construct):
         """
         Args:
             authorization: who may call.
-            known_routes: methods and paths that some environment may have deployed. Those that are not routed are
+            known_routes: methods and paths that an environment may have deployed. Those that are not routed are
                 closed.
             logs_key: what encrypts the logs; its policy has to admit names that start with the prefixes here.
         """
@@ -160,7 +160,7 @@ class Api(Construct):
             throttle: what this method admits, where that is not what the whole stage does.
 
         Raises:
-            ValueError: the route is not among the known ones, so that it could not be closed later.
+            ValueError: the route is not in `known_routes`, so it could not be closed later.
         """
         if (method, path) not in self._known_routes:
             raise ValueError(f"{method} {path} is not in modules/api_routes.py; add it there first")
@@ -332,7 +332,7 @@ class Api(Construct):
         *,
         closed: bool = False,
     ) -> ApiGatewayMethod:
-        """A method of a path; a closed one asks for a key that nobody has."""
+        """Make a method of a path; a closed one requires an API key, and no such key exists."""
         model = self._model(name, body) if body is not None else None
         return ApiGatewayMethod(
             self,
@@ -343,7 +343,7 @@ class Api(Construct):
             authorization=requirement.authorization,
             authorizer_id=requirement.authorizer_id,
             authorization_scopes=requirement.scopes,
-            # No usage plan has the stage, so no key of the account opens it (API Gateway, "Usage plans and API keys").
+            # No usage plan contains the stage, so no API key is valid for it (API Gateway, "Usage plans and API keys").
             api_key_required=True if closed else None,
             # `$default`: whatever type of content a caller names ("Request validation in API Gateway").
             request_models=dict.fromkeys(("application/json", "$default"), model.name) if model else None,
@@ -370,10 +370,10 @@ class Api(Construct):
         return self._validator
 
     def _close_what_is_not_routed(self) -> None:
-        """Keep known routes that have no function any more, closed: Terraform only changes what is there."""
+        """Keep the known routes that have no function any more, and close them; see the class for the reason."""
         for method, path in self._known_routes:
             if method not in self._methods.get(path, []):
-                # An integration has to name a function; nothing permits the API to call it for this route.
+                # An integration has to name a function; the API has no permission to call it for this route.
                 self._proxy(method, path, self._permitted[0][0], self._verified, closed=True)
 
     def _proxy(
@@ -386,7 +386,7 @@ class Api(Construct):
         body: Mapping[str, object] | None = None,
         closed: bool = False,
     ) -> None:
-        """A method that a function answers."""
+        """Make a method that a function answers."""
         name = _name(method, path)
         verified = self._method(name, path, method, requirement, body, closed=closed)
         integration = ApiGatewayIntegration(
@@ -403,9 +403,9 @@ class Api(Construct):
         self._last.append(integration)
 
     def _preflight(self, path: str, methods: Sequence[str]) -> None:
-        """Answer the question of a browser whether a page may call (Fetch standard, "CORS-preflight fetch").
+        """Answer the preflight of a path: may a page of this origin call (Fetch standard, "CORS-preflight fetch")?
 
-        Where no page may call, or the path has no routes, it is closed.
+        If no page may call, or the path has no routes, the preflight is closed.
         """
         is_open = bool(self._origins and methods)
         mock = self._mock(path, "OPTIONS", closed=not is_open)
@@ -442,8 +442,9 @@ class Api(Construct):
         repeats the origin of the request, whichever that is. What a page of another origin can read by that is one of
         the sentences here: its preflight fails before, and answers of functions do not carry its origin.
 
-        BAD_REQUEST_BODY has one text for every cause, so the schemas ask only for what that text says.
-        `$context.error.validationErrorString` would name the cause, but holds quotation marks that nothing escapes.
+        BAD_REQUEST_BODY has one text for every cause, so the schemas check only what that text describes.
+        `$context.error.validationErrorString` would name the cause, but it contains quotation marks, which a template
+        cannot escape.
         """
         for response_type, answer in self._answers().items():
             headers = {"Cache-Control": "'no-store'", **answer.headers}
@@ -480,7 +481,7 @@ class Api(Construct):
             "DEFAULT_5XX": _Answer("Internal server error", kind="internal", more={"request_id": "$context.requestId"}),
             "UNAUTHORIZED": unauthorized,
             "MISSING_AUTHENTICATION_TOKEN": no_route,
-            # Routes that were closed.
+            # Answer of closed routes.
             "INVALID_API_KEY": no_route,
             # The gateway's own words name the caller and the API.
             "ACCESS_DENIED": _Answer("Forbidden", 403, "forbidden"),
@@ -492,7 +493,7 @@ class Api(Construct):
             "REQUEST_TOO_LARGE": _Answer(
                 "Request body is too large; send larger files by POST /uploads", 413, "too-large"
             ),
-            # From paths that the gateway answers itself.
+            # Answer of paths that the gateway answers itself.
             "UNSUPPORTED_MEDIA_TYPE": _Answer(
                 "Unsupported media type; send no Content-Type, or application/json", 415, "unsupported-type"
             ),
@@ -505,7 +506,7 @@ class Api(Construct):
         }
 
     def _mock(self, path: str, method: str, *, closed: bool = False) -> tuple[ApiGatewayMethod, ApiGatewayIntegration]:
-        """A method that API Gateway answers itself, to everyone, and how it does that."""
+        """Make a method that API Gateway answers itself, for every caller, and its mock integration."""
         name = _name(method, path)
         open_method = self._method(name, path, method, OPEN, closed=closed)
         integration = ApiGatewayIntegration(
@@ -516,11 +517,11 @@ class Api(Construct):
             http_method=open_method.http_method,
             type="MOCK",
             request_templates={"application/json": json.dumps({"statusCode": 200})},
-            # A body of another type has no template, and would be passed through as what the mock has to answer, which
-            # is a 500 (API Gateway, "Integration passthrough behaviors"). It is a 415 so.
+            # A body of another type has no template. By default it would be passed to the mock as its input, and the
+            # answer would be 500 (API Gateway, "Integration passthrough behaviors"). With NEVER the answer is 415.
             passthrough_behavior="NEVER",
-            # The provider changes it only by making the integration anew, and would then delete the new one with the
-            # old, since both have one name in AWS.
+            # The provider can change it only by replacing the integration. Both integrations have the same name in AWS,
+            # so deleting the old one would delete the new one as well.
             lifecycle=TerraformResourceLifecycle(ignore_changes=["passthrough_behavior"]),
         )
         self._last.append(integration)
@@ -534,7 +535,7 @@ class Api(Construct):
         template: str,
         headers: dict[str, str],
     ) -> None:
-        """What API Gateway answers itself on a path: 200, a body and headers."""
+        """Set the answer of a mock method: status 200, a body and headers."""
         method, integration = mock
         name = method.node.id.removesuffix("_method")
         resource_id = self._resource(path)

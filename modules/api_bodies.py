@@ -1,8 +1,8 @@
 """Bodies of the API's requests as the gateway checks them, in the draft of JSON Schema that API Gateway knows.
 
-Its answer to a wrong body is one text for every cause. So it checks what that text is right for: a body that is a JSON
-object. Fields are named for those who read the model; their types and lengths are checked by the functions, which say
-what is wrong with which.
+The gateway has one answer for every wrong body. So it checks only what that answer describes: the body is a JSON
+object. The models name the fields as documentation. The functions check types and lengths of the fields, and their
+answers name the field and the error.
 """
 
 from __future__ import annotations

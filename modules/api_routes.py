@@ -1,7 +1,7 @@
-"""Every route that some environment may have deployed, whether or not a function still answers it.
+"""All routes that an environment may have deployed, with or without a function that answers them.
 
-A route that is taken out of `stacks/uploads.py` and stays here is closed by the next apply (`Api` says why Terraform
-cannot remove it). Once every environment was applied without the route, it can go from here as well.
+If a route is removed from `stacks/uploads.py` and stays in this list, the next apply closes it (see `Api` for the
+reason). It can be removed from this list after every environment was applied without it.
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ class PrivateBucket(Construct):
     Attributes:
         arn: ARN of the bucket.
         name: its name.
-        policy: its policy, for what S3 refuses before that is there.
-        versioning: its versioning, for the same.
+        policy: its policy, for `depends_on` of resources that S3 refuses without it.
+        versioning: its versioning, for the same purpose.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class PrivateBucket(Construct):
         Args:
             name: name of the bucket, unique in all of AWS.
             key: what encrypts the objects; None for a bucket of access logs.
-            key_alias_arn: ARN of the key's alias, where writers name the key by it.
+            key_alias_arn: ARN of the key's alias, if writers name the key by its alias.
             admit: statements for AWS services that write here, with `{bucket}` for the bucket's ARN.
             object_lock: whether versions can be held. It is fixed when the bucket is made.
         """

@@ -40,12 +40,12 @@ FIREWALL_LOG_PREFIX = "aws-waf-logs-"
 REQUESTS_PER_ADDRESS = 6000
 RATE_WINDOW_SECONDS = 300
 
-# Groups that AWS keeps up to date, and the rules in them that count instead of blocking, each with what it would block
-# (AWS WAF, "IP reputation rule groups" and "Baseline rule groups"). A name of a file may hold any words and ends as
-# people choose; it comes in the body as `file_name` and in the query as `prefix`. So no rule that reads words there may
-# block. Nothing is lost by that: the functions check each field themselves, put no name into a path, a command, a query
-# or a page, and are not written in Java. What reads paths, headers, cookies, methods and addresses blocks, and so does
-# SizeRestrictions_QUERYSTRING: the longest prefix and cursor stay below its 2,048 bytes.
+# Managed rule groups of AWS. For each group: the rules that only count, with an example of what they would block (AWS
+# WAF, "IP reputation rule groups" and "Baseline rule groups"). The name of a file may contain any words and have any
+# ending. It is sent in the body as `file_name` and in the query as `prefix`, so rules that match words there must not
+# block. This is no loss: the functions check each field themselves, put no name into a path, a command, a query or a
+# page, and are not written in Java. Rules on paths, headers, cookies, methods and addresses block.
+# SizeRestrictions_QUERYSTRING blocks as well: the longest prefix and cursor are shorter than its 2,048 bytes.
 MANAGED_GROUPS: Mapping[str, Mapping[str, str]] = {
     "AWSManagedRulesAmazonIpReputationList": {},
     "AWSManagedRulesKnownBadInputsRuleSet": {

@@ -1,11 +1,11 @@
-"""What AWS accepts in regions, names and sizes, where a setting could go beyond it. No construct in here."""
+"""Limits of AWS for regions, names and sizes that settings could exceed. This module has no constructs."""
 
 from __future__ import annotations
 
 import re
 
-# Regions of the partition `aws`, whose ARNs begin with `arn:aws:` as all of ours do, and that AWS provider 5.100.0
-# knows. GovCloud, China and the sovereign clouds are partitions of their own. A test compares them with botocore's.
+# Regions of the partition `aws` that AWS provider 5.100.0 knows. All ARNs of Sluice begin with `arn:aws:`; GovCloud,
+# China and the sovereign clouds are other partitions. A test compares this list with botocore's.
 REGIONS = (
     "af-south-1",
     "ap-east-1",
@@ -42,16 +42,16 @@ REGIONS = (
     "us-west-2",
 )
 
-# Lambda, "Lambda quotas": all variables of a function, measured as JSON. What is left for lists of the settings, beside
-# the other variables of the function that has the most.
+# Lambda, "Lambda quotas": size of all variables of a function as JSON. LISTS_BYTES is the part for the lists in the
+# settings; the rest is for the other variables, of the function that has the most.
 VARIABLES_BYTES = 4096
 LISTS_BYTES = 3200
 
-# A run of the workflow that hangs is ended, and the alarm on failed runs tells. The work takes seconds, and minutes
-# where a service is busy. A step that gives up is caught and told, a run that times out is not: so a run has the time
-# for every attempt of every step, with whatever settings.
+# Timeout of a run of the workflow, after which the alarm on failed runs fires. A run takes seconds, or minutes if a
+# service is busy. If a step gives up, the workflow catches the error and reports it, but it cannot catch its own
+# timeout. So the timeout is longer than all attempts of all steps together, with any settings.
 WORKFLOW_SECONDS = 8 * 3600
-# Between the tries of one step.
+# Limit of the sum of the waits between the attempts of one step.
 STEP_WAITS_SECONDS = 600
 
 BUCKET_NAME_LENGTH = 63
@@ -59,18 +59,18 @@ BUCKET_NAME_LENGTH = 63
 _BUCKET_BEGINNINGS = ("amzn-s3-demo-", "sthree-", "xn--")
 _BUCKET_ENDS = ("--ol-s3", "--table-s3", "--x-s3", "-an", "-s3alias")
 
-# Systems Manager, "Parameter name constraints": no name begins so, in capitals or not.
+# Systems Manager, "Parameter name constraints": reserved beginnings, in upper or lower case.
 _PARAMETER_BEGINNINGS = ("aws", "ssm")
 
-# What Terraform evaluates in every text of a configuration (Terraform, "Strings and templates").
+# Beginnings of expressions, which Terraform evaluates in every text (Terraform, "Strings and templates").
 TEMPLATE_MARKS = ("${", "%{")
 
 
 def region(name: str) -> str:
-    """The region, if Sluice can be deployed to it.
+    """Return the region if Sluice can be deployed to it.
 
     Raises:
-        ValueError: it is none, or of another partition than `aws`.
+        ValueError: it is unknown, or not in the partition `aws`.
     """
     if name not in REGIONS:
         raise ValueError(
@@ -80,55 +80,55 @@ def region(name: str) -> str:
 
 
 def tag_value(value: str) -> str:
-    """The text, if every service takes it as the value of a tag.
+    """Return the text if every service accepts it as the value of a tag.
 
     Raises:
-        ValueError: it has other characters, or blanks around it, which some services cut off.
+        ValueError: it has other characters, or blanks at its beginning or end, which some services cut off.
     """
     if not re.fullmatch(r"[\w.:/=+@-]+( [\w.:/=+@-]+)*", value):
         raise ValueError("allowed: letters, digits and _ . : / = + - @, with single blanks between")
     if value.lower().startswith("aws:"):
-        raise ValueError("AWS keeps tags that begin with `aws:` for itself")
+        raise ValueError("tags that begin with `aws:` are reserved for AWS")
     return value
 
 
 def bucket_name(name: str) -> str:
-    """The name, if S3 lets a bucket have it; its characters are checked elsewhere.
+    """Return the name if S3 accepts it for a bucket; its characters are checked elsewhere.
 
     Raises:
-        ValueError: it is too long, or S3 keeps its beginning or end for itself.
+        ValueError: it is too long, or S3 reserves its beginning or end.
     """
     if len(name) > BUCKET_NAME_LENGTH:
-        raise ValueError(f"the name of a bucket has {BUCKET_NAME_LENGTH} characters at most, and this one {len(name)}")
+        raise ValueError(f"a bucket's name may have {BUCKET_NAME_LENGTH} characters at most; this one has {len(name)}")
     for kept in _BUCKET_BEGINNINGS:
         if name.startswith(kept):
-            raise ValueError(f"S3 keeps names of buckets that begin with {kept!r} for itself")
+            raise ValueError(f"names of buckets that begin with {kept!r} are reserved for S3")
     for kept in _BUCKET_ENDS:
         if name.endswith(kept):
-            raise ValueError(f"S3 keeps names of buckets that end in {kept!r} for itself")
+            raise ValueError(f"names of buckets that end in {kept!r} are reserved for S3")
     return name
 
 
 def project_name(name: str) -> str:
-    """The name, if names of resources can begin with it.
+    """Return the name if names of resources can begin with it.
 
     Raises:
-        ValueError: Systems Manager or S3 keeps that beginning for itself.
+        ValueError: Systems Manager or S3 reserves that beginning.
     """
     for kept in (*_PARAMETER_BEGINNINGS, *_BUCKET_BEGINNINGS):
-        # A bucket's name goes on behind the project's with `-`.
+        # In the name of a bucket, `-` follows the name of the project.
         if f"{name}-".startswith(kept):
-            raise ValueError(f"AWS keeps names of parameters and buckets that begin with {kept!r} for itself")
+            raise ValueError(f"names of parameters and buckets that begin with {kept!r} are reserved for AWS")
     return name
 
 
 def literal(value: str) -> str:
-    """The text, if Terraform takes it as it is.
+    """Return the text if Terraform takes it literally.
 
     Raises:
-        ValueError: it holds what Terraform would evaluate.
+        ValueError: it contains the beginning of an expression, which Terraform would evaluate.
     """
     for mark in TEMPLATE_MARKS:
         if mark in value:
-            raise ValueError(f"it holds {mark!r}, which Terraform would evaluate; leave that out")
+            raise ValueError(f"it contains {mark!r}, which Terraform would evaluate; remove it")
     return value

@@ -22,7 +22,7 @@ class Topic(Construct):
     Attributes:
         name: its name.
         arn: its ARN.
-        policy: its policy, for what must not publish before it is there.
+        policy: its policy, for `depends_on` of resources that publish.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class SubscribedQueue(Construct):
             endpoint=self.queue.arn,
             raw_message_delivery=False,
             redrive_policy=redrive_policy(self.dead_letters),
-            # SNS does not try again what a queue refuses, and loses what its dead letters refuse.
+            # SNS does not retry a message that a queue refuses. If the dead-letter queue refuses it too, it is lost.
             depends_on=[self.queue.policy, self.dead_letters.policy],
         )
 

@@ -24,7 +24,7 @@ class Role(Construct):
     ) -> None:
         """
         Args:
-            name: what comes between prefix and region in the role's name, 20 characters at most.
+            name: part of the role's name between prefix and region, 20 characters at most.
             service: the AWS service that takes the role on, such as `lambda.amazonaws.com`.
             description: what the role is for.
         """
@@ -59,5 +59,5 @@ class Role(Construct):
 
 
 def role_name(settings: Settings, name: str) -> str:
-    """Name of a role of an environment. IAM has no regions, and an environment may be in two of an account."""
+    """Return the name of a role. IAM has no regions, so the name contains the region, to separate environments."""
     return f"{settings.prefix}-{name}-{settings.primary_region}"

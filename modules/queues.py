@@ -41,7 +41,7 @@ class Queue(Construct):
         name: its name.
         arn: its ARN.
         url: its URL.
-        policy: its policy, for what must not send before it is there.
+        policy: its policy, for `depends_on` of resources that send.
     """
 
     def __init__(

@@ -82,8 +82,8 @@ class Scanning(Construct):
                     tagging=[GuarddutyMalwareProtectionPlanActionsTagging(status="ENABLED")]
                 )
             ],
-            # GuardDuty tries its permissions when the plan is made, and sets the bucket's notifications itself where
-            # they lack EventBridge: two that write them at once take each other's away.
+            # GuardDuty tests its permissions when the plan is created. It also adds EventBridge to the bucket's
+            # notifications if it is missing; if Terraform wrote them at the same time, one change would be lost.
             depends_on=[*scanner.grants, storage.events],
         )
         self.dead_letters = workflow.start_on(

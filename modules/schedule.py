@@ -71,6 +71,6 @@ class Schedule(Construct):
                     maximum_event_age_in_seconds=MAX_EVENT_AGE_SECONDS, maximum_retry_attempts=MAX_RETRIES
                 ),
             ),
-            # A schedule of a rate runs as soon as it is made ("Rate-based schedules").
+            # A rate-based schedule runs as soon as it is created ("Rate-based schedules").
             depends_on=role.grants,
         )

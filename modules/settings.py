@@ -42,7 +42,7 @@ LambdaArchitecture = Literal["arm64", "x86_64"]
 
 
 def _form(pattern: str, words: str) -> AfterValidator:
-    """A check of a text's form, with words for a person whose text does not have it; letters and digits are ASCII's."""
+    """Return a validator that requires a pattern; an error shows the words. Letters and digits are ASCII only."""
     compiled = re.compile(pattern, re.ASCII)
 
     def check(value: str) -> str:
@@ -57,8 +57,8 @@ _HOST = r"[a-zA-Z\d]([a-zA-Z\d-]*[a-zA-Z\d])?(\.[a-zA-Z\d]([a-zA-Z\d-]*[a-zA-Z\d
 
 AccountId = Annotated[str, _form(r"\d{12}", "the 12 digits of an account")]
 Region = Annotated[str, AfterValidator(limits.region)]
-# KMS, "Key identifiers": the id of a key of one region or of several. Terraform's S3 backend takes an id of one region
-# only as a UUID of RFC 4122, with its digits for version and variant (Terraform, "Backend type: s3", `kms_key_id`).
+# KMS, "Key identifiers": id of a single-region or multi-Region key. Terraform's S3 backend accepts the id of a
+# single-region key only as a UUID of RFC 4122 with valid version and variant ("Backend type: s3", `kms_key_id`).
 KmsKeyId = Annotated[
     str,
     _form(
@@ -86,7 +86,7 @@ HttpsUrl = Annotated[
     StringConstraints(max_length=400),
     _form(rf"https://{_HOST}(/[\w./-]*)?", "an address such as https://example.com/path: letters, digits and . _ / -"),
 ]
-# A comma would end it in the variable of the function.
+# In the variable of the function, a comma separates addresses.
 WebhookUrl = Annotated[
     str,
     StringConstraints(max_length=200),
@@ -108,8 +108,8 @@ Email = Annotated[
         r"[\w!#$%&'*+/=?^`{|}~.-]{1,64}@[a-zA-Z\d-]+(\.[a-zA-Z\d-]+)+", "an address such as team@example.com, in ASCII"
     ),
 ]
-# A project's name may have hyphens and that of an environment may not: or `a-b` in `c` and `a` in `b-c` would both be
-# `a-b-c`, and take each other's names in one account.
+# The name of a project may have hyphens, the name of an environment may not. Otherwise project `a-b` with environment
+# `c`, and project `a` with environment `b-c`, would both use the names `a-b-c` in one account.
 ProjectName = Annotated[
     str,
     _form(
@@ -121,7 +121,7 @@ ProjectName = Annotated[
 EnvironmentName = Annotated[
     str, _form(r"[a-z][a-z0-9]{1,15}", "2 to 16 small letters and digits, the first a letter; hyphens divide names")
 ]
-# IAM and Lambda, "TagValue": of all services here, these take the fewest characters.
+# IAM and Lambda, "TagValue": of all services here, these accept the fewest characters.
 TagValue = Annotated[
     str,
     StringConstraints(max_length=64),
@@ -143,8 +143,8 @@ MediaTypePattern = Annotated[
 # GuardDuty, "Malware Protection for S3 quotas": the largest object that it scans.
 SCANNED_BYTES = 100 * 10**9
 
-# Every kind of file. Patterns never cover what runs: HTML, SVG, scripts, programs and documents with macros have to be
-# named in full (functions/common/media_types.py), and so are not in here.
+# All types except those that run. Patterns never cover types that run: HTML, SVG, scripts, programs and documents with
+# macros have to be named in full (functions/common/media_types.py).
 CONTENT_TYPES = (
     "application/*",
     "audio/*",
@@ -307,7 +307,7 @@ class Settings(BaseSettings):
     @field_validator("*")
     @classmethod
     def _is_literal(cls, value: object) -> object:
-        """Refuse what Terraform would evaluate, in every setting, wherever it is written."""
+        """Refuse expressions that Terraform would evaluate, in every setting."""
         for text in value if isinstance(value, tuple) else (value,):
             if isinstance(text, str):
                 limits.literal(text)
@@ -315,7 +315,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fits_aws(self) -> Self:
-        """Refuse what AWS takes one by one and not together."""
+        """Refuse settings that AWS accepts one by one, but not together."""
         regions = {self.primary_region, self.replica_region or self.primary_region}
         buckets = [self.state_bucket_name, *(self._bucket_name("uploads", region) for region in regions)]
         longest = max(buckets, key=len)
@@ -453,24 +453,24 @@ class Settings(BaseSettings):
         return self._bucket_name("access", self.primary_region)
 
     def _bucket_name(self, purpose: str, region: str) -> str:
-        """Names of buckets are unique in all accounts and regions, so both are in them."""
+        """Return the name of a bucket; it has account and region in it, since bucket names are unique in all of AWS."""
         return f"{self.prefix}-{purpose}-{self.account_id}-{region}"
 
     @property
     def state_key_alias(self) -> str:
-        """Alias of the key that `make bootstrap` makes for the state."""
+        """Alias of the key that `make bootstrap` creates for the state."""
         return f"alias/{self.prefix}-state"
 
     @property
     def state_key_alias_arn(self) -> str:
-        """ARN of that alias: known before the key is made, and the same for whoever deploys."""
+        """ARN of that alias. It is known before the key is created."""
         return f"arn:aws:kms:{self.primary_region}:{self.account_id}:{self.state_key_alias}"
 
     @property
     def state_key_arn(self) -> str:
-        """ARN by which the backend names the key of the state: the key's own where its id is set, else its alias's.
+        """ARN of the state's key for the backend: ARN of the key if its id is set, else ARN of its alias.
 
-        Terraform's S3 backend and S3 take both (S3, PutObject, `x-amz-server-side-encryption-aws-kms-key-id`).
+        Terraform's S3 backend and S3 accept both (S3, PutObject, `x-amz-server-side-encryption-aws-kms-key-id`).
         """
         if self.state_kms_key_id is None:
             return self.state_key_alias_arn

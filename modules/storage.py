@@ -44,8 +44,8 @@ from modules.settings import Settings
 # Where files are. Everything below it is under the lifecycle; everything a role may touch is below it.
 FILES = "uploads/"
 PREFLIGHT_SECONDS = 600
-# What pages may read of S3's answers beside the body: what was stored, where and as which version; what they fetch is
-# called and how much of it came; and the ids that AWS asks for ("Getting Amazon S3 request IDs for Support").
+# Headers of S3's answers that pages may read: address, checksum and version of a stored file; name, size and range of a
+# download; and the ids that AWS Support asks for ("Getting Amazon S3 request IDs for Support").
 EXPOSED_HEADERS = (
     "Accept-Ranges",
     "Content-Disposition",
@@ -114,10 +114,10 @@ def lifecycle(scope: Construct, bucket: PrivateBucket, *, settings: Settings, co
 
 
 def access_logs(scope: Construct, bucket: PrivateBucket, *, settings: Settings) -> None:
-    """Write down who asked S3 for what of a bucket, in a bucket of its own (S3, "Server access logging").
+    """Log the requests to a bucket in a second bucket (S3, "Server access logging").
 
     Args:
-        settings: of the region of both buckets; S3 takes no target in another one.
+        settings: settings with the region of the bucket; S3 requires both buckets in one region.
     """
     logs = PrivateBucket(
         scope,
@@ -160,7 +160,7 @@ def access_logs(scope: Construct, bucket: PrivateBucket, *, settings: Settings) 
         bucket=bucket.name,
         target_bucket=logs.name,
         target_prefix="uploads/",
-        # S3 takes a target when its policy admits the service ("Enabling Amazon S3 server access logging").
+        # S3 accepts a target only if its policy admits the service ("Enabling Amazon S3 server access logging").
         depends_on=[logs.policy],
     )
 
@@ -216,7 +216,7 @@ class Storage(Construct):
     Attributes:
         bucket_name: name of the bucket.
         bucket_arn: its ARN.
-        events: what has S3 tell EventBridge of new objects.
+        events: configuration that makes S3 send events of new objects to EventBridge.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, key: CustomerKey) -> None:
@@ -411,7 +411,7 @@ class Storage(Construct):
         )
 
     def grant_find_versions(self, role: Role) -> None:
-        """Let a role see which files have older versions, and nothing that is in them."""
+        """Let a role list the versions of files, but not read them."""
         role.grant(
             "files_find_versions",
             Statement(

@@ -102,15 +102,15 @@ class Webhooks(Construct):
                 # The event to the byte, as it was published: that is what is signed.
                 raw_message_delivery=True,
                 redrive_policy=redrive_policy(dead_letters),
-                # As in SubscribedQueue: what a queue refuses is not tried again.
+                # As in SubscribedQueue: SNS does not retry a message that a queue refuses.
                 depends_on=[queue.policy, dead_letters.policy],
             )
             # Its value never is in a plan or a state: `make webhook-secret` makes it.
             secret = SecretsmanagerSecret(
                 self,
                 f"{name}_secret",
-                # Secrets Manager keeps the name of a deleted secret for 30 days ("DeleteSecret"): with an ending that
-                # is new each time, an address that was taken away can come back.
+                # Secrets Manager keeps the name of a deleted secret for 30 days ("DeleteSecret"). The ending is new
+                # each time, so that an address can be added again after it was removed.
                 name_prefix=f"{secret_name(settings, url)}-",
                 description=f"Signs webhooks to {url}; the two newest versions count",
                 kms_key_id=secrets_key.arn,
@@ -143,7 +143,7 @@ class Webhooks(Construct):
 
 
 def secret_name(settings: Settings, url: str) -> str:
-    """Name of the secret that signs webhooks to a receiver, but for `-` and the digits that Terraform adds."""
+    """Return the name of a receiver's secret, without the `-` and the digits that Terraform adds."""
     return f"{settings.prefix}-webhooks-{receiver_slug(url)}"
 
 

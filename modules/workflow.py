@@ -37,8 +37,8 @@ EVENT_AGE_SECONDS = 24 * 3600
 EVENT_RETRIES = 185
 TIMEOUT_SECONDS = WORKFLOW_SECONDS
 STEP_SECONDS = 60
-# What a busy service says, or does not say in time: the next try would do. A function that ran into its own timeout is
-# `Sandbox.Timedout` (Step Functions, "Handling errors in Step Functions workflows").
+# Errors of a busy service; a later attempt can succeed. `Sandbox.Timedout` means that a function reached its own
+# timeout (Step Functions, "Handling errors in Step Functions workflows").
 BUSY = [
     "States.Timeout",
     "Sandbox.Timedout",
@@ -235,7 +235,7 @@ class Workflow(Construct):
             retry_policy=CloudwatchEventTargetRetryPolicy(
                 maximum_event_age_in_seconds=EVENT_AGE_SECONDS, maximum_retry_attempts=EVENT_RETRIES
             ),
-            # EventBridge does not try again what it may not do ("Retrying event delivery").
+            # EventBridge does not retry a delivery that it has no permission for ("Retrying event delivery").
             depends_on=[*starter.grants, dead_letters.policy],
         )
         self.rules[construct_id] = rule.name
@@ -249,7 +249,7 @@ class Workflow(Construct):
         )
 
 
-# What its owner reads about a file that could not be processed (functions/common/failures.py).
+# Text for the owner of a file that could not be processed (functions/common/failures.py).
 PROCESSING_FAILED = "processing_failed: the file could not be processed yet; it is tried again"
 _QUARANTINED = "File {} is in quarantine. What to do: HANDBOOK#files-in-quarantine"
 _FAILED = "File {}: {} What to do: HANDBOOK#workflow-failures. Execution: {}"
@@ -304,7 +304,7 @@ def definition(
         }
         return task("dynamodb:updateItem", parameters, **{"Retry": retries, "ResultPath": None, **rest})
 
-    # The longest delay has to be longer than the first (Amazon States Language, "Retrying after error").
+    # MaxDelaySeconds has to be greater than IntervalSeconds (Amazon States Language, "Retrying after error").
     longest = max(BUSY_DELAY_SECONDS, settings.step_functions_retry_interval + 1)
     # What cannot get better is not tried again; everything else is.
     tries = [
@@ -314,7 +314,7 @@ def definition(
     retries = [{"ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"], "MaxAttempts": 0}, *tries]
     failed = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": "RecordFailure"}]
 
-    # A step whose answer was lost is tried again, and finds that this run has done it.
+    # If the answer of a step was lost, the step is repeated. The name of the run shows that it is already done.
     mine = {":run": {"S.$": "$$.Execution.Name"}}
 
     def end_as(state: str) -> dict[str, Any]:
@@ -464,7 +464,7 @@ def definition(
             ),
             "RememberAnnouncement": update(
                 "SET announced_time = :now, due_time = :due",
-                # A file that was claimed meanwhile keeps the time at which the sweeper looks after its end.
+                # If the file was claimed meanwhile, its due_time stays, so that the sweeper ends the file in time.
                 "#state IN (:available, :rejected, :quarantined)",
                 {
                     ":now": {"S.$": "$$.State.EnteredTime"},
@@ -492,7 +492,7 @@ def definition(
             "EndFile": discard("Inspect"),
             "RemoveRest": discard("Done"),
             "RecordFailure": update(
-                # For the owner, who gets no word of AWS; the cause is in the alert. The sweeper's next run tries again.
+                # The owner reads no error message of AWS; the alert has the cause. The sweeper's next run tries again.
                 "SET failure = :why, due_time = :now",
                 "#state IN (:uploading, :scanning)",
                 {
@@ -509,7 +509,7 @@ def definition(
                 {
                     "TopicArn": alerts_topic_arn,
                     "Subject": f"{settings.prefix}: a file could not be processed",
-                    # Whole: an error that is a timeout has no cause.
+                    # The whole error, since a timeout has no cause.
                     "Message.$": f"States.Format('{failed_words}', $.file_id, States.JsonToString($.failure), "
                     "$$.Execution.Id)",
                 },

@@ -1,8 +1,8 @@
 """Refuses, at synthesis, the defects that reviews of earlier upload systems found: each check names its row.
 
-The checks read the Terraform JSON that is about to be written, so that nothing built by hand or by an escape hatch gets
-past them, and look at each resource of a kind. docs/rows.md lists the rows; a row may have several checks. Those of
-policies are in `policy_rules`, of state machines in `machine_rules`, of secrets in `secret_rules`.
+The checks read the Terraform JSON that is about to be written, so they also see resources that are built by an escape
+hatch. They check every resource of a kind. docs/rows.md lists the rows; a row may have several checks. Checks of
+policies are in `policy_rules`, of state machines in `machine_rules`, and of secrets in `secret_rules`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _INLINE_BUCKET_ARGUMENTS = ("lifecycle_rule", "versioning", "server_side_encrypt
 _ERRORS = {"Errors", "5XXError", "4XXError"}
 _REQUESTS = {"Invocations", "Count"}
 
-# What somebody else changes, and Terraform leaves: CodeDeploy moves the alias, a copy of a table is its own resource.
-# What API Gateway passes through to a mock can only be changed by making it anew, which would delete it (`Api._mock`).
+# Arguments whose changes Terraform may ignore. CodeDeploy moves the alias, and a replica of a table is a separate
+# resource. A new value of passthrough_behavior would replace the integration, and so delete it (`Api._mock`).
 _LEFT_ALONE = {
     "aws_api_gateway_integration": {"passthrough_behavior"},
     "aws_lambda_alias": {"function_version", "routing_config"},
@@ -68,12 +68,12 @@ def variables(root: Root) -> Iterator[Finding]:
 
 
 def public_access(root: Root) -> Iterator[Finding]:
-    """Row 6: no ACL anywhere, no website; every bucket blocks public access and is owner enforced."""
+    """Row 6: no resource has an ACL or a website; every bucket blocks public access and is owner enforced."""
     for address, body in root.every():
         if address.startswith(("aws_s3_bucket_acl.", "aws_s3_object.")) or "acl" in body:
             yield Finding(6, address, "no ACL is used anywhere")
         if address.startswith(("aws_s3_bucket_website_configuration.", "aws_s3_access_point.")) or "website" in body:
-            yield Finding(6, address, "no bucket is a website, and none has another way in")
+            yield Finding(6, address, "websites and access points of buckets are not allowed")
     blocked = ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
     for address, _ in root.every("aws_s3_bucket"):
         blocks = root.about("aws_s3_bucket_public_access_block", "bucket", address)
@@ -97,7 +97,7 @@ def events(root: Root) -> Iterator[Finding]:
             buckets = [each for each in addresses(body["event_pattern"]) if each.startswith("aws_s3_bucket.")]
             sending = [root.about("aws_s3_bucket_notification", "bucket", bucket) for bucket in buckets]
             if not sending or not all(any(each.get("eventbridge") for each in found) for found in sending):
-                yield Finding(7, address, "it waits for events of S3, and its bucket sends none")
+                yield Finding(7, address, "it waits for events of S3, but its bucket does not send them to EventBridge")
     for kind in ("aws_cloudwatch_event_rule", "aws_scheduler_schedule", "aws_lambda_event_source_mapping"):
         for address, body in root.every(kind):
             if body.get("state", "ENABLED") != "ENABLED" or {body.get("enabled"), body.get("is_enabled")} & {False}:
@@ -105,7 +105,7 @@ def events(root: Root) -> Iterator[Finding]:
 
 
 def dead_letters(root: Root) -> Iterator[Finding]:
-    """Row 8: what a function, event, schedule or topic cannot deliver goes to a queue."""
+    """Row 8: functions, events, schedules and topics send what they cannot deliver to a dead-letter queue."""
     for address, body in root.every("aws_lambda_function"):
         if not _to_queue(block(body, "dead_letter_config").get("target_arn")):
             yield Finding(8, address, "it has no dead-letter queue")
@@ -125,7 +125,7 @@ def dead_letters(root: Root) -> Iterator[Finding]:
             if body.get("protocol") != "email" and not _to_queue(target(body)):
                 yield Finding(8, address, "what it cannot deliver is lost; it needs a dead-letter queue")
             elif target(body) and target(body) == body.get("endpoint"):
-                yield Finding(8, address, "its dead-letter queue is the queue that it could not deliver to")
+                yield Finding(8, address, "its dead-letter queue is the same queue that it delivers to")
 
 
 def _to_queue(target: object) -> bool:
@@ -133,33 +133,37 @@ def _to_queue(target: object) -> bool:
 
 
 def _redriven_to(body: Json) -> str:
-    """Where a redrive policy sends what could not be handled; empty where there is none."""
+    """Return the ARN of the dead-letter queue in a redrive policy; empty if there is none."""
     policy = parsed(body.get("redrive_policy"))
     return str(policy.get("deadLetterTargetArn", "")) if isinstance(policy, dict) else ""
 
 
 def queues(root: Root) -> Iterator[Finding]:
-    """Row 8: messages are kept for 14 days; those of a queue with readers end in another queue, which has none."""
+    """Row 8: queues keep messages for 14 days; a queue with readers has a dead-letter queue, and no loop leads back."""
     for address, body in root.every("aws_sqs_queue"):
         if body.get("message_retention_seconds") != _FOURTEEN_DAYS:
             yield Finding(8, address, "it does not keep messages for 14 days")
         seen = [address]
         while target := addresses(_redriven_to(root.body(seen[-1]))):
             if target[0] in seen:
-                yield Finding(8, address, "its dead letters come back to it")
+                yield Finding(8, address, "its dead-letter queues lead back to it")
                 break
             seen.append(target[0])
     for address, body in root.every("aws_lambda_event_source_mapping"):
         sources = addresses(body.get("event_source_arn"))
         failed = block(block(body, "destination_config"), "on_failure").get("destination_arn")
         if not failed and not any(_to_queue(_redriven_to(root.body(source))) for source in sources):
-            yield Finding(8, address, "what its function cannot handle is lost; its queue needs a dead-letter queue")
+            yield Finding(
+                8, address, "messages that its function cannot handle are lost; its queue needs a dead-letter queue"
+            )
         if "ReportBatchItemFailures" not in many(body.get("function_response_types")):
-            yield Finding(8, address, "one message that fails makes all of its batch come again")
+            yield Finding(
+                8, address, "if one message fails, the whole batch is delivered again; it needs ReportBatchItemFailures"
+            )
 
 
 def logs(root: Root) -> Iterator[Finding]:
-    """Row 10: log groups of Terraform's making, with one retention and a customer key."""
+    """Row 10: Terraform creates the log groups, with the retention of the settings and a customer key."""
     for address, body in root.every("aws_cloudwatch_log_group"):
         if body.get("retention_in_days") != root.settings.log_retention_days:
             yield Finding(10, address, "its retention is not the setting's")
@@ -172,13 +176,13 @@ def logs(root: Root) -> Iterator[Finding]:
     for address, body in root.every("aws_api_gateway_stage"):
         group = str(block(body, "access_log_settings").get("destination_arn"))
         if not group.startswith("${aws_cloudwatch_log_group."):
-            yield Finding(10, address, "its requests are not logged in a group that Terraform makes")
+            yield Finding(10, address, "its requests are not logged in a log group that Terraform creates")
 
 
 def packages(root: Root) -> Iterator[Finding]:
-    """Row 11: code from a package of synthesis's making with its hash, dependencies in a layer of the same runtime.
+    """Row 11: code is in a package that synthesis made, with its hash; dependencies are in a layer of the same runtime.
 
-    The setting takes only runtimes that AWS supports.
+    The setting accepts only runtimes that AWS supports.
     """
     settings = root.settings
     for address, body in root.every("aws_lambda_function"):
@@ -186,7 +190,7 @@ def packages(root: Root) -> Iterator[Finding]:
             yield Finding(11, address, "its package is not one that synthesis made, with its hash")
         layers = many(body.get("layers"))
         if not layers or not all(str(layer).startswith("${aws_lambda_layer_version.") for layer in layers):
-            yield Finding(11, address, "its dependencies are not in a layer that Terraform makes")
+            yield Finding(11, address, "its dependencies are not in a layer that Terraform creates")
         if body.get("runtime") != settings.lambda_runtime:
             yield Finding(11, address, f"its runtime is not the setting's, {settings.lambda_runtime}")
         if many(body.get("architectures")) != [settings.lambda_architecture]:
@@ -206,7 +210,7 @@ def outputs(root: Root) -> Iterator[Finding]:
 
 
 def inline_rules(root: Root) -> Iterator[Finding]:
-    """Row 13: what belongs to a bucket is in resources of its own; every bucket keeps versions."""
+    """Row 13: configurations of a bucket are separate resources; every bucket keeps versions."""
     for address, body in root.every("aws_s3_bucket"):
         for argument in _INLINE_BUCKET_ARGUMENTS:
             if argument in body:
@@ -218,7 +222,7 @@ def inline_rules(root: Root) -> Iterator[Finding]:
 
 
 def protection(root: Root) -> Iterator[Finding]:
-    """Row 13: where data is protected, nothing that holds some can be deleted by the way."""
+    """Row 13: if protect_data is on, resources with data are protected against deletion."""
     if not root.settings.protect_data:
         return
     protected: tuple[tuple[str, Callable[[Json], bool]], ...] = (
@@ -233,14 +237,16 @@ def protection(root: Root) -> Iterator[Finding]:
     for kind, found in protected:
         for address, body in root.every(kind):
             if not found(body):
-                yield Finding(13, address, "it, or what is in it, could be deleted by the way; protect_data is on")
+                yield Finding(
+                    13, address, "it is not protected against deletion, or its data is not; protect_data is on"
+                )
 
 
 def validation(root: Root) -> Iterator[Finding]:
     """Row 14: requests with a body are checked by the gateway too."""
     if any(root.every("aws_api_gateway_model")):
         for address, body in root.every("aws_api_gateway_method"):
-            # A closed route takes no request at all.
+            # A closed route accepts no request.
             sends = body.get("http_method") in {"POST", "PUT", "PATCH"} and not body.get("api_key_required")
             if sends and not body.get("request_validator_id"):
                 yield Finding(14, address, "its requests are not validated")
@@ -257,7 +263,7 @@ def cors(root: Root) -> Iterator[Finding]:
 
 
 def open_methods(root: Root) -> Iterator[Finding]:
-    """Row 15: health and preflight alone are open to all."""
+    """Row 15: only health and preflight are open to all."""
     parts = dict(root.every("aws_api_gateway_resource"))
     for address, body in root.every("aws_api_gateway_method"):
         path: list[str] = []
@@ -267,7 +273,7 @@ def open_methods(root: Root) -> Iterator[Finding]:
             at = addresses(parts[at[0]].get("parent_id"))
         known = body.get("http_method") == "OPTIONS" or (body.get("http_method") == "GET" and path[:1] == ["health"])
         if body.get("authorization") not in {"COGNITO_USER_POOLS", "CUSTOM", "AWS_IAM"} and not known:
-            yield Finding(15, address, "it is open to all; health and preflight alone are")
+            yield Finding(15, address, "it is open to all; only health and preflight may be")
 
 
 def tracing(root: Root) -> Iterator[Finding]:
@@ -296,7 +302,7 @@ def alarms(root: Root) -> Iterator[Finding]:
         if body.get("actions_enabled") is False or not told or not all(map(_is_topic, told)):
             yield Finding(18, address, "it tells nobody")
         if not many(body.get("ok_actions")):
-            yield Finding(18, address, "it tells nobody that it is over")
+            yield Finding(18, address, "it has no action for the end of the alarm (ok_actions)")
         if len(str(body.get("alarm_description", ""))) < 20:
             yield Finding(18, address, "its description does not say what to do")
 
@@ -317,7 +323,7 @@ def keys(root: Root) -> Iterator[Finding]:
 
 
 def encryption(root: Root) -> Iterator[Finding]:
-    """Row 19: everything that keeps data is encrypted under a customer key."""
+    """Row 19: every resource that keeps data is encrypted under a customer key."""
     log_targets = [str(body.get("target_bucket")) for _, body in root.every("aws_s3_bucket_logging")]
     for address, _ in root.every("aws_s3_bucket"):
         found = [
@@ -355,7 +361,7 @@ def _is_customer_key(reference: object) -> bool:
 
 
 def left_alone(root: Root) -> Iterator[Finding]:
-    """Row 20: Terraform decides all there is to decide, but for what another resource or service is there for."""
+    """Row 20: Terraform manages every argument, except for those that another resource or service changes."""
     for address, body in root.every():
         ignored = set(many(block(body, "lifecycle").get("ignore_changes")))
         if more := ignored - _LEFT_ALONE.get(address.partition(".")[0], set()):

@@ -1,4 +1,4 @@
-"""Row 9: state machines whose states lead somewhere, are retried and caught, and whose runs are logged."""
+"""Row 9: rules for state machines: valid transitions, retries and error handling in tasks, and logs of runs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _ENDS = ("Succeed", "Fail")
 
 
 def state_machines(root: Root) -> Iterator[Finding]:
-    """Row 9: each state machine is JSON, logs ALL, and has no fault in any of its states."""
+    """Row 9: each state machine is valid JSON, logs ALL, and has no fault in its states."""
     for address, body in root.every("aws_sfn_state_machine"):
         definition = parsed(body.get("definition"))
         if not isinstance(definition, dict) or not definition.get("States"):
-            yield Finding(ROW, address, "its definition is no state machine in JSON")
+            yield Finding(ROW, address, "its definition is not a state machine in JSON")
             continue
         for fault in (*transition_faults(definition), *task_faults(definition)):
             yield Finding(ROW, address, fault)
@@ -26,19 +26,19 @@ def state_machines(root: Root) -> Iterator[Finding]:
 
 
 def transition_faults(machine: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with the ways through a state machine (Amazon States Language, "Transitions").
+    """Yield the faults in the transitions of a state machine (Amazon States Language, "Transitions").
 
-    Each transition leads to a state of the same machine, each state can be reached, and from each an end can be.
+    Each transition has to lead to a state of the same machine. Each state has to be reachable, and to lead to an end.
     """
     states: Mapping[str, Json] = machine["States"]
     start = machine.get("StartAt")
     if start not in states:
-        yield f"StartAt leads to {start}, which is no state"
+        yield f"StartAt leads to {start}, which does not exist"
     ways = {name: list(_transitions(state)) for name, state in states.items()}
     for name, state in states.items():
         for target in ways[name]:
             if target not in states:
-                yield f"{name} leads to {target}, which is no state"
+                yield f"{name} leads to {target}, which does not exist"
         ends = state.get("Type") in _ENDS or state.get("End") is True
         if state.get("Type") == "Choice":
             if "Default" not in state:
@@ -50,14 +50,14 @@ def transition_faults(machine: Mapping[str, Any]) -> Iterator[str]:
     reached = _closure({start} & set(states), ways)
     for name in states:
         if name not in reached:
-            yield f"no way leads to {name}"
+            yield f"{name} cannot be reached"
     back: dict[str, list[str]] = {name: [] for name in states}
     for name, targets in ways.items():
         for target in targets:
             back.setdefault(target, []).append(name)
     ending = {name for name, state in states.items() if state.get("Type") in _ENDS or state.get("End") is True}
     for name in set(states) - _closure(ending, back):
-        yield f"no way leads from {name} to an end"
+        yield f"{name} does not lead to an end"
 
 
 def _transitions(state: Json) -> Iterator[str]:
@@ -69,7 +69,7 @@ def _transitions(state: Json) -> Iterator[str]:
 
 
 def _closure(found: set[Any], ways: Mapping[str, list[str]]) -> set[Any]:
-    """Every state that the ways lead to from some."""
+    """Return these states and all states that can be reached from them."""
     waiting = list(found)
     while waiting:
         for target in ways.get(waiting.pop(), []):
@@ -80,7 +80,7 @@ def _closure(found: set[Any], ways: Mapping[str, list[str]]) -> set[Any]:
 
 
 def task_faults(machine: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with tasks: service integrations with a timeout, tried again and caught whatever the error."""
+    """Yield the faults in tasks: each needs a service integration, a timeout, and Retry and Catch for all errors."""
     for name, state in machine["States"].items():
         for inner in (*many(state.get("Branches")), *many(state.get("ItemProcessor") or state.get("Iterator"))):
             yield from task_faults(inner)

@@ -1,4 +1,4 @@
-"""Rows 3, 4, 10 and 16: who may do what. Policy documents, and what else gives permissions."""
+"""Rows 3, 4, 10 and 16: rules for policy documents and for all other resources that grant permissions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stacks.root import POLICY_ARGUMENTS, Finding, Root, Statement, addresses, many, parsed
 
-# Actions that AWS lets nobody restrict to a resource (Service Authorization Reference).
+# Actions that cannot be restricted to a resource (Service Authorization Reference).
 _NO_RESOURCE_LEVEL = {
     "xray:PutTelemetryRecords",
     "xray:PutTraceSegments",
@@ -23,10 +23,11 @@ _NO_RESOURCE_LEVEL = {
     "logs:PutResourcePolicy",
     "logs:UpdateLogDelivery",
 }
-# What says which resource a service acts for (IAM, "The confused deputy problem"; CloudWatch Logs names it by the
-# encryption context).
+# Condition keys that name the resource for which a service acts (IAM, "The confused deputy problem"). CloudWatch Logs
+# names it in the encryption context.
 _CALLER = ("aws:sourcearn", "aws:sourceaccount", "kms:encryptioncontext:")
-# Kinds that give permissions beside the roles and inline policies that are read here, or that make credentials.
+# Kinds of resources that grant permissions in other ways than the inline policies that are read here, or that create
+# credentials.
 _OTHER_GRANTS = (
     "aws_iam_access_key",
     "aws_iam_group",
@@ -43,23 +44,23 @@ _OTHER_ARGUMENTS = ("inline_policy", "managed_policy_arns")
 
 @cache
 def known_actions() -> Mapping[str, frozenset[str]]:
-    """The actions of the services that policies here name; `python -m tools.actions` writes them."""
+    """Return the actions of each service in stacks/actions.json; `python -m tools.actions` writes that file."""
     file = Path(__file__).with_name("actions.json")
     return {service: frozenset(names) for service, names in json.loads(file.read_text()).items()}
 
 
 def permission(root: Root) -> Iterator[Finding]:
-    """Row 3: who may invoke a function is named down to stage, method and path, or to the one resource."""
+    """Row 3: each permission to invoke a function names stage, method and path, or one resource."""
     for address, body in root.every("aws_lambda_permission"):
         source = str(body.get("source_arn"))
         if not re.fullmatch(r"[a-z0-9.-]+\.amazonaws\.com", str(body.get("principal"))):
-            yield Finding(3, address, "its principal is no AWS service")
+            yield Finding(3, address, "its principal is not an AWS service")
         if body.get("action") != "lambda:InvokeFunction" or "function_url_auth_type" in body:
-            yield Finding(3, address, "it allows something else than lambda:InvokeFunction")
+            yield Finding(3, address, "it allows more than lambda:InvokeFunction")
         if not source.startswith("${aws_"):
-            yield Finding(3, address, "its source_arn is not taken from the resource that calls")
+            yield Finding(3, address, "its source_arn is not a reference to the resource that calls")
         elif not body.get("qualifier"):
-            yield Finding(3, address, "it is for the function itself, and not for the alias that callers use")
+            yield Finding(3, address, "it is for the function; callers use the alias")
         elif ".execution_arn}" in source:
             rest = source.partition("}/")[2].split("/")
             if len(rest) < 3 and rest[0] != "authorizers":
@@ -75,13 +76,13 @@ def documents(root: Root) -> Iterator[Finding]:
             if argument in body:
                 document = parsed(body[argument])
                 if not isinstance(document, dict) or document.get("Version") != "2012-10-17":
-                    yield Finding(4, address, f"its {argument} is no JSON document with Version 2012-10-17")
+                    yield Finding(4, address, f"its {argument} is not a JSON document with Version 2012-10-17")
                 elif not all(isinstance(each, dict) and each.get("Sid") for each in many(document.get("Statement"))):
                     yield Finding(4, address, f"its {argument} has a statement without a Sid")
 
 
 def log_access(root: Root) -> Iterator[Finding]:
-    """Row 10: writers of logs write to their own group alone; the role of API Gateway writes those of all APIs."""
+    """Row 10: a role writes only to its own log group; only the role of API Gateway writes logs of all APIs."""
     for each in root.statements():
         writes = {"logs:PutLogEvents", "logs:CreateLogStream"} & set(each.many("Action"))
         if not writes or not each.allows or "Principal" in each.body:
@@ -92,20 +93,20 @@ def log_access(root: Root) -> Iterator[Finding]:
 
 
 def _is_of(root: Root, statement: Statement, service: str) -> bool:
-    """Whether a statement is in a policy of a role that this service takes on."""
+    """Return whether a statement is in a policy of a role that this service assumes."""
     roles = addresses(root.body(statement.address).get("role"))
     return any(f'"{service}"' in str(root.body(role).get("assume_role_policy")) for role in roles)
 
 
 def actions(root: Root) -> Iterator[Finding]:
-    """Row 16: exact actions, that exist."""
+    """Row 16: actions are exact, and they exist."""
     for each in root.statements():
         for action in each.many("Action"):
             service, _, name = action.partition(":")
             if "*" in action or "?" in action:
-                # A Deny may take everything of a service away.
+                # A Deny may name all actions of a service.
                 if each.allows or action != f"{service}:*" or service not in known_actions():
-                    yield Finding(16, each.address, f"{each.title} has a wildcard of actions, {action}")
+                    yield Finding(16, each.address, f"{each.title} has a wildcard in the action {action}")
             elif service not in known_actions():
                 yield Finding(16, each.address, f"{each.title}: the service of {action} is not in stacks/actions.json")
             elif name not in known_actions()[service]:
@@ -113,7 +114,7 @@ def actions(root: Root) -> Iterator[Finding]:
 
 
 def negations(root: Root) -> Iterator[Finding]:
-    """Row 16: no statement is about everything but something."""
+    """Row 16: no statement uses NotAction, NotResource or NotPrincipal."""
     for each in root.statements():
         for element in ("NotAction", "NotResource", "NotPrincipal"):
             if element in each.body:
@@ -121,7 +122,7 @@ def negations(root: Root) -> Iterator[Finding]:
 
 
 def resources(root: Root) -> Iterator[Finding]:
-    """Row 16: exact ARNs of this account and region, but for actions that have no resource level."""
+    """Row 16: resources are exact ARNs of this account and region, except for actions that have no resource level."""
     settings = root.settings
     here = {"", settings.primary_region, settings.replica_region or ""}
     for each in root.statements():
@@ -138,14 +139,14 @@ def resources(root: Root) -> Iterator[Finding]:
                 continue
             parts = arn.split(":", 5)
             exact = len(parts) == 6 and parts[3] in here and parts[4] in {"", settings.account_id}
-            # One type of resource with a `*` behind it is all of them; the role of API Gateway has that for its logs.
+            # A resource type followed by `*` matches all of its resources; API Gateway's role has that for its logs.
             whole = not exact or re.fullmatch(r"(\w[\w-]*[:/])?\*", parts[5])
             if whole and not (exact and parts[2] == "logs" and _is_of(root, each, "apigateway.amazonaws.com")):
                 yield Finding(16, each.address, f"{each.title} allows {arn}, which is not one resource of this account")
 
 
 def principals(root: Root) -> Iterator[Finding]:
-    """Row 16: resources admit this account and AWS services alone, and services for this account's resources."""
+    """Row 16: policies of resources admit only this account, and AWS services that act for its resources."""
     for each in root.statements():
         principal = each.body.get("Principal")
         if principal is None or not each.allows:
@@ -164,9 +165,15 @@ def principals(root: Root) -> Iterator[Finding]:
         ]
         of_a_role = each.argument == "assume_role_policy"
         if of_a_role and set(named) != {"Service"}:
-            yield Finding(16, each.address, f"{each.title} lets others than an AWS service take the role on")
+            yield Finding(
+                16, each.address, f"{each.title} allows a principal other than an AWS service to assume the role"
+            )
         elif not of_a_role and "Service" in named and not any(key.startswith(_CALLER) for key in keys):
-            yield Finding(16, each.address, f"{each.title} admits a service, for whomever it acts")
+            yield Finding(
+                16,
+                each.address,
+                f"{each.title} admits a service without a condition on the resource or account it acts for",
+            )
 
 
 def _of_account(name: str, account: str) -> bool:
@@ -174,14 +181,16 @@ def _of_account(name: str, account: str) -> bool:
 
 
 def other_grants(root: Root) -> Iterator[Finding]:
-    """Row 16: nothing gives permissions but inline policies of roles and policies of resources."""
+    """Row 16: only inline policies of roles and policies of resources grant permissions."""
     for address, body in root.every():
         kind = address.partition(".")[0]
         if kind.startswith(_OTHER_GRANTS):
-            yield Finding(16, address, "permissions are given by inline policies of roles, which are read here")
+            yield Finding(
+                16, address, "it grants permissions that are not checked here; use an inline policy of a role"
+            )
         for argument in _OTHER_ARGUMENTS:
             if argument in body:
-                yield Finding(16, address, f"{argument} gives permissions that are not read here")
+                yield Finding(16, address, f"{argument} grants permissions that are not checked here")
 
 
 def plain_http(root: Root) -> Iterator[Finding]:
