@@ -1,4 +1,4 @@
-"""A certificate authority and a server certificate: for loopback, and for the host names of AWS behind the proxy."""
+"""A certificate authority, and a server certificate for loopback and for the host names of AWS behind the proxy."""
 
 # mypy: disable-error-code="import-not-found"
 import datetime
@@ -18,14 +18,14 @@ RENEW_WHEN_LEFT = datetime.timedelta(days=7)
 _NAMES = ("localhost", "*.localhost", "*.execute-api.localhost")
 _ADDRESSES = ("127.0.0.1", "::1")
 
-# What stands before REGION.amazonaws.com (AWS, "AWS service endpoints"). A wildcard is one label.
+# Names before REGION.amazonaws.com (AWS, "AWS service endpoints"). A wildcard stands for one label.
 _IN_A_REGION = ("*", "*.s3", "*.s3.dualstack", "*.s3-control", "*.execute-api", "*.ddb", "*.dynamodb")
 _IN_NO_REGION = ("*", "*.s3", "*.s3-control")
 _PARTITIONS = ("aws", "aws-cn", "aws-us-gov")
 
 
 def aws_names() -> list[str]:
-    """Return the host names of AWS that the certificate is for, as botocore knows the regions."""
+    """Return the host names of AWS for the certificate, in all regions that botocore knows."""
     known = json.loads(importlib.resources.files("botocore").joinpath("data/partitions.json").read_text("utf-8"))
     names = []
     for partition in known["partitions"]:

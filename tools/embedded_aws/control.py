@@ -83,9 +83,9 @@ class EmbeddedAws:
         }
 
     def environment_of_host_names(self, access_key: str, secret_key: str) -> dict[str, str]:
-        """Return the variables that lead here whoever calls AWS at its own host names, and says so in no setting.
+        """Return variables that lead clients of AWS's own host names to this emulator; no setting names an endpoint.
 
-        HTTPS_PROXY may not be hidden by an `https_proxy` of the caller's, which some programs prefer.
+        The caller has to unset `https_proxy`, which some programs prefer to HTTPS_PROXY.
         """
         by_address = self.environment(access_key, secret_key)
         del by_address["AWS_ENDPOINT_URL"]
@@ -118,7 +118,7 @@ def start(
         iam_log: file that gets every IAM decision as a line of JSON.
         region: region of requests that name none.
         account: the AWS account, twelve digits.
-        host_names: functions call AWS at its own host names, through the proxy, and know no other endpoint.
+        host_names: functions call AWS at its own host names, through the proxy; they get no endpoint.
         without_fixes: names of fixes to leave out, to see what they are good for.
 
     Raises:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
-# NO_PROXY of whoever uses the proxy: what is on this machine is reached without it.
+# NO_PROXY for clients of the proxy: they reach this machine without it.
 NOT_THROUGH_THE_PROXY = "localhost,127.0.0.1,::1"
 HEALTH_PATH = "/_ministack/health"
 

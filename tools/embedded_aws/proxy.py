@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from tools.embedded_aws.layout import LOOPBACK
 
-# What AWS answers at (AWS, "AWS service endpoints"), in every partition, and what lies below it.
+# Domains of AWS (AWS, "AWS service endpoints"), in all partitions; subdomains belong to them.
 AWS_DOMAINS = ("amazonaws.com", "amazonaws.com.cn", "amazoncognito.com", "api.aws", "on.aws")
 
 HTTPS_PORT = 443
@@ -24,7 +24,7 @@ CHUNK_BYTES = 64 * 1024
 
 
 class RefusedError(Exception):
-    """The proxy does not do what was asked; the client reads the status and the sentence."""
+    """The proxy refuses a request; the client gets the status and the sentence."""
 
     def __init__(self, status: HTTPStatus, sentence: str) -> None:
         super().__init__(sentence)
@@ -32,13 +32,13 @@ class RefusedError(Exception):
 
 
 def is_aws(host: str) -> bool:
-    """Tell whether a host is one of AWS's."""
+    """Return whether a host belongs to AWS."""
     name = host.lower().rstrip(".")
     return any(name == domain or name.endswith(f".{domain}") for domain in AWS_DOMAINS)
 
 
 def read_head(head: bytes) -> tuple[str, int]:
-    """Return host and port that the head of a request asks a tunnel to.
+    """Return host and port of the tunnel that the head of a request asks for.
 
     Raises:
         RefusedError: it asks for something else.
@@ -50,7 +50,7 @@ def read_head(head: bytes) -> tuple[str, int]:
     if not version.startswith("HTTP/1."):
         raise RefusedError(HTTPStatus.BAD_REQUEST, "This is an HTTP proxy.")
     if method != "CONNECT":
-        raise RefusedError(HTTPStatus.NOT_IMPLEMENTED, "This proxy opens tunnels (CONNECT): set HTTPS_PROXY alone.")
+        raise RefusedError(HTTPStatus.NOT_IMPLEMENTED, "This proxy opens tunnels (CONNECT): set only HTTPS_PROXY.")
     try:
         address = urlsplit(f"//{target}")
         host, port = address.hostname, address.port
@@ -62,7 +62,7 @@ def read_head(head: bytes) -> tuple[str, int]:
 
 
 class Proxy:
-    """Opens tunnels.
+    """A proxy that opens tunnels.
 
     Args:
         aws_port: where the embedded AWS listens on loopback, with TLS.
@@ -74,7 +74,7 @@ class Proxy:
         self._tunnels: set[asyncio.Task[None]] = set()
 
     async def serve(self, listener: socket.socket) -> asyncio.Server:
-        """Take connections of a socket that listens, until the server that is returned is closed."""
+        """Accept connections of a listening socket, until the returned server is closed."""
         return await asyncio.start_server(self._take, sock=listener, limit=HEAD_LIMIT_BYTES)
 
     def close(self) -> None:
@@ -115,10 +115,10 @@ class Proxy:
             far_writer.close()
 
     async def _reach(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect to whoever answers for a host.
+        """Connect to the server of a host: the embedded AWS or the host itself.
 
         Raises:
-            RefusedError: there is no way to it.
+            RefusedError: the host cannot be reached.
 
         """
         if is_aws(host):
@@ -146,7 +146,7 @@ async def _connect(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.
 
 
 async def _pour(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    """Copy until the source ends, and tell the sink so: each direction of a tunnel ends on its own."""
+    """Copy until the source ends, then end the sink: each direction of a tunnel ends separately."""
     while chunk := await source.read(CHUNK_BYTES):
         sink.write(chunk)
         await sink.drain()

@@ -116,8 +116,8 @@ def ask_the_function_for_permission(_: Settings) -> None:
 def answer_at_the_host_name_of_an_api(_: Settings) -> None:
     """Serve an API at `API.execute-api.REGION.amazonaws.com`, as AWS does.
 
-    That is what `invoke_url` says ("Invoke REST APIs in API Gateway"). ministack serves APIs at names below its own
-    host alone. The fix lets AWS's names in, which clients reach through the proxy.
+    `invoke_url` has this form ("Invoke REST APIs in API Gateway"). ministack serves APIs only at names below its own
+    host. The fix accepts AWS's names too, which clients reach through the proxy.
     """
     fix = "apigateway.answer_at_the_host_name_of_an_api"
     hook.attribute(fix, app, "_EXECUTE_API_RE")
@@ -330,15 +330,15 @@ def refuse_large_requests(_: Settings) -> None:
     hook.replace(fix, rest_api, "_call_lambda_raw", make_call, "function_ref event")
 
 
-# What a deployment takes a copy of, by the name that ministack has for it. Gateway responses it copies by itself.
+# Stores of ministack that a deployment copies. ministack itself copies gateway responses.
 _DEPLOYED = ("_resources", "_models", "_request_validators", "_authorizers_v1")
 _SNAPSHOTS = "deployed_snapshots"
-# The copy that the request at hand is served from; None outside of requests to a stage.
+# The copy for the current request; None if it is not a request to a stage.
 _served: contextvars.ContextVar[Mapping[str, Any] | None] = contextvars.ContextVar("served", default=None)
 
 
 class _Serving(AccountRegionScopedDict):  # type: ignore[misc]
-    """A store of ministack's that shows a request to a stage what its deployment has, and everybody else the API."""
+    """A store of ministack that returns the deployed copy for requests to a stage, and the API for all other calls."""
 
     def __init__(self, name: str, store: AccountRegionScopedDict) -> None:
         super().__init__()
@@ -346,14 +346,14 @@ class _Serving(AccountRegionScopedDict):  # type: ignore[misc]
         self._data = store._data
 
     def get(self, key: object, default: object = None) -> object:
-        """The deployed copy for a request to a stage, else what the store has."""
+        """Return the deployed copy for a request to a stage, else the value in the store."""
         snapshot = _served.get()
         if snapshot is None or snapshot["api_id"] != key:
             return super().get(key, default)
         return snapshot.get(self._name, default)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AccountRegionScopedDict:
-        """What ministack writes into its state: a store of its own kind."""
+        """Return a plain store of ministack, for the state that it writes."""
         plain = AccountRegionScopedDict()
         plain._data = copy.deepcopy(self._data, memo)
         return plain
@@ -377,7 +377,7 @@ def serve_what_was_deployed(_: Settings) -> None:
     stages = hook.attribute(fix, rest_api, "_stages_v1")
 
     def why_not(api_id: str) -> str:
-        """AWS's reason to refuse a deployment of the API as it is."""
+        """Return the reason why AWS would refuse to deploy the API; empty if there is none."""
         methods = [
             method
             for resource in rest_api._resources.get(api_id, {}).values()
@@ -490,7 +490,7 @@ def change_methods_in_place(_: Settings) -> None:
         return update
 
     def find(parts: list[str]) -> dict[str, Any] | None:
-        """The response that `restapis/ID/resources/ID/methods/VERB[/integration]/responses/STATUS` names."""
+        """Return the response at `restapis/ID/resources/ID/methods/VERB[/integration]/responses/STATUS`."""
         _, api_id, _, resource_id, _, verb, *rest = parts
         method = resources.get(api_id, {}).get(resource_id, {}).get("resourceMethods", {}).get(verb) or {}
         if rest[0] == "integration":

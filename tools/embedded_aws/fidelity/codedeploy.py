@@ -40,7 +40,7 @@ _Answer = tuple[int, dict[str, str], bytes]
 
 
 class _RefusedError(Exception):
-    """A call that AWS refuses; arguments: the code and the message."""
+    """AWS refuses a call; arguments: the code and the message."""
 
 
 def stand_in(_: Settings) -> None:
@@ -86,7 +86,7 @@ def stand_in(_: Settings) -> None:
     hook.replace(fix, iam_actions, "extract_resource_arn", make_arn, parameters)
 
     def more(action: str, _: str, __: Mapping[str, Any]) -> Iterable[tuple[str, str, Mapping[str, Any]]]:
-        # CodeDeploy, "CodeDeploy permissions reference": what a deployment needs besides.
+        # CodeDeploy, "CodeDeploy permissions reference": further permissions that a deployment needs.
         request = iam.signed_request()
         if action != "codedeploy:CreateDeployment" or request is None:
             return []
@@ -103,7 +103,7 @@ def stand_in(_: Settings) -> None:
 
 
 async def handle_request(method: str, path: str, headers: Mapping[str, str], body: bytes, _: object) -> _Answer:
-    """Answer a call, as ministack asks its services to."""
+    """Answer a call, with the interface of ministack's services."""
     action = headers.get("x-amz-target", "").rpartition(".")[2]
     fields = json.loads(body or b"{}")
     try:
@@ -118,7 +118,7 @@ async def handle_request(method: str, path: str, headers: Mapping[str, str], bod
 
 
 def get_state() -> dict[str, Any]:
-    """What a stop saves."""
+    """Return the state to save at a stop."""
     return {
         "applications": copy.deepcopy(_applications),
         "groups": copy.deepcopy(_groups),
@@ -128,7 +128,7 @@ def get_state() -> dict[str, Any]:
 
 
 def load_persisted_state(data: Mapping[str, Any]) -> None:
-    """Take what a stop saved."""
+    """Load the state that was saved at a stop."""
     for name, kept in (
         ("applications", _applications),
         ("groups", _groups),
@@ -143,7 +143,7 @@ def _arn(end: str) -> str:
 
 
 def _resource(action: str, fields: Mapping[str, Any]) -> str:
-    """The ARN that a call is about (Service Authorization Reference, "AWS CodeDeploy")."""
+    """Return the ARN of a call's resource (Service Authorization Reference, "AWS CodeDeploy")."""
     if fields.get("ResourceArn"):
         return str(fields["ResourceArn"])
     if action == "StopDeployment":
@@ -178,7 +178,7 @@ def _group(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _create_application(fields: Mapping[str, Any]) -> dict[str, Any]:
     name, platform = fields["applicationName"], fields.get("computePlatform", "Server")
     if platform != "Lambda":
-        raise _RefusedError("InvalidComputePlatformException", "The stand-in for CodeDeploy knows Lambda alone.")
+        raise _RefusedError("InvalidComputePlatformException", "The stand-in for CodeDeploy knows only Lambda.")
     if name in _applications:
         raise _RefusedError("ApplicationAlreadyExistsException", f"Application already exists: {name}")
     _applications[name] = {
@@ -229,7 +229,7 @@ def _update_group(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(group: Mapping[str, Any]) -> None:
-    """CodeDeploy takes a role that trusts it, and tries its topics before it keeps a trigger."""
+    """Check a group as CodeDeploy does: its role has to trust CodeDeploy, and may publish to its topics."""
     role = str(group.get("serviceRoleArn", ""))
     if not iam.trusts(role, PRINCIPAL):
         raise _RefusedError("InvalidRoleException", f"AWS CodeDeploy does not have the permissions to assume {role}.")
@@ -270,7 +270,7 @@ def _create_deployment(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _move(group: Mapping[str, Any], resources: Iterable[Mapping[str, Any]]) -> tuple[str, str] | None:
-    """Move the aliases of an AppSpec file; the code and the message of what prevents it, if anything does."""
+    """Move the aliases of an AppSpec file; return code and message of the error that prevents it, or None."""
     alarms = group.get("alarmConfiguration") or {}
     for each in alarms.get("alarms") or [] if alarms.get("enabled") else []:
         if (cloudwatch._alarms.get(each["name"]) or {}).get("StateValue") == "ALARM":

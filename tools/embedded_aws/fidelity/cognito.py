@@ -1,4 +1,4 @@
-"""Cognito: the keys that tokens are checked with, and which tokens an API takes."""
+"""Cognito: the keys for checking tokens, and the tokens that an API accepts."""
 
 # mypy: disable-error-code="import-not-found"
 import json

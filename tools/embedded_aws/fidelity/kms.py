@@ -103,7 +103,7 @@ def _arn_of_key(name: object) -> str | None:
 
 
 def _aliases_of(arn: str) -> list[str]:
-    """Aliases of a key, which conditions know as kms:ResourceAliases."""
+    """Return the aliases of a key, for the condition key kms:ResourceAliases."""
     home, _, key_id = arn.rpartition(":key/")
     return [
         str(alias).removeprefix(f"{home}:")

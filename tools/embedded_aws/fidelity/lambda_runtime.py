@@ -86,7 +86,7 @@ def runtime_environment(config: Mapping[str, Any], given: Mapping[str, str], set
 
 
 def way_back(settings: Settings) -> dict[str, str]:
-    """Make the variables that lead a function to the embedded AWS: by a proxy at AWS's own host names, or by address.
+    """Return the variables that lead a function to the embedded AWS: by a proxy with AWS's host names, or by address.
 
     Args:
         settings: where the embedded AWS and its proxy listen.

@@ -99,7 +99,7 @@ def check_posted_bytes(_: Settings) -> None:
     hook.replace(fix, s3, "_build_object_record", make_record, "body headers etag checksums")
 
 
-# Says what the payload hashes to, and is no order to S3.
+# This header only has the hash of the payload; it does not change what S3 does.
 _MAY_BE_UNSIGNED = frozenset({"x-amz-content-sha256"})
 
 
@@ -135,7 +135,7 @@ def refuse_headers_that_are_not_signed(_: Settings) -> None:
 
 
 def _signed_headers(headers: Mapping[str, str], query_params: Mapping[str, Any]) -> set[str] | None:
-    """The names that a signature covers (Signature Version 4); None for a request without one."""
+    """Return the header names that a signature covers (Signature Version 4); None if there is no signature."""
     query = {name.lower(): value for name, value in query_params.items()}
     if "x-amz-signature" in query:
         named = query.get("x-amz-signedheaders") or ""

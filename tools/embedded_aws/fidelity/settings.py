@@ -13,7 +13,7 @@ class Settings:
         ca_bundle: the certificate authority that functions have to trust.
         lambda_python: the interpreter for functions.
         iam_log: file that gets every IAM decision as a line of JSON.
-        proxy_url: by what functions reach AWS at its own host names; without it they get the endpoint.
+        proxy_url: proxy by which functions reach AWS at its own host names; without it they get the endpoint.
 
     """
 
