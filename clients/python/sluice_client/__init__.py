@@ -38,7 +38,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for (PEP 562): the command line has to be there before ^C is."""
+    """Import a name on first use (PEP 562), so that the command line can handle ^C before it imports them all."""
     for module, names in _MODULES.items():
         if name in names:
             return getattr(import_module(f"sluice_client.{module}"), name)

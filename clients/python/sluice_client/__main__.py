@@ -6,7 +6,7 @@ from typing import NoReturn
 
 
 def main() -> NoReturn:
-    """Run the command line; ^C ends it without a traceback, also while Python still reads its modules."""
+    """Run the command line. ^C ends it without a traceback, also while Python imports its modules."""
     try:
         from sluice_client import cli
 

@@ -1,4 +1,4 @@
-"""What the API answers, read field by field: whatever is not what the client knows is an error with one sentence."""
+"""Answers of the API, read field by field. A missing or unknown value is an error with one sentence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sluice_client.errors import ProblemError, SluiceError
 from sluice_client.exchange import Reply, address
 from sluice_client.text import quoted, without_surrogates
 
-# RFC 8259 ("Numbers"): what every reader of JSON understands alike.
+# RFC 8259 ("Numbers"): the largest integer that all implementations of JSON agree on.
 _MOST = 2**53 - 1
 # RFC 9110, "Tokens" and "Field Values".
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -24,7 +24,7 @@ class Answer:
     def __init__(self, fields: Mapping[str, object], what: str) -> None:
         """
         Args:
-            what: the call, for errors.
+            what: name of the call, for errors.
         """
         self._fields = fields
         self._what = what
@@ -34,7 +34,7 @@ class Answer:
         """Read a reply.
 
         Raises:
-            SluiceError: it is no JSON object.
+            SluiceError: the body is not a JSON object.
         """
         try:
             fields = json.loads(reply.body.decode(), parse_constant=_refuse)
@@ -48,43 +48,43 @@ class Answer:
         return self._fields.get(name) is not None
 
     def text(self, name: str, default: str | None = None) -> str:
-        """A string; the default where it is missing."""
+        """Return a string; the default if the field is missing."""
         value = self._fields.get(name)
         if value is None and default is not None:
             return default
         return without_surrogates(value) if isinstance(value, str) else self._is_not_what_is_known(name)
 
     def number(self, name: str, default: int | None = None) -> int:
-        """A whole number of 0 or more; the default where it is missing."""
+        """Return an integer of 0 or more; the default if the field is missing."""
         value = self._fields.get(name, default)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
             self._is_not_what_is_known(name)
         return value
 
     def address(self, name: str) -> str:
-        """An address to send to or to fetch from."""
+        """Return the address of a request."""
         value = self.text(name)
         return value if address(value) else self._is_not_what_is_known(name)
 
     def object(self, name: str) -> Answer:
-        """An object."""
+        """Return an object."""
         value = self._fields.get(name)
         return Answer(value, self._what) if isinstance(value, dict) else self._is_not_what_is_known(name)
 
     def objects(self, name: str) -> list[Answer]:
-        """A list of objects."""
+        """Return a list of objects."""
         values = self._fields.get(name)
         if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
             self._is_not_what_is_known(name)
         return [Answer(value, self._what) for value in values]
 
     def texts(self, name: str) -> dict[str, str]:
-        """An object of strings."""
+        """Return an object of strings."""
         found = self.object(name)
         return {without_surrogates(field): found.text(field) for field in found._fields}
 
     def headers(self, name: str) -> dict[str, str]:
-        """An object of strings that headers of HTTP can hold."""
+        """Return an object of strings that are valid as HTTP headers."""
         found = self.texts(name)
         if not all(_HEADER_NAME.fullmatch(field) and _HEADER_VALUE.fullmatch(found[field]) for field in found):
             self._is_not_what_is_known(name)
@@ -95,7 +95,7 @@ class Answer:
 
 
 def problem(reply: Reply, what: str) -> ProblemError:
-    """What a refusal says: RFC 9457, or the short forms of API Gateway and of AWS's firewall."""
+    """Return the error in a reply: a problem (RFC 9457), or the short forms of API Gateway and AWS WAF."""
     try:
         answer = Answer.of(reply, what)
         said = next((answer.text(name) for name in ("detail", "error", "message", "title") if name in answer), "")
@@ -110,5 +110,5 @@ def problem(reply: Reply, what: str) -> ProblemError:
 
 
 def _refuse(constant: str) -> NoReturn:
-    # Python's reader takes NaN and Infinity, which JSON does not have.
+    # Python accepts NaN and Infinity, which are not valid JSON.
     raise ValueError(constant)

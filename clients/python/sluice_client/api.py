@@ -19,7 +19,7 @@ from sluice_client.text import quoted
 ENDED = frozenset({"aborted", "rejected", "expired", "deleted", "quarantined"})
 # A link is left alone when it ends this soon: the request has to be there before. Short-lived ones get a quarter.
 _MARGIN_SECONDS = 15.0
-# DynamoDB may look at many records of which a page of the list shows none; one that never shows any has no end.
+# A page of the list may be empty, since DynamoDB filters records; a list with more empty pages than this has no end.
 _MOST_EMPTY_PAGES = 1_000
 
 
@@ -190,7 +190,7 @@ class Api:
         seen: set[int] = set()
         empty = 0
         while True:
-            # A space as `+` is a form's way (HTML); signatures of AWS know `%20` alone.
+            # HTML forms encode a space as `+`; AWS signatures accept only `%20`.
             _, answer = self._call("GET", f"/files?{urlencode(query, quote_via=quote)}")
             files = answer.objects("files")
             yield from map(File.of, files)
@@ -282,7 +282,7 @@ def _segment(file_id: str) -> str:
 
 
 def _past(moment: str, reply: Reply) -> bool:
-    """Whether a time is over by the server's clock."""
+    """Return whether a time is in the past, by the server's clock."""
     try:
         return datetime.fromisoformat(moment) <= server_time(reply.headers)
     except (ValueError, TypeError, OverflowError):

@@ -44,26 +44,26 @@ environment:
                         as everywhere
 """
 FAILED, USAGE, NOT_YET, INTERRUPTED = 1, 2, 3, 130
-# Of several, the worst one counts.
+# Of several results, the worst one counts.
 _WORSE = (0, NOT_YET, FAILED)
 OCTETS = "application/octet-stream"
 # Files that are compressed once more (Python's mimetypes tells the two apart): their own type is that of the packing.
 PACKED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 
 
-# Rows of a table on a terminal; a list of any length is shown in tables of so many.
+# Rows of a table on a terminal; a longer list is shown in several tables.
 TABLE_ROWS = 1_000
 
 
 class OutputError(Exception):
-    """Standard output does not take results."""
+    """Results cannot be written to standard output."""
 
 
 class _Notes(Console):
-    """A console whose reader may be gone: bars and notes only help, so that must not stop the work."""
+    """A console for progress bars and notes. The work goes on if its reader is gone."""
 
     def on_broken_pipe(self) -> None:
-        """Go on without."""
+        """Ignore the broken pipe."""
 
 
 class Screen:
@@ -131,11 +131,11 @@ class Screen:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Do what the command line says; the exit code is 0 if all of it was done."""
     for stream in (sys.stdout, sys.stderr):
-        # What a terminal of another encoding cannot show is escaped rather than an error.
+        # Characters that the terminal's encoding does not have are escaped; by default they are an error.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     for name in ("COLUMNS", "LINES"):
-        # rich takes every character that Unicode calls a digit for a number.
+        # rich accepts every Unicode digit here, but cannot convert all of them to a number.
         if not re.fullmatch("[0-9]{1,4}", os.environ.get(name, "0")):
             del os.environ[name]
     screen = Screen()
@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = _run(options, screen)
         _flush()
     except SystemExit as ended:
-        # argparse's: help, or a wrong command line.
+        # argparse exits after --help or a wrong command line.
         code = ended.code if isinstance(ended.code, int) else FAILED
         with contextlib.suppress(OutputError, BrokenPipeError):
             _flush()
@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         screen.last(f"sluice: {error}")
         code = FAILED
     except BrokenPipeError:
-        # Whoever read the results has enough.
+        # The reader of the results has closed the pipe.
         code = FAILED
     except OSError as error:
         screen.last(f"sluice: {error.filename or 'this machine'}: {error.strerror or error}")
@@ -180,7 +180,7 @@ def _run(options: argparse.Namespace, screen: Screen) -> int:
             return _upload(options, api, screen)
         if options.command == "list":
             return _list(options, api)
-        # An id that was given twice is one file.
+        # An id that is given twice means one file.
         file_ids = list(dict.fromkeys(options.file_ids))
         if options.command == "download":
             receiver = Receiver(api, replace=options.force, watcher=screen)
@@ -219,13 +219,13 @@ def _upload(options: argparse.Namespace, api: Api, screen: Screen) -> int:
         nonlocal code
         sent.append((name, sender.send(Path(name), options.content_type or content_type_of(name))))
         screen.hide()
-        # Sluice looks at the first files while the last ones are being sent.
+        # Sluice inspects the first files while the last ones are sent.
         while sent:
             name, upload = sent[0]
             try:
                 upload = sender.look(upload) if options.wait else upload
             except SluiceError:
-                # Asked again in the end.
+                # The state is asked again at the end.
                 return
             if options.wait and not upload.ended and upload.state != "available":
                 return
@@ -240,7 +240,7 @@ def _upload(options: argparse.Namespace, api: Api, screen: Screen) -> int:
 
 
 def _settle(name: str, upload: Upload, sender: Sender, seconds: float, screen: Screen) -> int:
-    """Wait for what becomes of a sent file, and say it."""
+    """Wait for the result of a sent file, and print it."""
     try:
         upload = sender.wait(upload, seconds=seconds)
     except EndedError as error:
@@ -266,7 +266,7 @@ def _list(options: argparse.Namespace, api: Api) -> int:
         return 0
     console = Console(highlight=False)
     while True:
-        # Ids are there to be copied: whatever is too narrow, they are whole.
+        # Users copy ids, so they are never shortened, even on a narrow terminal.
         table = Table(Column("file id", min_width=36), "state", "size", "uploaded", "name", box=None)
         for file in islice(files, TABLE_ROWS):
             time = file.upload_time[:16].replace("T", " ")
@@ -288,7 +288,7 @@ def _delete(file_id: str, api: Api) -> None:
 
 
 def _print(*fields: str, flush: bool = True) -> None:
-    """Print a result: one line, whatever is in it."""
+    """Print a result as exactly one line."""
     try:
         print(*map(printable, fields), sep="\t", flush=flush)
     except BrokenPipeError:
@@ -308,7 +308,7 @@ def _flush() -> None:
 
 
 def _drop_output() -> None:
-    """Keep Python from writing what is left in a buffer to an output that failed."""
+    """Discard buffered output, so that Python does not write it to a broken output at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
@@ -318,7 +318,7 @@ def _drop_output() -> None:
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
-    # rich's own answer depends on FORCE_COLOR too, which continuous integration sets.
+    # rich also looks at FORCE_COLOR, which continuous integration sets.
     return stream is not None and stream.isatty()
 
 
@@ -327,7 +327,7 @@ def content_type_of(name: str) -> str:
     try:
         content_type, packing = mimetypes.guess_type(Path(name).name)
     except (OSError, ValueError):
-        # A table of types on this machine that cannot be read, or a name that looks like a broken address.
+        # The machine's table of media types cannot be read, or the name looks like an invalid URL.
         return OCTETS
     return PACKED.get(packing, OCTETS) if packing else content_type or OCTETS
 
@@ -336,14 +336,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _parser()
     options = parser.parse_args(arguments)
     for name, value in vars(options).items():
-        # Names of files are bytes, and may be any; all else goes into requests.
+        # File names may contain any bytes; all other arguments become parts of requests.
         for text in value if isinstance(value, list) else [value]:
             if name not in {"files", "to"} and isinstance(text, str) and text != without_surrogates(text):
                 parser.error(f"{quoted(text)} is not UTF-8")
     if options.command == "download" and options.to is not None:
         to = Path(options.to)
         if len(set(options.file_ids)) > 1 and not to.is_dir():
-            parser.error(f"--to {quoted(options.to)} is no folder; there are several files to write")
+            parser.error(f"--to {quoted(options.to)} is not a folder; there are several files to write")
         if options.to.endswith(("/", os.sep)) and not to.is_dir():
             parser.error(f"--to {quoted(options.to)}: there is no such folder")
         options.to = to

@@ -26,8 +26,8 @@ class Patience:
     The pauses double, and half of each is chance, so that clients that were cut off together do not come back together.
 
     Attributes:
-        attempts_on_500: of a call that the API answers with 500; the next answer is mostly the same.
-        longest_call_seconds: after which a call of the API is not tried again.
+        attempts_on_500: attempts of a call that the API answers with 500; the next answer is usually the same.
+        longest_call_seconds: time after which a call of the API is not tried again.
     """
 
     attempts: int = 8
@@ -48,8 +48,8 @@ def connect(
 ) -> Connections:
     """A pool of connections. It carries no credentials: those go with each call of the API, and never to S3.
 
-    HTTPS_PROXY and NO_PROXY are honoured. What is trusted is the file of certificate authorities that
-    SLUICE_CA_BUNDLE, AWS_CA_BUNDLE or SSL_CERT_FILE names, in this order; without any, what the system and certifi do.
+    HTTPS_PROXY and NO_PROXY are honoured. Connections trust the file of certificate authorities in SLUICE_CA_BUNDLE,
+    AWS_CA_BUNDLE or SSL_CERT_FILE, in this order; without any, the authorities of the system and of certifi.
 
     Args:
         parallel: how many parts are sent at a time.
@@ -65,7 +65,7 @@ def retry_after(headers: httpx.Headers) -> float:
     """Seconds that the server asks to wait (RFC 9110, "Retry-After"), bounded; 0 where it does not say."""
     said = headers.get("Retry-After", "").strip()
     if said.isascii() and said.isdigit():
-        # So many digits that they are no number are more than the bound too.
+        # Python refuses to convert very long numbers; these are above the bound, too.
         return min(float(said[:6]), LONGEST_RETRY_AFTER_SECONDS)
     moment = time_of(said)
     if moment is None:
@@ -74,12 +74,12 @@ def retry_after(headers: httpx.Headers) -> float:
 
 
 def server_time(headers: httpx.Headers) -> datetime:
-    """What time it is by the server's clock, which may not be this machine's; by the latter if it does not say."""
+    """Return the time of the server's clock, which may differ from the local one; the local time if it is missing."""
     return time_of(headers.get("Date", "")) or datetime.now(UTC)
 
 
 def time_of(text: str) -> datetime | None:
-    """The time that a header holds (RFC 9110, "Date/Time Formats"); None if it is none."""
+    """Return the time in a header (RFC 9110, "Date/Time Formats"); None if it is not a time."""
     try:
         moment = parsedate_to_datetime(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -50,17 +50,17 @@ class Token(httpx.Auth):
 
 
 def _printed_by(command: str) -> str:
-    """The token that a command prints.
+    """Return the token that a command prints.
 
     Raises:
-        SluiceError: it does not print one. The text does not quote the command, which may hold a password.
+        SluiceError: it prints no token. The error does not quote the command, which may contain a password.
     """
     try:
         with subprocess.Popen(shlex.split(command), stdout=subprocess.PIPE) as process:
             end = threading.Timer(_TOKEN_COMMAND_SECONDS, process.kill)
             end.start()
             try:
-                # Not `communicate`: it keeps all that a command ever prints.
+                # `communicate` would keep the whole output of a command in memory.
                 printed = process.stdout.read(_LONGEST_TOKEN + 1) if process.stdout else b""
                 if len(printed) > _LONGEST_TOKEN:
                     process.kill()
@@ -77,10 +77,10 @@ def _printed_by(command: str) -> str:
 
 
 def _plain(name: str, value: str) -> str:
-    """A value that a header can hold, without what surrounds it.
+    """Return a value for a header, without surrounding blanks.
 
     Raises:
-        SluiceError: it cannot be one. The text does not quote it, since it is a secret.
+        SluiceError: a header cannot contain it. The error does not quote the value, since it is a secret.
     """
     value = value.strip()
     if not value or len(value) > _LONGEST_TOKEN or not all("!" <= character <= "~" for character in value):
@@ -141,12 +141,12 @@ class Signature(httpx.Auth):
 
 
 def _canonical_path(path: str) -> str:
-    """The path as it is signed: encoded once more than it is sent, as for every service but S3."""
+    """Return the path for the signature: encoded once more than in the request, as for every service except S3."""
     return quote(re.sub("/+", "/", path), safe="/~")
 
 
 def _canonical_query(query: str) -> str:
-    """The query as it is signed: names and values encoded, all but unreserved characters, and then sorted."""
+    """Return the query for the signature: names and values are encoded, except unreserved characters, and sorted."""
     pairs = [pair.partition("=") for pair in query.split("&") if pair]
     return "&".join(
         f"{name}={value}" for name, value in sorted((_encoded(name), _encoded(value)) for name, _, value in pairs)

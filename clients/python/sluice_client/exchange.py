@@ -1,7 +1,7 @@
-"""Requests and their answers, bounded in time and size whatever the other side does.
+"""Requests and answers with limits of time and size that no server can exceed.
 
-httpx bounds the wait for each read. An answer that drips, or interim responses without end, pass every such wait, so
-each read here is also bounded by a moment at which the whole answer has to be there.
+httpx limits the time of each read. A very slow answer, or endless interim responses, stay below that limit at each
+read. So each read also ends at the deadline of the whole answer.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from sluice_client.trust import advice
 
 # API Gateway gives up on an integration after 29 s ("Amazon API Gateway quotas").
 ANSWER_SECONDS = 60.0
-# API Gateway's payloads are of 10 MB at most ("Amazon API Gateway quotas"); the largest of Sluice's are of 1 MB.
+# API Gateway's payloads have 10 MB at most ("Amazon API Gateway quotas"); the largest ones of Sluice have 1 MB.
 MOST_ANSWER_BYTES = 10_000_000
-# A connection that moves less than this is taken for broken. curl calls it --speed-limit.
+# A slower connection counts as broken, like --speed-limit of curl.
 LOWEST_BYTES_PER_SECOND = 1024
-# What is written at once between two looks at the time.
+# Bytes that are written between two checks of the time.
 _WRITE_BYTES = 64 * 1024
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _LONGEST_LABEL, _LONGEST_HOST = 63, 253
@@ -35,7 +35,7 @@ _LONGEST_LABEL, _LONGEST_HOST = 63, 253
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole answer."""
+    """A complete answer."""
 
     status: int
     headers: httpx.Headers
@@ -43,7 +43,7 @@ class Reply:
 
     @property
     def is_success(self) -> bool:
-        """Whether it is one of 2xx."""
+        """True if the status is 2xx."""
         return 200 <= self.status < 300
 
 
@@ -51,7 +51,7 @@ class Connections:
     """A pool of connections to the API and to S3. It carries no credentials: those go with each call of the API.
 
     Args:
-        verify: whom to trust.
+        verify: trusted certificate authorities.
         parallel: how many parts are sent at a time.
         answer_seconds: how long an answer may take, from the last byte of the request to the last of the answer.
 
@@ -74,9 +74,9 @@ class Connections:
                 verify=verify,
                 transport=transport,
                 timeout=httpx.Timeout(answer_seconds, connect=min(15.0, answer_seconds)),
-                # One more than the parts: for the calls of the API.
+                # One connection more than the parts, for calls of the API.
                 limits=httpx.Limits(max_connections=parallel + 1, max_keepalive_connections=parallel + 1),
-                # Behind httpx's authentication: a command that prints a token takes time of its own.
+                # After httpx's authentication, since a command that prints a token takes time as well.
                 event_hooks={"request": [lambda request: self._deadline.allow(answer_seconds)]},
             )
         except ImportError:
@@ -100,7 +100,7 @@ class Connections:
         self.close()
 
     def close(self) -> None:
-        """Close them all."""
+        """Close all connections."""
         self._http.close()
 
     def ask(
@@ -113,11 +113,11 @@ class Connections:
         json: object = None,
         content: Iterable[bytes] | None = None,
     ) -> Reply:
-        """Make a request, and return its whole answer.
+        """Make a request, and return its complete answer.
 
         Raises:
-            UnreachableError: there was no answer, or none in time; another attempt may bring one.
-            SluiceError: another attempt is of no use.
+            UnreachableError: there was no answer in time; another attempt may succeed.
+            SluiceError: another attempt would fail, too.
         """
         with self._opened(method, url, headers=headers, auth=auth, json=json, content=content) as response:
             body = bytearray()
@@ -129,10 +129,10 @@ class Connections:
 
     @contextlib.contextmanager
     def fetch(self, url: str, *, headers: Mapping[str, str]) -> Iterator[tuple[Reply, Iterator[bytes]]]:
-        """Begin a download: status and headers, and the bytes as they come, as long as they keep coming.
+        """Begin a download: yield status and headers, and an iterator over the bytes as they arrive.
 
         Raises:
-            UnreachableError, SluiceError: as `ask`; the bytes raise them too.
+            UnreachableError, SluiceError: as `ask`; the iterator raises them too.
         """
         with self._opened("GET", url, headers=headers) as response:
             yield Reply(response.status_code, response.headers, b""), self._moving(response.iter_raw())
@@ -152,7 +152,7 @@ class Connections:
             request = self._http.build_request(
                 method,
                 url,
-                # The size of what is compressed says nothing of the size of what it holds.
+                # The compressed size does not limit the size of the content.
                 headers={"Accept-Encoding": "identity", **(headers or {})},
                 json=json,
                 content=None if content is None else self._paced(content),
@@ -161,7 +161,7 @@ class Connections:
         except httpx.TransportError as error:
             raise UnreachableError(said_of(error, _host(url))) from None
         except (httpx.InvalidURL, ValueError, OverflowError) as error:
-            # For example an international name of a host that cannot be written in ASCII.
+            # For example, an international host name that cannot be encoded in ASCII.
             raise SluiceError(f"No request can be made to {_host(url)}: {quoted(str(error))}") from None
         try:
             yield response
@@ -187,12 +187,12 @@ class Connections:
 
     @property
     def enough_bytes(self) -> float:
-        """How many bytes of a download have to come in the time of one answer."""
+        """Number of bytes of a download that have to arrive within the time of one answer."""
         return LOWEST_BYTES_PER_SECOND * self._answer_seconds
 
 
 class _Deadline(threading.local):
-    """When the answer that this thread waits for has to be there, by the monotonic clock."""
+    """The deadline of the answer that this thread waits for, by the monotonic clock."""
 
     moment = float("inf")
 
@@ -252,9 +252,10 @@ class _Backend(httpcore.NetworkBackend):
 
 
 def address(text: str) -> httpx.URL | None:
-    """Return the address that a text is; None for one to which neither files nor credentials may go.
+    """Return the address in a text; None if files and credentials may not be sent to it.
 
-    It has a scheme and a host. It is encrypted, unless the host is this machine. It has no name and password.
+    A valid address has a scheme and a host, and no user name or password. It is encrypted, unless the host is this
+    machine.
     """
     if any(character.isspace() or not character.isprintable() for character in text):
         return None
@@ -277,10 +278,10 @@ def address(text: str) -> httpx.URL | None:
 
 
 def said_of(error: httpx.TransportError, host: str) -> str:
-    """What a failure of the connection means.
+    """Return the description of a failed connection.
 
     Raises:
-        SluiceError: trying again is of no use.
+        SluiceError: another attempt would fail, too.
     """
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         raise SluiceError(advice(host)) from None

@@ -63,10 +63,10 @@ def cut(size: int, part_size: int) -> list[Part]:
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file on this machine as it was when it was looked at first.
+    """A file on this machine, with its size and time at the first look.
 
     Attributes:
-        name: to upload it under: its bytes on disk, whatever the locale of this process is.
+        name: name for the upload: the bytes on disk as UTF-8, independent of the locale of this process.
     """
 
     path: Path
@@ -92,7 +92,7 @@ class LocalFile:
         try:
             name = os.fsencode(path.name).decode()
         except UnicodeError:
-            # JSON cannot hold it.
+            # JSON cannot contain such a name.
             raise SluiceError("its name is not UTF-8; rename it") from None
         return cls(path, name, found.st_size, found.st_mtime_ns)
 
@@ -114,7 +114,7 @@ class LocalFile:
 
         Raises:
             FileChangedError: the file is gone or ends before the part does.
-            SluiceError: it cannot be read.
+            SluiceError: the file cannot be read.
         """
         try:
             with io.FileIO(self.path, opener=_open) as opened:
@@ -150,7 +150,7 @@ class LocalFile:
 
 
 def _open(path: str, flags: int) -> int:
-    # A pipe that took the place of the file would wait for a writer.
+    # If a pipe has replaced the file, opening it would wait for a writer.
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -202,7 +202,7 @@ def in_parallel(
             try:
                 threading.Thread(target=run, daemon=True).start()
             except RuntimeError:
-                # The machine allows no more; those that there are do it all.
+                # The machine allows no more threads; the existing ones do all the work.
                 if not started:
                     raise SluiceError("This machine does not allow another thread") from None
                 break

@@ -21,10 +21,10 @@ _NAME_MAX = 255
 
 
 class Receiver:
-    """Fetches files from one API.
+    """A receiver of files from one API.
 
     Args:
-        replace: overwrite what is there, unless this receiver wrote it.
+        replace: overwrite existing files, except those that this receiver wrote.
     """
 
     def __init__(
@@ -32,30 +32,30 @@ class Receiver:
         api: Api,
         *,
         replace: bool = False,
-        rules: Rules = Rules(),  # noqa: B008 - it is frozen
+        rules: Rules = Rules(),  # noqa: B008 - frozen dataclass
         watcher: Watcher | None = None,
     ) -> None:
         self._api = api
         self._replace = replace
         self._rules = rules
         self._watcher = watcher or Unwatched()
-        # By device and inode: one file can have several names, for example where case does not count.
+        # Written files by device and inode: a file can have several names, for example if the file system ignores case.
         self._written: set[tuple[int, int]] = set()
 
     def fetch(self, file_id: str, target: Path | None = None) -> Path:
-        """Download a file; it appears under its name when it is whole and right.
+        """Download a file. It appears under its name only when it is complete and its checksum is right.
 
         Args:
-            target: a folder, or a name; by default the file's own name, here.
+            target: a folder or a file name; by default the name of the file, in the working folder.
 
         Raises:
-            SluiceError: it cannot be fetched or written, or what came is not what was stored.
+            SluiceError: the file cannot be fetched or written, or the bytes are not those that were stored.
         """
         file = self._api.file(file_id)
         if target is None or target.is_dir():
             folder = target or Path()
             target = folder / local_name(file.file_name, longest=_longest_name(folder))
-        # A link is not replaced: what it names is.
+        # A symbolic link stays; the file that it names is replaced.
         place = Path(os.path.realpath(target)) if target.is_symlink() else target
         if not place.parent.is_dir():
             raise SluiceError(f"there is no folder {printable(str(place.parent))}")
@@ -118,7 +118,7 @@ class Receiver:
                     failed = error
                 if body.count < size:
                     failed = failed or SluiceError(f"{quoted(file_id)} ended after {body.count} of {size} bytes")
-                    # An answer of a few bytes each time would never end.
+                    # An answer with a few bytes in each attempt would never end.
                     failures = 1 if body.count - before >= self._api.http.enough_bytes else failures + 1
                     if failures >= self._api.patience.attempts:
                         raise failed
@@ -130,7 +130,7 @@ class Receiver:
             partial.replace(place)
             return
         try:
-            # Unlike a rename, this fails where somebody made such a file in the meantime.
+            # Unlike a rename, this fails if such a file was created in the meantime.
             place.hardlink_to(partial)
         except FileExistsError:
             raise SluiceError(f"{printable(str(target))} is there already") from None

@@ -31,7 +31,7 @@ _MAX_EARLIER = 10
 # How often parts are looked for that are missing although they were sent.
 _ROUNDS = 3
 _POLL_SECONDS = (0.3, 5.0)
-# Errors of S3 are some hundred bytes of XML.
+# Errors of S3 have some hundred bytes of XML.
 _MOST_ERROR_BYTES = 65_536
 _S3_CODE = re.compile(r"<Code>(\w+)</Code>")
 _S3_MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
@@ -132,7 +132,7 @@ class Sender:
         return upload
 
     def look(self, upload: Upload) -> Upload:
-        """What has become of a sent file by now."""
+        """Return the current state of a sent file."""
         return upload if upload.ended or upload.state == "available" else self._api.status(upload.file_id)
 
     def _recall(self, file: LocalFile, part_size: int) -> Remembered | None:
@@ -405,7 +405,7 @@ def _form(fields: Mapping[str, str], boundary: str) -> tuple[bytes, bytes]:
 
 
 def _form_name(name: str) -> str:
-    """The name of a field as browsers write it (HTML, "Multipart form data")."""
+    """Return the name of a form field in the encoding of browsers (HTML, "Multipart form data")."""
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sluice_client.parts import LocalFile
 
-# The digests of 10,000 parts take 680 kB.
+# Limit of a file; the digests of 10,000 parts take 680 kB.
 _MOST_BYTES = 2_000_000
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -38,10 +38,10 @@ class Remembered:
 
     @classmethod
     def of(cls, found: object) -> Remembered:
-        """Read what JSON holds.
+        """Read the state from parsed JSON.
 
         Raises:
-            ValueError, TypeError, KeyError: it is not what this version wrote.
+            ValueError, TypeError, KeyError: it has not the form that this version writes.
         """
         if not isinstance(found, dict):
             raise TypeError
@@ -67,21 +67,21 @@ class Remembered:
 class States:
     """A folder with one small file for each unfinished upload of a local file to an API.
 
-    It only saves time. So nothing that fails here stops an upload: without it, another run hashes the file again.
+    It only saves time. So an error here does not stop an upload: without the folder, another run hashes the file again.
     """
 
     def __init__(self, folder: Path | None = None, tell: Callable[[str], None] = lambda message: None) -> None:
         """
         Args:
             folder: by default `sluice` where programs keep their state (XDG Base Directory Specification).
-            tell: told once where nothing can be remembered.
+            tell: called once with a message if the state cannot be saved.
         """
         self._folder = folder or _default_folder()
         self._tell = tell
         self._told = False
 
     def load(self, api: str, path: Path) -> Remembered | None:
-        """What is remembered; None where it cannot be read, or is not what this version wrote."""
+        """Return the saved state; None if it cannot be read or another version wrote it."""
         try:
             place = self._place(api, path)
             if not place.is_file():
@@ -102,7 +102,7 @@ class States:
                 self._tell(f"Nothing is remembered of this upload ({said}); another run would read the file again")
 
     def forget(self, api: str, path: Path) -> None:
-        """Nothing is left to go on with."""
+        """Delete the saved state of an upload."""
         with contextlib.suppress(OSError):
             self._place(api, path).unlink()
 
@@ -123,14 +123,14 @@ class States:
     def _place(self, api: str, path: Path) -> Path:
         if self._folder is None:
             raise FileNotFoundError(errno.ENOENT, "no home folder")
-        # Not `resolve`: it fails where links lead in circles, or the working folder is gone.
+        # `resolve` would fail if links form a loop or the working folder is gone.
         name = hashlib.sha256(f"{api}\n{os.path.realpath(path)}".encode(errors="surrogatepass")).hexdigest()
         return self._folder / f"{name[:32]}.json"
 
 
 def _default_folder() -> Path | None:
     base = Path(os.environ.get("XDG_STATE_HOME", ""))
-    # The specification has relative paths ignored.
+    # By the specification, relative paths are ignored.
     if base.is_absolute():
         return base / "sluice"
     try:

@@ -1,4 +1,4 @@
-"""Text from servers and file systems, made safe for a terminal, a line, and a folder."""
+"""Functions that make text of servers and file systems safe for terminals, single lines and folders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sluice_client.errors import SluiceError
 # Unicode Standard, "General Category": controls (C0 and C1), format characters (bidirectional overrides, invisible
 # ones), surrogates, and separators of lines and paragraphs.
 _OBEYED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-# Format characters that Persian, Indian scripts and emoji cannot be written without.
+# Format characters that Persian, Indian scripts and emoji need.
 _JOINERS = frozenset("\u200c\u200d")
 LONGEST_TEXT = 500
 # Microsoft Learn, "Naming Files, Paths, and Namespaces".
@@ -19,7 +19,7 @@ _DEVICES = frozenset(
     {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}
     | {f"{device}{number}" for device in ("COM", "LPT") for number in "0123456789¹²³"}
 )
-# What a name that is too long keeps of its end, in bytes: `.tar.gz` and the like say what a file is.
+# Bytes that a shortened name keeps at its end: `.tar.gz` and the like show the type of a file.
 _LONGEST_END = 32
 
 
@@ -37,29 +37,28 @@ def printable(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return text of a server as a part of one line: printable, and cut where it is very long."""
+    """Return text of a server as part of one line: printable, and cut if it is very long."""
     return printable(text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}...")
 
 
 def without_surrogates(text: str) -> str:
-    """Return text that UTF-8 can write: JSON can hold half of a surrogate pair, and UTF-8 cannot."""
+    """Return text that UTF-8 can encode: JSON can contain half of a surrogate pair, UTF-8 cannot."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def local_name(file_name: str, *, longest: int = 255, windows: bool = os.name == "nt") -> str:
-    """Return the name to store a file under in a folder; it neither leads out of the folder nor to a device.
+    """Return a safe name for a file in a folder; it cannot lead out of the folder or to a device.
 
     Characters that a terminal obeys or that the file system refuses become `_`. A name that is too long loses a part
     of its middle.
 
     Args:
-        file_name: as the uploader gave it.
-        longest: bytes that the file system takes for a name (POSIX, NAME_MAX); Windows counts UTF-16 units, which are
-            fewer.
-        windows: whether the rules of Windows hold too.
+        file_name: name that the uploader gave.
+        longest: limit of the file system in bytes (POSIX, NAME_MAX); Windows counts UTF-16 units, which are fewer.
+        windows: whether the rules of Windows apply, too.
 
     Raises:
-        SluiceError: nothing of the name can be used.
+        SluiceError: no part of the name can be used.
     """
     name = next((part for part in reversed(file_name.replace("\\", "/").split("/")) if part), "")
     name = "".join(
@@ -73,7 +72,7 @@ def local_name(file_name: str, *, longest: int = 255, windows: bool = os.name ==
     if name in {"", ".", ".."}:
         raise SluiceError(f"it is named '{quoted(file_name)}'; name the file to write with --to")
     name = _shortened(name, longest)
-    # The bytes on disk are UTF-8, whatever the locale of this process is.
+    # The bytes on disk are UTF-8, independent of the locale of this process.
     return os.fsdecode(name.encode())
 
 

@@ -1,4 +1,4 @@
-"""Whom connections trust: the file of certificate authorities that the environment names, else the system's."""
+"""Trusted certificate authorities: those in the file that the environment names, else those of the system."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import httpx
 
 from sluice_client.errors import SluiceError
 
-# From the client's own to what all programs read; the first that is set is the only one that counts.
+# From the client's own variable to the variable of all programs; only the first one that is set counts.
 _TRUST = ("SLUICE_CA_BUNDLE", "AWS_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 def trusted() -> ssl.SSLContext:
-    """The certificate authorities that count.
+    """Return the trusted certificate authorities.
 
     Raises:
         SluiceError: the file that the environment names cannot be read.
@@ -37,12 +37,12 @@ def trusted() -> ssl.SSLContext:
 
 
 def _named() -> str | None:
-    """The variable that says what is trusted."""
+    """Return the name of the variable that is used; None if none is set."""
     return next((name for name in _TRUST if os.environ.get(name)), None)
 
 
 def advice(host: str) -> str:
-    """What to do about a certificate that is not trusted."""
+    """Return advice about a certificate that is not trusted."""
     name = _named()
     what = f"{name} names {os.environ[name]}, which lacks its authority" if name else "its authority is not known"
     return (

@@ -442,7 +442,7 @@ def test_one_download_does_not_overwrite_another_of_the_same_command(setup: Setu
     for to in (["--to", "file"], ["--to", "none/"], ["--to", "none/file"]):
         code, out, err = run("download", one.file_id, two.file_id, *to, "--force")
         assert (code, out) == (2, "")
-        assert "is no folder" in err
+        assert "is not a folder" in err
     assert list(setup.folder.iterdir()) == []
     setup.file(b"zero", "same.txt")
     code, out, err = run("download", one.file_id, two.file_id, one.file_id, "--force")
