@@ -1,7 +1,7 @@
-"""`python -m tools.actions`: writes the actions that exist, by service, to stacks/actions.json.
+"""`python -m tools.actions`: writes the existing IAM actions of each service to stacks/actions.json.
 
-The guards know a misspelt action by that file. It holds the services that policies of the stacks name, and comes from
-parliament, which takes it from AWS's Service Authorization Reference.
+With this file the guards find misspelt actions. It contains the services that policies of the stacks name. Its source
+is parliament, which has a copy of AWS's Service Authorization Reference.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tools.setup import JUDGES, ROOT, prepare
 
 FILE = ROOT / "stacks" / "actions.json"
 
-# A service that is new in a policy goes in here.
+# Add a service here when a policy names it for the first time.
 SERVICES = (
     "cloudwatch",
     "codedeploy",
@@ -43,7 +43,7 @@ _FOLDER = "import pathlib, warnings; warnings.simplefilter('ignore'); import par
 
 
 def known_actions() -> dict[str, list[str]]:
-    """The actions of each of these services, sorted, as parliament knows them."""
+    """Return the sorted actions of each of these services, from parliament."""
     prepare(JUDGES)
     command = [str(JUDGES.python), "-c", _FOLDER]
     done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=True)
@@ -53,7 +53,7 @@ def known_actions() -> dict[str, list[str]]:
 
 
 def written(actions: dict[str, list[str]]) -> str:
-    """The content of the file: a line a service, so that a difference shows what is new."""
+    """Return the content of the file: one line for each service, so that a diff shows what is new."""
     lines = ",\n".join(f"{json.dumps(service)}: {json.dumps(names)}" for service, names in actions.items())
     return f"{{\n{lines}\n}}\n"
 

@@ -1,13 +1,13 @@
 """`make bootstrap ENVIRONMENT=NAME`: the bucket of the Terraform state, whose own state ends in it.
 
-The first apply keeps its state in a file, since the bucket is not there yet; then the state moves into the bucket. What
-is to be done is decided by what the account has, not by what an earlier run left on this machine. So a run that was
-interrupted anywhere, or made on another machine, is taken up by the next one:
+The first apply keeps its state in a file, since the bucket does not exist yet; then the state moves into the bucket. A
+run decides its steps by the resources in the account, not by files of an earlier run on this machine. So it can
+continue a run that was interrupted at any step, or made on another machine:
 
-- Nothing is there, or only the key: it makes the rest, with the state in a file.
-- The bucket is there, without a state in it: it takes key and bucket into a new state (Terraform, "Import block"), and
-  moves that into the bucket.
-- The state is in the bucket: it brings bucket and key to what the code says, and removes a file that was left here.
+- There is nothing, or only the key: the run creates the rest, with the state in a file.
+- There is a bucket without a state: the run imports key and bucket into a new state (Terraform, "Import block"), and
+  moves that state into the bucket.
+- The state is in the bucket: the run applies the configuration to bucket and key, and removes a local state file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_s3 import S3Client
 
-# Terraform reads the first in place of the backend ("Override files"), the second beside the rest.
+# Terraform uses the first file instead of the backend ("Override files"), and the second in addition to the others.
 _OVERRIDE = "backend_override.tf.json"
 _IMPORTS = "imports.tf.json"
 _STATE = "bootstrap.tfstate"
@@ -42,13 +42,13 @@ _STATE = "bootstrap.tfstate"
 
 @dataclass(frozen=True)
 class Found:
-    """What of a state bucket the account has.
+    """The parts of a state bucket that exist in the account.
 
     Attributes:
         key_id: id of the key; None if there is none.
         alias: whether the key has its alias.
-        bucket: whether the bucket is there.
-        state: whether its own state is in it.
+        bucket: whether the bucket exists.
+        state: whether the bucket contains its own state.
     """
 
     key_id: str | None
@@ -59,7 +59,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Stack:
-    """What the synthesized stack says of itself."""
+    """The synthesized stack of the state bucket."""
 
     folder: Path
 
@@ -70,28 +70,28 @@ class Stack:
 
     @property
     def backend(self) -> dict[str, Any]:
-        """Arguments of its backend."""
+        """The arguments of the backend."""
         backend: dict[str, Any] = self._content["terraform"]["backend"]["s3"]
         return backend
 
     @property
     def tags(self) -> dict[str, str]:
-        """Tags that everything of it has."""
+        """The tags of all resources of the stack."""
         tags: dict[str, str] = self._content["provider"]["aws"][0]["default_tags"][0]["tags"]
         return tags
 
     def only(self, kind: str) -> tuple[str, dict[str, Any]]:
-        """Address and arguments of its one resource of a kind."""
+        """Return address and arguments of the only resource of a kind."""
         ((name, body),) = self._content["resource"][kind].items()
         return f"{kind}.{name}", body
 
     def backend_under(self, key_id: str) -> dict[str, object]:
-        """The backend with the key itself: the settings may name another one, and the alias may not be there."""
+        """Return the backend with the id of this key: the settings may name another one, the alias may not exist."""
         home = str(self.backend["kms_key_id"]).rpartition(":")[0]
         return {"s3": {**self.backend, "kms_key_id": f"{home}:key/{key_id}"}}
 
     def imports(self, found: Found) -> list[dict[str, str]]:
-        """Import blocks for what is there already; Terraform passes over those that its state has."""
+        """Return import blocks for existing resources; Terraform ignores those that are in the state already."""
         alias, arguments = self.only("aws_kms_alias")
         blocks = []
         if found.key_id is not None:
@@ -108,8 +108,7 @@ def bootstrap(folder: Path, variables: Mapping[str, str]) -> str:
 
     Args:
         folder: where to synthesize; keeps the state until it has moved.
-        variables: the environment's name as ENVIRONMENT, and what leads to AWS where the process's own variables do
-            not.
+        variables: the environment's name as ENVIRONMENT, and variables for AWS on top of those of this process.
 
     Raises:
         Failure: AWS refuses a step; the next run takes it up again.
@@ -139,11 +138,11 @@ def bootstrap(folder: Path, variables: Mapping[str, str]) -> str:
 
 
 def look(stack: Stack, variables: Mapping[str, str]) -> Found:
-    """See what the account has, with the credentials that Terraform will use.
+    """Look for key, bucket and state in the account, with the credentials that Terraform will use.
 
     Raises:
-        Failure: the credentials are missing or of another account, the bucket is not this environment's or in another
-            region, the key is about to be deleted, or AWS refuses.
+        Failure: the credentials are missing or of another account, the bucket is of another environment or region,
+            the deletion of the key is pending, or AWS refuses.
     """
     backend = stack.backend
     bucket, (account,) = str(backend["bucket"]), backend["allowed_account_ids"]
@@ -174,10 +173,10 @@ def look(stack: Stack, variables: Mapping[str, str]) -> Found:
 
 
 def _require_ours(s3: S3Client, bucket: str, tags: Mapping[str, str]) -> None:
-    """A bucket that holds something has to have this environment's tags, before its policy and encryption are set.
+    """Require the tags of this environment on a bucket with content, before its policy and encryption are changed.
 
     Raises:
-        Failure: it has others.
+        Failure: it has other tags.
     """
     try:
         found = {tag["Key"]: tag["Value"] for tag in s3.get_bucket_tagging(Bucket=bucket)["TagSet"]}
@@ -199,14 +198,14 @@ def _taken(bucket: str, cause: str) -> Failure:
 
 
 def _clients(backend: Mapping[str, Any], variables: Mapping[str, str]) -> tuple[S3Client, KMSClient]:
-    """S3 and KMS as the backend reaches them: in its region, as the role that it assumes.
+    """Return clients of S3 and KMS, in the region of the backend and with the role that the backend assumes.
 
     Raises:
         Failure: the credentials are of another account.
     """
     (account,) = backend["allowed_account_ids"]
     endpoint, trust = variables.get("AWS_ENDPOINT_URL"), variables.get("AWS_CA_BUNDLE")
-    # The embedded AWS is on this machine, where no proxy leads.
+    # The embedded AWS is on this machine, which a proxy cannot reach.
     config = Config(region_name=str(backend["region"]), proxies={} if endpoint else None)
     session = boto3.Session(variables.get("AWS_ACCESS_KEY_ID"), variables.get("AWS_SECRET_ACCESS_KEY"))
     if role := backend.get("assume_role"):
@@ -218,7 +217,7 @@ def _clients(backend: Mapping[str, Any], variables: Mapping[str, str]) -> tuple[
         raise Failure(
             "looking for the bucket of the state",
             f"these credentials are for account {found}, and account_id is {account}",
-            f"use credentials of {account}, for example with AWS_PROFILE, or mend account_id",
+            f"use credentials of {account}, for example with AWS_PROFILE, or correct account_id",
         )
     return (
         session.client("s3", endpoint_url=endpoint, verify=trust, config=config),
@@ -227,15 +226,15 @@ def _clients(backend: Mapping[str, Any], variables: Mapping[str, str]) -> tuple[
 
 
 def _key_of_bucket(s3: S3Client, bucket: str) -> str | None:
-    """ARN of the customer's key under which a bucket encrypts, or None."""
+    """Return the ARN of the customer key that encrypts a bucket, or None."""
     rules = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
     return rules[0].get("ApplyServerSideEncryptionByDefault", {}).get("KMSMasterKeyID")
 
 
 def _target_of(kms: KMSClient, alias: str) -> str | None:
-    """Id of the key that an alias stands for, or None.
+    """Return the id of the key of an alias, or None.
 
-    Asked of the list: DescribeKey of an alias that is not there may be denied, since IAM knows no key to look at.
+    It reads the list of aliases. DescribeKey of a missing alias may be denied, since IAM has no key to check.
     """
     for page in kms.get_paginator("list_aliases").paginate():
         for each in page["Aliases"]:
@@ -245,10 +244,10 @@ def _target_of(kms: KMSClient, alias: str) -> str | None:
 
 
 def _usable(kms: KMSClient, name: str) -> str | None:
-    """Id of the key of an id or ARN, or None if there is none.
+    """Return the id of the key with an id or ARN, or None if there is no such key.
 
     Raises:
-        Failure: the key is about to be deleted.
+        Failure: the deletion of the key is pending.
     """
     try:
         about = kms.describe_key(KeyId=name)["KeyMetadata"]
@@ -266,7 +265,7 @@ def _usable(kms: KMSClient, name: str) -> str | None:
 
 @contextmanager
 def _refusals(account: str) -> Iterator[None]:
-    """Say in words what keeps boto3 from AWS."""
+    """Turn errors of boto3 into failures with a remedy."""
     try:
         yield
     except (BotoCoreError, ClientError) as error:
@@ -295,7 +294,7 @@ def main() -> None:
 
 
 def told_of(settings: Settings, key_id: str) -> str:
-    """What there is now, and what has to be done about the settings."""
+    """Return the message for the end: bucket and key, and what to change in the settings."""
     bucket = f"\nThe state bucket is there: {settings.state_bucket_name}, encrypted under the key {key_id}."
     file = f"environments/{settings.environment}.toml"
     if settings.state_kms_key_id == key_id:

@@ -68,7 +68,7 @@ def run(
     """Run a program, keep its output in `log`, and return it.
 
     Args:
-        variables: the program's own, on top of `tools.environment.child_environment`.
+        variables: variables of the program, on top of `tools.environment.child_environment`.
 
     Raises:
         Failure: the program is missing or exits non-zero; the cause is its first line that names an error, else its

@@ -38,7 +38,7 @@ MIN_PART_BYTES = 8 * 2**20
 MAX_PARTS = 10_000
 # S3, "ListParts": so many an answer.
 PARTS_A_LIST = 1_000
-# functions/inspect: what one read of a file brings.
+# functions/inspect: bytes of one read of a file.
 HEAD_BYTES = 65_536
 # functions/inspect: the sweeper looks at a file a day after its expiry.
 SWEEPER_DAYS = 1
@@ -125,8 +125,8 @@ class Assumptions:
         cold_share: share of invocations that start a new environment.
         cold_milliseconds: what such a start adds.
         status_calls: how often a client asks for the state of a file.
-        looks: requests to S3 with which `inspect` looks at a file: size and checksum, first bytes; last bytes come on
-            top for a file beyond HEAD_BYTES.
+        looks: requests to S3 of `inspect` for one file: size and checksum, first bytes. A file of more than HEAD_BYTES
+            needs one more, for the last bytes.
         record_bytes: of a record in DynamoDB.
         function_log_bytes: log lines of an invocation, the platform's among them.
         access_log_bytes: a line of the API's access log.

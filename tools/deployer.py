@@ -633,7 +633,7 @@ def planner_policies(settings: Settings) -> list[str]:
             sid="DecryptState",
             actions=["kms:Decrypt"],
             resources=[settings.state_key_arn if settings.state_kms_key_id else f"arn:aws:kms:{here}:key/*"],
-            # IAM knows a key by its ARN only; this condition picks the one with the alias (KMS, "kms:ResourceAliases").
+            # IAM names a key by its ARN; this condition selects the key with the alias ("kms:ResourceAliases").
             conditions={}
             if settings.state_kms_key_id
             else {"ForAnyValue:StringEquals": {"kms:ResourceAliases": settings.state_key_alias}},

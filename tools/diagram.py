@@ -247,9 +247,9 @@ class Picture:
                     self._lead(USE, address, pool, forth=False, back=True)
 
     def _routes(self) -> dict[str, str]:
-        """The function behind each method and path, nothing where the gateway answers itself.
+        """Return the function of each method and path; empty if the gateway answers itself.
 
-        Preflights and closed routes are not among them.
+        Preflights and closed routes are left out.
         """
         root = self.root
 

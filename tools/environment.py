@@ -1,9 +1,9 @@
 """The environment of the programs that tools start: one rule for all of them. Standard library only.
 
-A program inherits whatever the machine exports. Some of it has to get through: how this machine reaches the network,
-and the AWS credentials of whoever deploys. Some of it bends a program that the tools rely on: another Python path,
-options for Node.js or Terraform, another folder for CDKTF's output. And on the embedded AWS, which is on this machine,
-neither credentials nor proxies of the machine have any business.
+A program inherits all variables of the machine. It needs some of them: the settings of the network, and the user's AWS
+credentials. Others change programs that the tools rely on: another Python path, options for Node.js or Terraform,
+another folder for CDKTF's output. These are left out. The embedded AWS is on this machine, so programs that use it get
+no credentials and no proxies of the machine either.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import shlex
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-# As modules/settings.py names it; set-up, which runs before anything is installed, cannot import that.
+# The same name as in modules/settings.py. Set-up runs before packages are installed, so it cannot import that module.
 LOCAL = "local"
 
-# Families that bend the programs: their interpreters, what they deploy, where they write.
+# Prefixes of variables that change the programs: their interpreters, what they deploy, where they write.
 _FAMILIES = ("CDKTF_", "CHECKOV_", "CKV_", "GIT_", "NODE_", "PIP_", "PIPENV_", "PYTHON", "TF_")
-# In these families, what says how the network, an index or a registry is reached.
+# Exceptions: variables with these prefixes that configure the network, a package index or a registry.
 _NETWORK = frozenset(
     {
         "NODE_EXTRA_CA_CERTS",
@@ -47,8 +47,8 @@ _NETWORK = frozenset(
         "TF_REGISTRY_DISCOVERY_RETRY",
     }
 )
-# The same outside of families: CDKTF's, checkov's, an old name of TF_CLI_CONFIG_FILE, those of a make that runs the
-# tool, what writes the secrets of TLS into a file, and colours, which are noise where a tool reads what a program says.
+# Further variables that change the programs: of CDKTF and checkov, an old name of TF_CLI_CONFIG_FILE, those of a make
+# that runs the tool, the one that writes TLS secrets into a file, and colours, which disturb tools that read output.
 _HCL = "SYNTH_HCL_OUTPUT"
 _NAMES = (
     _HCL,
@@ -63,13 +63,13 @@ _NAMES = (
     "FORCE_COLOR",
     "SSLKEYLOGFILE",
 )
-# Of all that bends, what concerns the programs that people call in a shell of `local`.
+# Prefixes and names for the programs that people call in a shell of `local`.
 _OF_SHELLS = ("CDKTF_", "NODE_", "TF_", "TERRAFORM_CONFIG", _HCL)
-# What a shell can unset; others have no such variable, only an environment that they hand on.
+# Names that a shell can unset. A shell only passes on variables with other names.
 _SHELL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FOLDERS = ("TMPDIR", "TMP", "TEMP")
 
-# What leads AWS SDKs, the AWS provider and the S3 backend to the embedded AWS (EmbeddedAws.environment).
+# Variables that lead AWS SDKs, the AWS provider and the S3 backend to the embedded AWS (EmbeddedAws.environment).
 _LEADS_TO_EMBEDDED_AWS = frozenset(
     {
         "AWS_ACCESS_KEY_ID",
@@ -80,7 +80,7 @@ _LEADS_TO_EMBEDDED_AWS = frozenset(
         "AWS_SECRET_ACCESS_KEY",
     }
 )
-# `[default]` in somebody's ~/.aws may name an endpoint, a proxy or a certificate authority, or be no file of AWS's.
+# `[default]` in the user's ~/.aws may name an endpoint, a proxy or a certificate authority, or the file may be invalid.
 NO_FILES_OF_AWS = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 LOOPBACK = ("127.0.0.1", "localhost")
 
@@ -90,14 +90,14 @@ def child_environment(
 ) -> dict[str, str]:
     """Make the environment of a program that a tool starts.
 
-    Against an AWS account, credentials, profile, region, proxies and certificate authorities of the machine get
-    through. Where ENVIRONMENT is `local`, the program gets nothing about AWS but what leads it to the embedded AWS,
-    which it reaches without a proxy; other hosts, such as the Terraform registry, stay reachable as the machine says.
-    Python's text is UTF-8, whatever the locale.
+    For an AWS account, the program gets credentials, profile, region, proxies and certificate authorities of the
+    machine. If ENVIRONMENT is `local`, it gets only the AWS variables that lead to the embedded AWS, which it reaches
+    without a proxy. It reaches other hosts, such as the Terraform registry, with the network settings of the machine.
+    Python uses UTF-8 in every locale.
 
     Args:
-        variables: the program's own, on top of everything.
-        machine: what the tool itself has; by default the variables of this process.
+        variables: variables of the program, which override all others.
+        machine: variables of the machine; by default those of this process.
     """
     own = dict(variables or {})
     inherited = {name: value for name, value in (os.environ if machine is None else machine).items() if value}
@@ -112,9 +112,9 @@ def child_environment(
 
 
 def enter_local() -> None:
-    """Make this process one that knows only the embedded AWS: boto3 and urllib read its variables, as a child would.
+    """Change the variables of this process so that boto3 and urllib know only the embedded AWS.
 
-    Nothing about AWS is left: whoever talks to the embedded AWS says all of it. Settings are the caller's concern.
+    All AWS variables are removed: each caller of the embedded AWS passes its own. This does not change settings.
     """
     made = child_environment({"ENVIRONMENT": LOCAL})
     os.environ.clear()
@@ -122,12 +122,12 @@ def enter_local() -> None:
 
 
 def shell_lines(variables: Mapping[str, str], machine: Mapping[str, str], unset: Collection[str] = ()) -> list[str]:
-    """Return shell lines that make a shell of the machine one of `local`, for AWS tools, Terraform and CDKTF.
+    """Return shell lines that set up a shell for `local`, for AWS tools, Terraform and CDKTF.
 
     Args:
-        variables: what the shell gets.
-        machine: what it has.
-        unset: what it has to lose beside what bends those tools or leads them elsewhere.
+        variables: variables to set.
+        machine: variables that the shell has.
+        unset: further variables to unset, beside those that change these tools or lead them to another AWS.
     """
     lost = {name for name in machine if leads_elsewhere(name) or (name.startswith(_OF_SHELLS) and bends(name))}
     lost = {*lost, *unset} - variables.keys()
@@ -138,25 +138,25 @@ def shell_lines(variables: Mapping[str, str], machine: Mapping[str, str], unset:
 
 
 def cdktf_variables() -> dict[str, str]:
-    """Return what the cdktf command line tells the app that it runs: main.py hands that on to CDKTF itself."""
+    """Return the variables that the cdktf command line passes to its app; main.py passes them on to CDKTF."""
     return {name: value for name, value in os.environ.items() if name.startswith("CDKTF_") or name == _HCL}
 
 
 def bends(name: str) -> bool:
-    """Whether a variable changes what the programs do that the tools start."""
+    """Return whether a variable changes the behaviour of programs that the tools start."""
     return name in _NAMES or (name.startswith(_FAMILIES) and name not in _NETWORK)
 
 
 def leads_elsewhere(name: str) -> bool:
-    """Whether a variable leads AWS SDKs, or TLS, to something else than the embedded AWS."""
+    """Return whether a variable makes AWS SDKs or TLS use something other than the embedded AWS."""
     if name.startswith("AWS_"):
         return name not in _LEADS_TO_EMBEDDED_AWS
     return name.startswith(("BOTO_", "BOTOCORE_")) or name == "SSLKEYLOGFILE"
 
 
 def without_proxy(machine: Mapping[str, str]) -> dict[str, str]:
-    """Variables by which loopback is reached directly, on top of what the machine reaches directly already."""
-    # curl and Python prefer the name in small letters.
+    """Return proxy variables that exclude loopback, beside the hosts that the machine already excludes."""
+    # curl and Python prefer the lower-case name.
     known = machine.get("no_proxy") or machine.get("NO_PROXY") or ""
     named = [host.strip() for host in known.split(",") if host.strip()]
     hosts = known if named == ["*"] else ",".join([*named, *(host for host in LOOPBACK if host not in named)])

@@ -64,7 +64,7 @@ def quiet_node_banner() -> None:
 
 
 def find_room() -> None:
-    """Let jsii unpack libraries in the clone where it cannot do so at home; a folder that the user has named wins."""
+    """Let jsii unpack libraries in the clone if HOME is not writable; a folder that the user named is used first."""
     try:
         home = Path.home() / ".cache" / "aws" / "jsii" / "package-cache"
         home.mkdir(parents=True, exist_ok=True)

@@ -38,9 +38,9 @@ from tools.synthesis import synthesize
 from tools.terraform import Changes, Terraform, cli_configuration, find_program
 
 LOCAL = BUILD / "local"
-# Outlives `make down`, for shells that trust it.
+# Kept after `make down`, for shells that use it.
 TRUST = BUILD / "trust.pem"
-# Settings that follow from the embedded AWS and from this machine.
+# Settings that the embedded AWS and this machine determine.
 _GIVEN = frozenset(
     {
         "account_id",
@@ -226,12 +226,12 @@ class LocalSystem:
 
 
 def _quoted_for_curl(path: Path) -> str:
-    """A path between double quotes in a configuration file (curl, "-K, --config")."""
+    """Return a path in double quotes, for a configuration file of curl ("-K, --config")."""
     return str(path).replace("\\", "\\\\").replace('"', '\\"')
 
 
 def settings_of(machine: Mapping[str, str]) -> dict[str, str]:
-    """The settings among some variables that `local` can have otherwise than its file says, by their names."""
+    """Return the variables that are settings and can override the file of `local`."""
     return {
         name: value
         for name, value in machine.items()
@@ -242,7 +242,7 @@ def settings_of(machine: Mapping[str, str]) -> dict[str, str]:
 def enter(command: str, folder: Path = LOCAL) -> None:
     """Make this process know only the embedded AWS, with the settings that `up` was given.
 
-    What was deployed with one setting is called, looked at and destroyed with it, whatever the shell says by then.
+    So other commands use the same settings as `up`, even if the shell has other values later.
     """
     file = folder / "settings.json"
     settings = settings_of(os.environ)
@@ -339,12 +339,12 @@ def down() -> None:
 def trust(authority: Path, machine: Mapping[str, str], file: Path = TRUST) -> Path:
     """Write a file of certificate authorities: that of the embedded AWS, and those that a machine trusts.
 
-    In a shell of `local` one program talks to both: `terraform init` to the registry and to the backend.
+    In a shell of `local`, one program uses both: `terraform init` calls the registry and the backend.
     """
     defaults = ssl.get_default_verify_paths()
     named = [machine.get(name) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")]
     candidates = [Path(name) for name in (*named, defaults.cafile, defaults.openssl_cafile) if name]
-    # The shell may have this file already, from a look before.
+    # The shell may already use this file, from an earlier call.
     of_machine = next((path for path in candidates if path.is_file()), None)
     ours = authority.read_text()
     theirs = of_machine.read_text(errors="replace") if of_machine else ""
@@ -354,11 +354,11 @@ def trust(authority: Path, machine: Mapping[str, str], file: Path = TRUST) -> Pa
 
 
 def print_environment(machine: Mapping[str, str], unset: Collection[str]) -> None:
-    """Shell lines that lead AWS tools, terraform and cdktf to the embedded AWS, whatever the shell has.
+    """Print shell lines that lead AWS tools, terraform and cdktf to the embedded AWS.
 
     Args:
-        machine: what the shell has.
-        unset: names of more that it has; `make` keeps what is Python's from the tools, so that they do not see it.
+        machine: variables that the shell has.
+        unset: names of further variables of the shell; `make` hides Python's variables from the tools.
     """
     system = LocalSystem()
     aws = control.running(system.folder / "aws")
@@ -401,10 +401,10 @@ def print_logs() -> None:
 
 
 def files_in(words: list[str]) -> list[str]:
-    """The files that `make upload` was given: one text, which is a file, or names several as in a shell.
+    """Return the files for `make upload`: the argument is the name of one file, or several names as in a shell.
 
     Raises:
-        Failure: it is neither.
+        Failure: the argument is neither.
     """
     try:
         return [file for word in words for file in ([word] if word and Path(word).exists() else shlex.split(word))]
@@ -424,7 +424,7 @@ def upload_by_client(files: list[str]) -> None:
     if not isinstance(api.caller, Bearer):
         raise Failure("uploading", "the API takes signatures", "see docs/client.md")
     access = {"SLUICE_URL": api.url, "SLUICE_TOKEN": api.caller.token, "SLUICE_CA_BUNDLE": str(aws.ca_bundle)}
-    # All of it is on this machine.
+    # All servers are on this machine.
     direct = {"NO_PROXY": "*", "no_proxy": "*"}
     command = [sys.executable, "-m", "sluice_client", "upload", *files]
     sys.exit(subprocess.run(command, env=child_environment({**access, **direct}), check=False).returncode)

@@ -1,7 +1,7 @@
-"""The folder that a synthesis writes into: one synthesis at a time, and no stack of an earlier one stays in it.
+"""The output folder of a synthesis: one synthesis at a time writes into it, and stacks of earlier ones are removed.
 
-CDKTF leaves there what it wrote for other environments. What is left over is old code, which plain Terraform would
-apply. Standard library only.
+CDKTF leaves the stacks of other environments there. Such a stack is out of date, but plain Terraform would apply it.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def written_alone(folder: Path) -> Iterator[None]:
     """Wait until no other synthesis writes into a folder, let the caller write, then remove the stacks of others.
 
     Args:
-        folder: what CDKTF calls its output, with `manifest.json` and `stacks`; it is made if it is not there.
+        folder: output folder of CDKTF, with `manifest.json` and `stacks`; it is created if missing.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder, os.O_RDONLY)
@@ -35,7 +35,7 @@ def written_alone(folder: Path) -> Iterator[None]:
 def remove_others(folder: Path) -> None:
     """Remove the stacks that the folder's manifest does not name.
 
-    A stack in whose folder a program works, such as Terraform at an apply, stays until the next synthesis.
+    A stack stays until the next synthesis if a program, such as Terraform at an apply, works in its folder.
     """
     named = json.loads((folder / "manifest.json").read_text())["stacks"].values()
     kept = {(folder / str(stack["workingDirectory"])).resolve() for stack in named}
@@ -47,7 +47,7 @@ def remove_others(folder: Path) -> None:
 
 
 def _working_directories() -> set[Path]:
-    """Where the programs of this machine work, as far as Linux tells this user (proc(5), `/proc/pid/cwd`)."""
+    """Return the working folders of all programs that this user may inspect (proc(5), `/proc/pid/cwd`)."""
     found = set()
     for link in Path("/proc").glob("[0-9]*/cwd"):
         try:

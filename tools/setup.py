@@ -98,7 +98,7 @@ def prepare(environment: Environment) -> bool:
     name = environment.path.name.lstrip(".")
     listed = BUILD / "requirements" / f"{name}.txt"
     listed.parent.mkdir(parents=True, exist_ok=True)
-    # Judges make theirs when they are first called, and two tests may call one.
+    # A judge's environment is made at its first call, and two tests may call one judge at the same time.
     with listed.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if _stands(environment, stamp, key):
@@ -142,7 +142,7 @@ def _make(environment: Environment, listed: Path) -> None:
 def show_client() -> None:
     """Let the project's Python import the client from the clone (Python's `site`: path configuration files)."""
     [packages] = PROJECT.path.glob("lib/python*/site-packages")
-    # Relative, since Python 3.12 and earlier read the file as the locale says, whatever letters the path has.
+    # Relative, since Python 3.12 and earlier decode this file by the locale, which may not have the path's letters.
     line = "{}\n".format(os.path.relpath(ROOT / "clients" / "python", packages))
     file = packages / "sluice-client.pth"
     if not file.is_file() or file.read_text() != line:
@@ -159,7 +159,7 @@ def main() -> None:
     if Path(sys.prefix).resolve() == PROJECT.path:
         # Somebody activated the environment that this may have to make anew: go on outside of it.
         outside = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-        os.execve(outside, [str(outside), *sys.argv], child_environment())  # noqa: S606 - it replaces this process
+        os.execve(outside, [str(outside), *sys.argv], child_environment())  # noqa: S606 - replaces this process
     for environment in (PROJECT, LAMBDA, EMBEDDED_AWS):
         prepare(environment)
     show_client()

@@ -17,7 +17,7 @@ def synthesize(output: Path, variables: Mapping[str, str], component: str = "upl
     """Synthesize one component of an environment and return the folder of its stack.
 
     Args:
-        output: folder that gets what cdktf.out holds; it is made if it is not there.
+        output: folder for the content of cdktf.out; it is created if missing.
         variables: settings as environment variables, ENVIRONMENT among them, on top of the process's own.
 
     Raises:

@@ -204,10 +204,10 @@ class Terraform:
         self._changes("apply", "-refresh-only", "-auto-approve", progress=progress)
 
     def push_state(self, file: Path) -> None:
-        """Make a state that is in a file the state of the backend.
+        """Copy the state in a file to the backend.
 
         Raises:
-            Failure: the backend has a state of another lineage or a newer one, or AWS refuses.
+            Failure: the backend has a newer state or one of another lineage, or AWS refuses.
         """
         self._run("state", "push", str(file.resolve()))
 

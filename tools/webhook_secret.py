@@ -47,7 +47,7 @@ def make_secrets(settings: Settings, session: boto3.Session, url: str = "") -> d
         raise Failure(DOING, cause, "put it there and deploy, then run the same command again")
     client = session.client("secretsmanager")
     found = {each: _find(client, settings, each) for each in ([url] if url else settings.webhook_urls)}
-    # Without a value, a secret has no versions.
+    # A secret without a value has no versions.
     wanted = [each for each, secret in found.items() if url or not secret.get("SecretVersionsToStages")]
     made = {each: f"whsec_{base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()}" for each in wanted}
     for receiver, secret in made.items():
@@ -56,7 +56,7 @@ def make_secrets(settings: Settings, session: boto3.Session, url: str = "") -> d
 
 
 def _find(client: SecretsManagerClient, settings: Settings, url: str) -> SecretListEntryTypeDef:
-    """The secret of a receiver. AWS lists none that waits for its end.
+    """Return the secret of a receiver. AWS does not list secrets that are scheduled for deletion.
 
     Raises:
         Failure: there is none.

@@ -166,7 +166,7 @@ def test_bytes_of_any_number_come_through_in_their_order() -> None:
     [
         (b"CONNECT sts.amazonaws.com:22 HTTP/1.1\r\n\r\n", b"403 Forbidden", b"AWS is served at port 443"),
         (b"CONNECT nowhere.invalid:443 HTTP/1.1\r\n\r\n", b"502 Bad Gateway", b"nowhere.invalid:443 is out of reach"),
-        (b"GET http://example.com/ HTTP/1.1\r\n\r\n", b"501 Not Implemented", b"set HTTPS_PROXY alone"),
+        (b"GET http://example.com/ HTTP/1.1\r\n\r\n", b"501 Not Implemented", b"set only HTTPS_PROXY"),
         (b"CONNECT sts.amazon", b"400 Bad Request", b"cut off"),
         (b"x" * (HEAD_LIMIT_BYTES + 1), b"400 Bad Request", b"too large"),
     ],

@@ -381,7 +381,7 @@ def _settled(system: System) -> list[dict[str, Any]]:
 
 
 def _role(principal: str) -> str:
-    """The name of a role, without the session, the account, the environment and the region."""
+    """Return the name of a role without session, account, environment and region."""
     name = principal.rpartition("assumed-role/")[2].partition("/")[0]
     return name.removeprefix("sluice-local-").removesuffix("-us-east-1") or principal
 

@@ -20,12 +20,12 @@ _NO_SECRET_NAME = re.compile(r"(arn|_name|_id|validity|validity_units|_days|_sec
 _CHANGES_BY_USE = {
     ("aws_cognito_user_pool", "estimated_number_of_users"),
     ("aws_lambda_event_source_mapping", "last_processing_result"),
-    # Somebody confirmed the subscription of an address.
+    # The owner of the address confirmed the subscription.
     ("aws_sns_topic_subscription", "confirmation_was_authenticated"),
     ("aws_sns_topic_subscription", "pending_confirmation"),
 }
-# Attributes that repeat what a resource of its own says, by the kind that has them: the other kind, its argument that
-# names the first, and the attribute of the first that the argument holds. What a hand changes shows in the other one.
+# Attributes that repeat a separate resource, by kind of resource. For each: kind of the separate resource, its argument
+# that refers to the first one, and the attribute that it refers to. Drift shows in the separate resource.
 _REPEATED: Mapping[str, Mapping[str, tuple[str, str, str]]] = {
     "aws_api_gateway_stage": {"web_acl_arn": ("aws_wafv2_web_acl_association", "resource_arn", "arn")},
     "aws_s3_bucket": {
@@ -147,14 +147,14 @@ def read_plan(plan: Mapping[str, Any], configuration: Mapping[str, Any] | None =
 
 
 def read_drift(plan: Mapping[str, Any], configuration: Mapping[str, Any] | None = None) -> Plan:
-    """What somebody changed in the account behind Terraform's back.
+    """Return the changes that were made in the account without Terraform.
 
-    After an apply the state lacks what one resource did to another: a bucket was read before its policy was made. That
-    is left out here, and so are what use changes and what the configuration leaves to others.
+    Some changes are left out. After an apply, the state lacks effects of one resource on another: a bucket was read
+    before its policy was created. Normal use changes some attributes, and the configuration ignores some changes.
 
     Args:
         plan: `terraform show -json` of a plan made with -refresh-only.
-        configuration: the Terraform JSON that was applied, for what its `ignore_changes` say.
+        configuration: the Terraform JSON that was applied, for its `ignore_changes`.
     """
     resources = plan.get("prior_state", {}).get("values", {}).get("root_module", {}).get("resources", ())
     written = (configuration or {}).get("resource", {})
@@ -166,7 +166,7 @@ def read_drift(plan: Mapping[str, Any], configuration: Mapping[str, Any] | None 
 
 
 def _by_hand(change: Change, resources: Sequence[Mapping[str, Any]], written: Mapping[str, Any]) -> Change:
-    """A change of a resource without what no hand did."""
+    """Return a change of a resource without the attributes that change by themselves."""
     body = written.get(change.kind, {}).get(change.name.partition("[")[0], {})
     ignored = body.get("lifecycle", {}).get("ignore_changes", ())
     left_out = {name for kind, name in _CHANGES_BY_USE if kind == change.kind}
@@ -187,9 +187,9 @@ def _by_hand(change: Change, resources: Sequence[Mapping[str, Any]], written: Ma
 
 
 def _repeated_entries(change: Change, resources: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, set[object]]]:
-    """Attributes whose entries are resources of their own: what names an entry, and the names of those resources.
+    """Yield attributes whose entries are separate resources: attribute, field with the name of an entry, known names.
 
-    An entry of another name was added by hand: nothing else in the state would tell.
+    An entry with another name was added outside of Terraform, and only this attribute shows it.
     """
     if change.kind == "aws_iam_role":
         policies = _values_of(resources, "aws_iam_role_policy", "role", change.after.get("id"))
@@ -202,7 +202,7 @@ def _repeated_entries(change: Change, resources: Sequence[Mapping[str, Any]]) ->
 def _values_of(
     resources: Sequence[Mapping[str, Any]], kind: str, argument: str, value: object
 ) -> Iterator[Mapping[str, Any]]:
-    """Values of the resources of a kind one argument of which has a value."""
+    """Yield the values of resources of a kind whose argument has this value."""
     for resource in resources:
         if resource["type"] == kind and value is not None and resource["values"].get(argument) == value:
             yield resource["values"]

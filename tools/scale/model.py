@@ -194,7 +194,7 @@ def demand(platform: Platform, assumed: Assumptions) -> Demand:
     updates = platform.tasks.get("dynamodb:updateItem", 0)
     inspections = platform.tasks.get("lambda:invoke", 0)
     publishes = platform.tasks.get("sns:publish", 0)
-    # HeadObject, and head and tail of a file of more than 64 KiB.
+    # HeadObject, and GetObject for head and tail of a file of more than 64 KiB.
     s3_reads = 3.0
     objects_and_reads = 1 + s3_reads
     return Demand(
