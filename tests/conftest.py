@@ -55,7 +55,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScope
 
 
 def _forget_the_caller() -> None:
-    """Settings and AWS access of whoever runs the tests do not reach them, nor what bends the programs they start."""
+    """Hide the user's settings and AWS access from the tests, and variables that change the programs they start."""
     from modules.settings import Settings
 
     enter_local()

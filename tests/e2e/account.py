@@ -1,4 +1,4 @@
-"""An AWS account as whoever deploys Sluice has one: the embedded AWS behind AWS's own host names, and a fresh clone."""
+"""An AWS account for a deployment of Sluice: the embedded AWS behind AWS's own host names, and a fresh clone."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Clone:
         """Type a line into the shell; it has to end with a status. Return what it printed.
 
         Args:
-            variables: exported for this line alone.
+            variables: exported only for this line.
         """
         finished = subprocess.run(  # noqa: S602 - a person has a shell
             command,
@@ -178,7 +178,7 @@ class Account:
         )
 
     def denied(self, prefix: str) -> list[str]:
-        """What users whose names begin with a prefix tried and may not."""
+        """Return the denied calls of users whose names begin with a prefix."""
         decisions = (json.loads(line) for line in self.iam_log.read_text().splitlines())
         refused = [each for each in decisions if not each["allowed"] and f":user/{prefix}" in str(each["principal"])]
         return sorted({f"{each['principal']} {each['action']} {each['resource']}" for each in refused})

@@ -66,7 +66,7 @@ class Reader:
         """Type a command of the README; return what it printed.
 
         Args:
-            variables: exported for this command alone.
+            variables: exported only for this command.
             then: options that the README mentions beside the command.
             status: with which the command has to end.
         """

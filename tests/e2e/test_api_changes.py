@@ -1,4 +1,4 @@
-"""What the stage serves after a change of the API: what was added is there, and what was taken away is not."""
+"""The stage after a change of the API serves added routes, and does not serve removed ones."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class System:
         return terraform
 
     def ask(self, method: str, path: str, *, signed: bool = True, **headers: str) -> Answer:
-        """Send a request, signed by somebody who may do everything."""
+        """Send a request, signed by a user with all permissions."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         url = f"{self._url}{path}"
         request = AWSRequest(method, url, headers=named)
@@ -119,7 +119,7 @@ class System:
         return fetch(prepared, self._aws.ca_bundle)
 
     def preflight(self, path: str) -> Answer:
-        """What a browser asks before a page may call."""
+        """Send the preflight of a browser."""
         return self.ask("OPTIONS", path, signed=False, Origin=PAGE, Access_Control_Request_Method="GET")
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 ALIAS, BUCKET = "aws_kms_alias.state_key_alias", "aws_s3_bucket.state"
-# Of the form of a key's id, and nobody's.
+# It has the form of a key's id, and no such key exists.
 WRONG = "12345678-1234-4234-8234-123456789abc"
 
 

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 # One that the house rules in judges/features name.
 REPLICA = "eu-central-1"
 ORIGIN = "https://files.example.com"
-# Of whoever makes secrets for webhooks (docs/webhooks.md); whoever deploys may not.
+# Permissions to make secrets for webhooks (docs/webhooks.md); the deployer does not have them.
 KEEPS_SECRETS = {
     "Version": "2012-10-17",
     "Statement": [
@@ -164,7 +164,7 @@ def _api_url(owned: Account) -> str:
 
 
 def _allowed_origin(owned: Account, url: str) -> str | None:
-    """What a preflight from the page of an origin is answered."""
+    """Return the answer to a preflight from a page of an origin."""
     headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
     with owned.opener().open(urllib.request.Request(url, method="OPTIONS", headers=headers), timeout=30) as answer:
         allowed: str | None = answer.headers["Access-Control-Allow-Origin"]

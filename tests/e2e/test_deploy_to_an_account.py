@@ -61,7 +61,7 @@ def test_dev_is_deployed_used_and_destroyed_as_the_readme_says(clone: Clone, own
     reader.types("make bootstrap ENVIRONMENT=dev")
     assert _buckets(owned) == made == [f"sluice-dev-state-{ACCOUNT}-us-east-1"]
 
-    # 5: cdktf alone makes everything, and nobody finds drift behind it.
+    # 5: cdktf creates everything by itself, and there is no drift after it.
     reader.types("export ENVIRONMENT=dev")
     reader.types("make validate")
     reader.types("make cdktf")
@@ -92,7 +92,7 @@ def test_dev_is_deployed_used_and_destroyed_as_the_readme_says(clone: Clone, own
     assert "No changes." in clone.run(f"cd {STACK} && terraform plan -input=false -no-color")
     outputs = json.loads(clone.run(f"cd {STACK} && terraform output -json"))
 
-    # Somebody of the pool sends a file and fetches it back, at AWS's own host names.
+    # A user of the pool sends a file and fetches it back, at AWS's own host names.
     url = outputs["api_url"]["value"]
     assert re.fullmatch(r"https://\w+\.execute-api\.us-east-1\.amazonaws\.com/\w+", url)
     pool, client = outputs["user_pool_id"]["value"], outputs["user_pool_client_id"]["value"]
@@ -104,7 +104,7 @@ def test_dev_is_deployed_used_and_destroyed_as_the_readme_says(clone: Clone, own
     clone.run(f"npx cdktf destroy {option} --auto-approve")
     assert left_over(owned, "sluice-dev") == {"s3": [f"sluice-dev-state-{ACCOUNT}-us-east-1"]}
 
-    # Whoever reads on finds nothing that was not tried here, but for releases, which prod has.
+    # All further commands of the README are tested here, except for releases, which prod has.
     assert reader.left == {"make release ENVIRONMENT=prod", "make rollback ENVIRONMENT=prod"}
     assert owned.denied("dev-") == []
 

@@ -48,7 +48,7 @@ def session(somewhere: Account, user: Credentials) -> boto3.Session:
 
 
 def get(somewhere: Account, url: str, body: bytes | None = None) -> tuple[int, bytes]:
-    """What an HTTPS client with the proxy gets; it resolves no host name of AWS."""
+    """Return the answer to an HTTPS client with the proxy; the client resolves no host name of AWS."""
     try:
         with somewhere.opener().open(urllib.request.Request(url, data=body), timeout=30) as answer:
             return answer.status, answer.read()

@@ -1226,7 +1226,7 @@ def test_an_authorizer_accepts_the_tokens_of_its_user_pool_alone(cloud: Cloud, f
     forged = ".".join((header, claims, signature[:-8] + signature[-8:][::-1]))
     assert api.post(headers={"Authorization": forged}).status == 401
     assert api.post(headers={"Authorization": f"Bearer {token}"}).status == 200
-    # A method without scopes asks who somebody is, which only an ID token says.
+    # A method without scopes needs the identity of the user, which only an ID token has.
     assert api.post(headers={"Authorization": tokens["AccessToken"]}).status == 401
     assert api.post(headers={"Authorization": tokens["RefreshToken"]}).status == 401
 

@@ -62,7 +62,7 @@ def proxy() -> Iterator[Nowhere]:
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory, proxy: Nowhere) -> dict[str, str]:
-    """What such a machine exports."""
+    """Return the variables of such a machine."""
     folder = tmp_path_factory.mktemp("a machine")
     shadow = folder / "shadow"
     shadow.mkdir()

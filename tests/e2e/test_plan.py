@@ -52,7 +52,7 @@ def drift(**variables: str) -> int:
 
 @pytest.fixture(scope="module")
 def deployer(deployed: Deployed) -> dict[str, str]:
-    """What leads make to the embedded AWS as the deployer."""
+    """Return the variables that lead make to the embedded AWS, as the deployer."""
     return {**deployed.system.variables(deployed.aws), "TF_CLI_CONFIG_FILE": str(cli_configuration())}
 
 

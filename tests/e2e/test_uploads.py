@@ -263,7 +263,7 @@ def test_a_form_that_is_sent_again_stores_nothing_more(deployed: Deployed) -> No
 
 
 def test_a_small_file_that_s3_refused_is_given_up(deployed: Deployed, stranger: Api) -> None:
-    """Who is told of a failure sends the file again: it does not count twice. Policies of buckets do not bind root."""
+    """A caller who gets an error sends the file again: it does not count twice. Bucket policies do not bind root."""
     root: Any = boto3.client("s3", **deployed.options(control.ROOT))  # type: ignore[call-overload]
     bucket = deployed.outputs["bucket_name"]
     policy = root.get_bucket_policy(Bucket=bucket)["Policy"]

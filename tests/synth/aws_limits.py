@@ -1,4 +1,4 @@
-"""What AWS documents about each kind of resource here, checked on Terraform JSON.
+"""AWS's documented limits of each kind of resource here, checked on Terraform JSON.
 
 Most limits come from botocore's models of the operations by which Terraform's provider makes the resources: lengths,
 ranges, patterns and values of each argument. What the models leave out is in functions here, with the page's name.
@@ -304,7 +304,7 @@ def _plain(name: str) -> str:
 
 
 def shape_faults(where: str, value: Any, shape: Shape, names: Mapping[str, str], path: str = "") -> Iterator[str]:  # noqa: ANN401
-    """What a model holds against a value of Terraform JSON."""
+    """Yield the violations of a model in a value of Terraform JSON."""
     if isinstance(shape, StructureShape):
         for each in value if isinstance(value, list) else [value]:
             members = {_plain(name): member for name, member in shape.members.items()}
@@ -343,7 +343,7 @@ def _range_faults(where: str, value: float, limits: Mapping[str, Any], unit: str
 
 
 def model_faults(content: Json) -> Iterator[str]:
-    """What the models hold against the resources; a kind or argument that no model is known of is a fault too."""
+    """Yield the violations of the models in the resources; a kind or argument without a model is a fault, too."""
     for kind, named in content["resource"].items():
         if kind not in OPERATIONS:
             yield f"{kind}: say in OPERATIONS how it is made"
@@ -634,7 +634,7 @@ RULES: tuple[Callable[[Json], Iterator[str]], ...] = (
 
 
 def faults(content: Json) -> list[str]:
-    """What AWS or Terraform would refuse in a Terraform root."""
+    """Return the faults in a Terraform root that AWS or Terraform would refuse."""
     resolver = Resolver(content)
     seen = {**content, "resource": resolver.json(content["resource"])}
     return [*references(content), *(fault for rule in RULES for fault in rule(seen))]

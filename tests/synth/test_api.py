@@ -275,7 +275,7 @@ def test_without_origins_every_preflight_is_closed_and_there_is_no_header(make: 
     asked = {path for method, path in methods(stack) if method != "OPTIONS"}
     closed = {path: body for (method, path), body in methods(stack).items() if method == "OPTIONS"}
     assert set(closed) == asked
-    # A method that is taken out of the configuration would stay in the stage; a key that nobody has closes it.
+    # A method that is removed from the configuration would stay in the stage; a key that does not exist closes it.
     assert all(body["api_key_required"] is True for body in closed.values())
     assert not [address for address in stack.resources() if "_usage_plan" in address or "gateway_api_key." in address]
     assert not preflights(stack)

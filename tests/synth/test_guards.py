@@ -138,7 +138,7 @@ def more(argument: str = "policy", **elements: object) -> Callable[[Content], No
 
 
 def admit(principal: object) -> Callable[[Content], None]:
-    """Admit somebody, on a condition that looks like one."""
+    """Admit a principal, with a condition that restricts nothing."""
     return more(Action="sqs:SendMessage", Resource=QUEUE, Condition=HARMLESS, Principal=principal)
 
 
@@ -214,7 +214,7 @@ GRANT, TRUST, KEY, TABLE = "aws_iam_role_policy", "aws_iam_role", "aws_kms_key",
 ALARM, MACHINE, PERMISSION = "aws_cloudwatch_metric_alarm", "aws_sfn_state_machine", "aws_lambda_permission"
 RESOURCE_POLICIES = ("aws_s3_bucket_policy", "aws_sqs_queue_policy", "aws_sns_topic_policy")
 
-# Made up, and in parts, so that no scanner takes them for somebody's.
+# Invented, and in parts, so that secret scanners do not report them.
 AWS_KEY, HOOK, PEM = "AKIA" + "IOSFODNN7EXAMPLE", "whsec" + "_c2VjcmV0", "-----BEGIN " + "PRIVATE KEY-----"
 CHANCE = "wJalrXUtnFEMI7K9" + "MDENGbPxRfiCYEXA"
 

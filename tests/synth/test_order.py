@@ -1,4 +1,4 @@
-"""What AWS refuses, or loses, where one resource is made before another: each waits for the other, by name."""
+"""The order of creation: resources wait for others without which AWS would refuse them or lose their messages."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ class World:
         self._store = store
 
     def fate(self) -> str:
-        """What becomes of a call: well, or a failure before or after it did something."""
+        """The result of a call: success, or a failure before or after it had an effect."""
         if self.random.random() >= self.trouble:
             return "well"
         return self.random.choice(["before", "after"])
@@ -308,7 +308,7 @@ class World:
         return found
 
     def live(self, life: Life) -> Iterator[None]:
-        """What an owner does with one file."""
+        """The actions of an owner with one file."""
         yield
         if life.how == "small":
             request = UploadRequest("a.txt", life.content, "text/plain")
@@ -431,7 +431,7 @@ class World:
             self.actors.remove(actor)
 
     def settle(self, *hours: float) -> None:
-        """Let the system alone for so many hours, each after the one before, without trouble."""
+        """Run the system for so many hours, one after the other, without failures."""
         self.trouble = 0.0
         for each in hours:
             self.now += timedelta(hours=each)

@@ -12,7 +12,7 @@ Task = Callable[[str, dict[str, Any]], object]
 
 
 class TaskError(Exception):
-    """What a task fails with. A timeout has no cause."""
+    """The error of a task. A timeout has no cause."""
 
     def __init__(self, error: str, cause: str | None = None) -> None:
         super().__init__(error)

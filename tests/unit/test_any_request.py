@@ -42,7 +42,7 @@ def function_of(path: str) -> str:
 
 
 def words_of(answered: dict[str, Any]) -> str:
-    """What an answer that refuses says, in either of the two forms."""
+    """Return the text of a refusal, in either of the two forms."""
     body = json.loads(answered["body"])
     words = body.get("detail") or body.get("error")
     assert isinstance(words, str)

@@ -1,4 +1,4 @@
-"""What `make bootstrap` finds in an account, and what it makes of it, without an account."""
+"""Decisions of `make bootstrap` for the possible contents of an account, without an account."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Account:
         monkeypatch.setattr(bootstrap, "_clients", lambda backend, variables: (s3, kms))
 
     def key(self, *, there: bool = True, state: str = "Enabled") -> Account:
-        """What the account says of its aliases, and of the key behind the state's."""
+        """Return the answers about aliases, and about the key of the state's alias."""
         ours = [{"AliasName": ALIAS, "TargetKeyId": KEY_ID}] if there else []
         pages = [[{"AliasName": "alias/aws/s3"}, {"AliasName": f"{ALIAS}-2", "TargetKeyId": "x"}], ours]
         self.kms.add_response("list_aliases", {"Aliases": pages[0], "Truncated": True, "NextMarker": "next"}, {})

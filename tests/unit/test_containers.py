@@ -1,4 +1,4 @@
-"""What is in zips and compound files, wherever in them it lies; with containers written here, whole and broken."""
+"""Types of zips and compound files, with content at any position; containers are written here, valid and broken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the programs that tools start find in their environment, on machines that export much."""
+"""The environment of programs that tools start, on machines that export many variables."""
 
 from __future__ import annotations
 

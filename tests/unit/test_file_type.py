@@ -37,7 +37,7 @@ def refusal(declared: str, content: bytes, allowed: Sequence[str] = EVERYTHING, 
 
 
 def taken_as(declared: str, content: bytes, allowed: Sequence[str] = EVERYTHING, **options: Any) -> str:  # noqa: ANN401
-    """What a file is handed out as."""
+    """Return the type under which a file is handed out."""
     verdict = judge(declared, Content.of(content), allowed, **options)
     assert not verdict.refusal
     return verdict.media_type

@@ -25,7 +25,7 @@ A_DAY = (0.3, 0.3, *[1.1] * 28)
 
 
 def unsettled(world: World) -> list[str]:
-    """What is wrong with the system, one line each; it should be none."""
+    """Return the faults of the system, one line each; the expected result is none."""
     found = []
     s3, items = world.aws.s3, world.aws.items()
     told = Counter(world.said)

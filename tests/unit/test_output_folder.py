@@ -1,4 +1,4 @@
-"""What a synthesis leaves in the folder that it writes into."""
+"""The content of the output folder after a synthesis."""
 
 from __future__ import annotations
 

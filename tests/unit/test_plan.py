@@ -454,7 +454,7 @@ def test_what_one_resource_does_to_another_is_no_drift(
         )
 
     assert not found(others)
-    # Without the other resource, or with one of something else, it was somebody.
+    # Without the separate resource, or with one for another resource, the change is drift.
     assert found().count("change") == 1
     for name in others:
         if isinstance(others[name], str):

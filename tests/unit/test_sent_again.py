@@ -1,4 +1,4 @@
-"""Calls that AWS carried out and whose answer was lost: botocore sends them again, and nobody is told a lie.
+"""Calls that AWS carried out but whose answer was lost: botocore repeats them, and callers get a true answer.
 
 The transport does what a network does: the request reaches AWS (moto), and the connection breaks before the answer
 arrives, or a 500 comes in its place. Everything above it is real: botocore's own retries, its tokens, and its errors.
@@ -281,11 +281,11 @@ def test_parts_that_were_put_together_are_one_file(wires: Wires, loss: Callable[
     upload_id = objects.begin_parts(KEY, content_type="text/plain")
     objects._client.upload_part(Bucket="bucket", Key=KEY, UploadId=upload_id, PartNumber=1, Body=b"hello")
     s3.lose("CompleteMultipartUpload", loss())
-    # S3 may answer the second time that there is no such upload; whoever completes looks whether the object is there.
+    # At the second call, S3 may answer that there is no such upload; the caller then checks whether the object exists.
     with suppress(NoUploadError):
         objects.complete(KEY, upload_id, objects.parts(KEY, upload_id), size=5)
     assert objects.is_there(KEY)
-    # Begun twice: what nobody knows of goes with the file.
+    # Begun twice: the unknown upload is removed with the file.
     assert objects._client.list_multipart_uploads(Bucket="bucket")["Uploads"]
     objects.abort_uploads(KEY)
     assert "Uploads" not in objects._client.list_multipart_uploads(Bucket="bucket")

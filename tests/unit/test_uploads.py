@@ -236,7 +236,7 @@ def test_a_file_in_quarantine_is_deleted_and_not_aborted(aws: Aws, state: str) -
     assert (status, "use DELETE /files" in problem["detail"]) == (409, True)
     status, problem = ask("DELETE", f"/files/{file_id}")
     if state == "ending":
-        # Its claim is somebody else's; it is over in a moment.
+        # Another caller has claimed it; that ends in a moment.
         assert (status, "try again in a moment" in problem["detail"]) == (409, True)
         return
     assert status == 204

@@ -582,7 +582,7 @@ def test_one_file_that_fails_keeps_no_other_one_waiting(aws: Aws) -> None:
 
 @pytest.mark.parametrize("state", ["uploading", "scanning"])
 def test_an_owner_reads_nothing_of_the_inside(state: str) -> None:
-    """What an earlier release wrote as the failure was Lambda's whole answer."""
+    """An earlier release wrote Lambda's whole answer as the failure."""
     cause = json.dumps({"errorMessage": "AccessDenied: arn:aws:kms:us-east-1:1:key/x", "stackTrace": ["File ..."]})
     assert shown(cause, state) == shown(str(PROCESSING_FAILED), state) == PROCESSING_FAILED
 

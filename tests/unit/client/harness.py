@@ -1,4 +1,4 @@
-"""What the tests of the client share: files, a client of the fake, and the program as people run it."""
+"""Shared parts of the client's tests: files, a client of the fake, and the program as users run it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RANDOM = Random(1)  # noqa: S311
 SMALL = RANDOM.randbytes(70_001)
 # Seven parts of 65,536 bytes, the last one shorter; each has bytes of its own.
 LARGE = RANDOM.randbytes(6 * 65_536 + 4_321)
-# Nobody is asked for a certificate on these connections; to read the machine's authorities takes its time.
+# These connections use no certificates, and reading the machine's authorities would take time.
 NO_TRUST = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 RULES = Rules(post_bytes=100_000, smallest_part_bytes=65_536)
 
@@ -121,6 +121,6 @@ def program(
         stderr=stderr,
         encoding="utf-8",
         errors="replace",
-        # Whoever runs the tests in the background of a shell hands on that ^C is ignored.
+        # If a shell runs the tests in the background, they inherit that ^C is ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )

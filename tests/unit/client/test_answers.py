@@ -156,7 +156,7 @@ Answered = tuple[int, list[tuple[str, str]], bytes]
 
 
 def answer_of(fake: FakeSluice, request: httpx.Request) -> Answered:
-    """What a fake answers, without a connection."""
+    """Return the answer of a fake, without a connection."""
     content = request.read()
     if request.url.path.startswith("/s3/"):
         secret = parse_qs(request.url.query.decode()).get("X-Amz-Signature", [""])[0]

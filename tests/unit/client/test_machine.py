@@ -586,7 +586,7 @@ def on_terminal(setup: Setup, *arguments: str, environment: Mapping[str, str]) -
     with program(setup, *arguments, stdout=theirs, stderr=theirs, environment=environment) as running:
         os.close(theirs)
         shown = b""
-        # Linux answers EIO once nobody has the other end.
+        # Linux returns EIO after the other end is closed.
         with contextlib.suppress(OSError):
             while chunk := os.read(ours, 65_536):
                 shown += chunk

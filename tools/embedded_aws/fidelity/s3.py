@@ -106,9 +106,9 @@ _MAY_BE_UNSIGNED = frozenset({"x-amz-content-sha256"})
 def refuse_headers_that_are_not_signed(_: Settings) -> None:
     """Refuse a signed request with an `x-amz-` header that its signature does not cover.
 
-    AWS wants each such header among the signed ones
-    (https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html, X-Amz-SignedHeaders), so that whoever
-    has a link can do what it says and nothing else: no other tags, storage class, encryption or source of a copy. It
+    AWS wants each such header among the signed ones (X-Amz-SignedHeaders,
+    https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html), so that the holder of a link can do
+    what it says and nothing else: no other tags, storage class, encryption or source of a copy. It
     answers 403 AccessDenied and names the headers. ministack follows them. The fix compares the names.
     """
     fix = "s3.refuse_headers_that_are_not_signed"
