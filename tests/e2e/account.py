@@ -60,7 +60,7 @@ class Clone:
     done: list[Done] = field(default_factory=list)
 
     def run(self, command: str, variables: Mapping[str, str] | None = None, *, status: int = 0) -> str:
-        """Type a line into the shell; it has to end with a status. Return what it printed.
+        """Run a line in the shell, require its exit status, and return its output.
 
         Args:
             variables: exported only for this line.
@@ -94,7 +94,7 @@ class Clone:
         file.write_text(text)
 
     def mirror_option(self) -> str:
-        """Do what the README says where the provider comes from a mirror on this disk; the option that cdktf takes."""
+        """Follow the README for a provider mirror on this disk; return the option for cdktf."""
         configuration = self.folder / ".build" / "terraform"
         if not (configuration / "mirror").is_file():
             return ""
@@ -102,7 +102,7 @@ class Clone:
         return "--skip-provider-lock"
 
     def sends_and_fetches(self, url: str, token: str, folder: Path) -> str:
-        """Send a file with the client and fetch it back; its id."""
+        """Send a file with the client and fetch it back; return its id."""
         file, back = folder / "a file.txt", folder / "back.txt"
         # The client takes the same bytes for the same upload.
         file.write_text(f"What goes in comes out: {secrets.token_hex(8)}.\n")
@@ -117,7 +117,7 @@ class Clone:
 
 
 def person() -> dict[str, str]:
-    """The environment of a person who has set nothing for AWS, Terraform or Sluice."""
+    """Return the environment of a person without settings for AWS, Terraform or Sluice."""
     names = {name.upper() for name in Settings.model_fields}
     of_others = re.compile(r"AWS_|PYTEST_|JSII_|.*_PROXY$", re.IGNORECASE)
     kept = {name: value for name, value in os.environ.items() if name not in names and not of_others.match(name)}
@@ -142,11 +142,11 @@ class Account:
         return self.folder / "iam.jsonl"
 
     def deployer(self, policies: str, name: str = "deployer") -> Credentials:
-        """Give a user just the policies that were printed, one JSON document behind another."""
+        """Give a user exactly the printed policies, a sequence of JSON documents."""
         return control.create_deployer(self.aws, list(documents(policies)), name=name)
 
     def profile(self, key: Credentials, name: str) -> dict[str, str]:
-        """Write a profile as `aws configure` does; the variables with which a person uses it."""
+        """Write a profile as `aws configure` does; return the variables that select it."""
         file = self.folder / "credentials"
         with file.open("a") as opened:
             opened.write(f"[{name}]\naws_access_key_id = {key.access_key}\naws_secret_access_key = {key.secret_key}\n")
@@ -210,7 +210,7 @@ def account(folder: Path) -> Iterator[Account]:
 
 
 def documents(text: str) -> Iterator[Mapping[str, Any]]:
-    """JSON documents that were printed one behind another, whatever else was printed before them."""
+    """Return the JSON documents in a printed text, which may begin with other text."""
     decoder, at = json.JSONDecoder(), text.find("{\n")
     while at >= 0:
         found, end = decoder.raw_decode(text, at)

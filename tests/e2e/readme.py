@@ -1,4 +1,4 @@
-"""The commands that a part of the README prints, to be typed as they stand there."""
+"""The commands in a part of the README, for tests that run them unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from markdown_it.token import Token
 
 from tests.e2e.account import Clone
 
-# What a line of a shell begins with there.
+# Beginnings of shell lines in the README.
 PROGRAMS = ("aws", "export", "make", "npx", "terraform")
 
 
@@ -40,7 +40,7 @@ def _tokens(tokens: list[Token]) -> Iterator[Token]:
 
 @dataclass
 class Reader:
-    """A person who types what a part of the README says, and nothing that it does not say.
+    """A person who runs exactly the commands of a part of the README.
 
     Attributes:
         clone: where it is typed.

@@ -152,7 +152,7 @@ def test_what_is_taken_away_is_not_served_any_more(system: System) -> None:
     system.apply(OTHER_PAGE)
     assert system.preflight("/health/deep").headers["access-control-allow-origin"] == OTHER_PAGE
 
-    # Preflights and a route are taken away, the other route of the path stays.
+    # Preflights and a route are removed; the other route of the path stays.
     system.apply(routes=(("POST", "/health/deep"),))
     for path in ("/health", "/health/deep"):
         answer = system.preflight(path)

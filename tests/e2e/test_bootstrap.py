@@ -32,7 +32,7 @@ ALIAS, BUCKET = "aws_kms_alias.state_key_alias", "aws_s3_bucket.state"
 WRONG = "12345678-1234-4234-8234-123456789abc"
 
 
-class Interrupted(Exception):  # noqa: N818 - it is no defect
+class Interrupted(Exception):  # noqa: N818 - not an error
     """The process ended here."""
 
 
@@ -97,7 +97,7 @@ class Account:
         return content
 
     def assert_whole(self, key_id: str) -> None:
-        """The bucket is what the code says, under the key with the alias, and its state knows all of it."""
+        """Require that the bucket is as in the code, under the key with the alias, and completely in its state."""
         found = self.kms.describe_key(KeyId=self.settings.state_key_alias)["KeyMetadata"]
         assert found["KeyId"] == key_id
         head = self.s3.head_object(Bucket=self.bucket, Key="state.tfstate")
@@ -139,7 +139,7 @@ def test_it_makes_the_bucket_and_another_run_anywhere_changes_nothing(account: A
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
-    """End the first apply when some resources are made, and nothing else is."""
+    """Interrupt the first apply after some resources are created."""
     whole = Terraform.apply
 
     def apply(self: Terraform, plan: str = "tfplan", progress: Progress = lambda words: None) -> Changes:

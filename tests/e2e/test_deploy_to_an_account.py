@@ -1,4 +1,4 @@
-"""`dev` as it is in the tree, but for an account id: a fresh clone, and what the README says, as it is typed.
+"""`dev` as in the tree, except for the account id, in a fresh clone, with the commands of the README.
 
 AWS is the embedded one, at AWS's own host names, so that nothing of what is deployed knows of it.
 """
@@ -100,7 +100,7 @@ def test_dev_is_deployed_used_and_destroyed_as_the_readme_says(clone: Clone, own
     clone.sends_and_fetches(url, token, tmp_path)
     assert "No drift" in reader.types("make drift")
 
-    # Destroyed: what is left is the bucket of the state, its key, and people.
+    # After destroy, only the bucket of the state, its key and the users are left.
     clone.run(f"npx cdktf destroy {option} --auto-approve")
     assert left_over(owned, "sluice-dev") == {"s3": [f"sluice-dev-state-{ACCOUNT}-us-east-1"]}
 
@@ -115,7 +115,7 @@ def _changed(clone: Clone, before: str) -> list[str]:
 
 
 def _invite(clone: Clone, owned: Account, pool: str) -> str:
-    """Add a user as the README says; their address."""
+    """Add a user as the README says; return their address."""
     printed = commands(section((clone.folder / "README.md").read_text(), "What it is made of"))
     (command,) = [each for each in printed if each.startswith("aws ")]
     words = command.replace("ID", pool).replace("EMAIL", "ann@example.com").split()
@@ -127,7 +127,7 @@ def _invite(clone: Clone, owned: Account, pool: str) -> str:
 
 
 def _sign_in(owned: Account, address: str, pool: str, client: str) -> str:
-    """Set a password, and sign in with SRP as applications do; the ID token."""
+    """Set a password, sign in with SRP as applications do, and return the ID token."""
     from pycognito.aws_srp import AWSSRP
 
     users, password = owned.session().client("cognito-idp"), "Correct-horse-7-battery"

@@ -1,4 +1,4 @@
-"""An embedded AWS at AWS's own host names, behind its proxy: no client knows an endpoint, functions neither."""
+"""An embedded AWS at AWS's own host names, behind its proxy: neither clients nor functions know an endpoint."""
 
 from __future__ import annotations
 

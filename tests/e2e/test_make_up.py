@@ -1,4 +1,4 @@
-"""`make up` and the lines that it prints, run as printed, on a machine that exports what leads everything elsewhere.
+"""`make up` and the commands that it prints, on a machine whose variables lead programs to other places.
 
 The clone is in a folder with a space and other letters than ASCII in its name, and whoever works there has a tight
 umask.
@@ -158,7 +158,7 @@ class Machine:
     variables: dict[str, str]
 
     def sh(self, command: str, **more: str) -> str:
-        """Run a line as typed; what it printed on standard output."""
+        """Run a line unchanged, and return its standard output."""
         done = subprocess.run(
             ["sh", "-c", command],
             cwd=self.folder,
@@ -192,7 +192,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory, hostile: dict[str, str]) -
 
 @pytest.fixture(scope="module")
 def printed(machine: Machine) -> dict[str, str]:
-    """The commands that `make up` prints, by what they are for."""
+    """Return the commands that `make up` prints, by purpose."""
     said = machine.sh("make up")
     listed = said.partition("Sluice is up")[2].splitlines()
     matches = (re.fullmatch(r"  (\w[\w ]*?)  +(\S.*?)(?:   .*)?", line) for line in listed)

@@ -128,7 +128,7 @@ def test_what_is_not_clean_is_kept_from_everybody_and_told(
     assert (said["event"], said["failure"]) == ("file_quarantined", why)
     # The bytes stay for whoever examines them.
     assert tag_of(deployed, root, file_id) == tag
-    # Until the owner deletes it. An upload it is no more.
+    # The owner deletes it. It is not an upload any more.
     assert deployed.api.request("DELETE", f"/uploads/{file_id}")[0] == 409
     assert deployed.api.request("DELETE", f"/files/{file_id}")[0] == 204
     wait_for(lambda: record(deployed, file_id)["state"] == "deleted")

@@ -223,7 +223,7 @@ _MORE_ARNS = {
 
 
 class Resolver:
-    """Puts samples in the place of references, as long as AWS's values are."""
+    """A replacer of references by samples, which have the length of AWS's values."""
 
     def __init__(self, content: Json) -> None:
         self._content = content
@@ -232,11 +232,11 @@ class Resolver:
         self._regions = {each.get("alias"): each["region"] for each in provider}
 
     def text(self, value: str) -> str:
-        """A text with samples."""
+        """Return a text with samples."""
         return _REFERENCE.sub(lambda match: self._sample(match[1], match[2]), value)
 
     def json(self, value: Any) -> Any:  # noqa: ANN401 - JSON
-        """A JSON value with samples."""
+        """Return a JSON value with samples."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, list):
@@ -277,7 +277,7 @@ def _session() -> botocore.session.Session:
     return botocore.session.Session()
 
 
-# What Python's `re` does not know of the classes in the models; all that is beyond ASCII counts as a letter.
+# Character classes of the models that Python's `re` does not have; every character beyond ASCII counts as a letter.
 _CLASSES = {
     r"\p{L}": "A-Za-z\u00aa-\uffff",
     r"\p{M}": "\u0300-\u036f",
@@ -292,7 +292,7 @@ _CLASSES = {
 
 @functools.cache
 def pattern(text: str) -> re.Pattern[str]:
-    """A pattern of a model for Python."""
+    """Return a pattern of a model in the syntax of Python."""
     for before, after in _CLASSES.items():
         text = text.replace(before, after)
     text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: re.escape(chr(int(match[1], 16))), text)
