@@ -8,7 +8,7 @@ SHELL := /bin/sh
 VENV := .venv/bin/python
 # One worker waits for Terraform and the embedded AWS while the other computes.
 WORKERS := --numprocesses 2
-# Whatever the machine exports for other Pythons, ours start as they are, and speak UTF-8. What they start:
+# Python ignores the machine's variables for other Pythons, and uses UTF-8. For programs that the tools start, see
 # tools/environment.py.
 OF_PYTHON := $(filter-out PYTHON,$(filter PYTHON%,$(.VARIABLES)))
 unexport $(OF_PYTHON)

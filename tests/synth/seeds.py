@@ -1,4 +1,4 @@
-"""The failures of the twenty rows, each as a change of Terraform JSON: what guards and tests of rows have to find."""
+"""The failures of the twenty rows as changes of Terraform JSON, which guards and tests of rows have to find."""
 
 from __future__ import annotations
 

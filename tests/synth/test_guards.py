@@ -1,4 +1,4 @@
-"""Seeds defects into the JSON, on each resource of a kind, and sees the guard that is there for them stop each."""
+"""Defects on each resource of a kind in the JSON; the guard for the defect has to find each of them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_stack_with_everything_has_no_findings(wide: Content, wide_settings: S
 
 @dataclass(frozen=True)
 class Seed:
-    """A defect of one resource, which one rule has to find whichever of its kind it is.
+    """A defect of one resource, which one rule has to find on every resource of the kind.
 
     Attributes:
         rule: what finds it.
@@ -127,7 +127,7 @@ def statement(argument: str = "policy", **elements: object) -> Callable[[Content
 
 
 def more(argument: str = "policy", **elements: object) -> Callable[[Content], None]:
-    """Add a statement that looks well kept."""
+    """Add a statement that looks harmless."""
 
     def damage(body: Content) -> None:
         document = json.loads(body[argument])

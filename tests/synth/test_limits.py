@@ -1,4 +1,4 @@
-"""Whatever settings accept, AWS accepts: settings at their limits, and what is synthesized beside AWS's own limits."""
+"""AWS accepts all values that settings accept: tests of settings at their limits, against the limits of AWS."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ NAMES = st.sampled_from(["ab", "a1", "p" * 16, "a-b-c-d-e-f-g-h9", "awkward", "s
 
 
 def types(total: int) -> tuple[str, ...]:
-    """So many bytes of types, one of them with the most characters that a type has."""
+    """Return types with so many bytes in total, one of them as long as a type can be."""
     one = f"application/{'t' * 110}"
     found: list[str] = []
     while len(",".join(found)) + len(one) + 8 <= total:
@@ -110,7 +110,7 @@ TEXTS: dict[str, st.SearchStrategy[object]] = {
 
 
 def together(values: dict[str, Any]) -> dict[str, Any]:
-    """The values, with those changed that would not fit to others for a reason that is not AWS's."""
+    """Return the values, changed where they contradict each other for reasons other than limits of AWS."""
     if values["legal_hold"]:
         values["s3_lifecycle_expiration_days"] = 0
     if 0 < values["s3_lifecycle_expiration_days"] <= values["s3_lifecycle_transition_days"]:
@@ -154,7 +154,7 @@ def accepted(draw: st.DrawFn) -> Settings:
 
 
 def sources(folder: Path, settings: Settings) -> Sources:
-    """Packages for every runtime and processor: what is in a layer is not what this is about."""
+    """Provide packages for every runtime and processor; their content does not matter here."""
     layers = folder / "layers"
     layers.mkdir(exist_ok=True)
     (layers / layer_name(settings.lambda_runtime, settings.lambda_architecture)).write_bytes(b"a layer")
@@ -412,7 +412,7 @@ def test_patterns_of_the_models_are_read_as_they_are_meant() -> None:
 
 
 def test_an_environment_may_be_in_two_regions_of_an_account(folder: Path, small: dict[str, Any]) -> None:
-    """Roles and buckets have no regions, so that none of their names is there in both."""
+    """Roles and buckets have no regions, so no name may occur in both."""
     own = folder / "elsewhere"
     own.mkdir()
     other = synthesized(own, Settings(environment="dev", account_id=ACCOUNT, primary_region="eu-west-1"))[0]

@@ -35,7 +35,7 @@ def ordered(request: pytest.FixtureRequest, output: Path, everything: Synthesize
 
 
 def waits_for(stack: Synthesized, address: str) -> set[str]:
-    """Everything that Terraform makes before a resource: what it refers to, what it depends on, and so on."""
+    """Return all resources that Terraform creates before a resource: its references and dependencies, recursively."""
     resources = stack.resources()
     found: set[str] = set()
     left = [address]

@@ -168,7 +168,7 @@ def test_a_synthesis_leaves_its_own_environment_alone_in_the_folder(tmp_path: Pa
     ],
 )
 def test_settings_take_the_keys_that_terraforms_backend_takes(key_id: str | None, taken: bool, tmp_path: Path) -> None:
-    """The backend looks at the form of a key before it asks AWS for anything, which nothing answers for here."""
+    """The backend checks the form of a key before it calls AWS; there is no AWS in this test."""
     arn = f"arn:aws:kms:us-east-1:111111111111:key/{key_id}" if key_id else settings_of("dev").state_key_arn
     backend = {
         "bucket": "x",

@@ -1,4 +1,4 @@
-"""Lives of uploads: owners, S3's events, scanner, workflow, `discard` and sweeper, in an order drawn by lot.
+"""Lives of uploads: owners, S3's events, scanner, workflow, `discard` and sweeper, in a random order.
 
 Every call of AWS may fail before it did something or after it. botocore sends it again, and after some attempts it
 fails. The workflow is the deployed definition, which `machine` runs.
@@ -78,7 +78,7 @@ def workflow() -> dict[str, Any]:
 
 
 class Unreliable:
-    """A client whose calls fail, before they did something or after it, and are sent again as botocore does."""
+    """A client whose calls fail before or after their effect, and are repeated as by botocore."""
 
     def __init__(self, client: object, world: World) -> None:
         self._client, self._world = client, world
@@ -406,7 +406,7 @@ class World:
     # time
 
     def chaos(self, lives: int) -> None:
-        """Let owners, events, runs and the sweeper go on in any order, with trouble."""
+        """Run owners, events, workflow and sweeper in a random order, with failures."""
         for number in range(lives):
             how = self.random.choice(["form", "form", "form", "parts", "small"])
             content = GOOD if how == "parts" else self.random.choice([GOOD, GOOD, GOOD, OTHER, VIRUS])

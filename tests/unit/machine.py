@@ -1,4 +1,4 @@
-"""Runs a state machine of ours in memory, one state at a time: as much of Amazon States Language as it is made of."""
+"""An interpreter of the workflow in memory, one state at a time, for its part of Amazon States Language."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Run:
     status: str = "RUNNING"
 
     def steps(self) -> Iterator[str]:
-        """Run, and stop behind each state."""
+        """Run, and stop after each state."""
         data: Any = self.event
         name = self.definition["StartAt"]
         while True:

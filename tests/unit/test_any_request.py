@@ -1,4 +1,4 @@
-"""Whatever a caller sends, the functions behind the API say what is wrong with it: never 5xx, always words."""
+"""For any request, the functions of the API answer what is wrong with it, and never with 5xx."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ HEADERS = st.one_of(st.sampled_from(["Idempotency-Key", "idempotency-key", "Orig
 
 @st.composite
 def events(draw: st.DrawFn) -> dict[str, Any]:
-    """An event of API Gateway's for some route, with whatever a caller can put into it."""
+    """Return an event of API Gateway for a route, with any content that a caller can send."""
     method, template = draw(st.sampled_from(ROUTES))
     file_id = draw(st.one_of(TEXT, st.sampled_from([*WRONG_IDS, "11111111-2222-3333-4444-555555555555"])))
     path = template.replace("{file_id}", file_id) + draw(st.sampled_from(["", "/", "//"]))

@@ -247,7 +247,7 @@ def test_a_token_that_does_not_count_is_the_word_for_401_and_not_in_the_log(
 
 
 def signed(header: bytes, payload: bytes) -> str:
-    """A token with any header and claims, signed by the issuer all the same."""
+    """Return a token with any header and claims, with a valid signature of the issuer."""
     encoded = [base64.urlsafe_b64encode(part).rstrip(b"=") for part in (header, payload)]
     signature = RSA.sign(b".".join(encoded), padding.PKCS1v15(), hashes.SHA256())
     return b".".join([*encoded, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()

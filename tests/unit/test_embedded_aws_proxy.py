@@ -1,4 +1,4 @@
-"""The proxy that leads AWS's host names to the embedded AWS: what it lets through, and what it says to the rest."""
+"""The proxy that leads AWS's host names to the embedded AWS: its tunnels, and its answers to other requests."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ OCTETS = "application/octet-stream"
 
 
 def refusal(declared: str, content: bytes, allowed: Sequence[str] = EVERYTHING, **options: Any) -> str:  # noqa: ANN401
-    """Why a file is refused; empty if it is taken."""
+    """Return the reason of a refusal; empty if the file is accepted."""
     return judge(declared, Content.of(content), allowed, **options).refusal
 
 

@@ -1,4 +1,4 @@
-"""Whatever fails, and whenever: no file is lost, every quota is right, and nothing is left over."""
+"""With failures of any call at any time, no file is lost, every quota is right, and no bytes are left over."""
 
 from __future__ import annotations
 

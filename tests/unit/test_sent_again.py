@@ -37,7 +37,7 @@ KEY = "uploads/f"
 
 
 class Lossy:
-    """Carries requests, and loses the first answers to operations.
+    """A transport that loses the first answers to operations.
 
     Attributes:
         calls: operations, in the order in which they reached AWS.

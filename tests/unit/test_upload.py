@@ -35,7 +35,7 @@ def test_the_content_type_has_a_default() -> None:
 
 
 def kinds_of_characters() -> dict[str, str]:
-    """One of each kind that changes what a person sees of a name, or is no character."""
+    """One character of each kind that changes how a name looks, or is not a valid character."""
     return {
         "C0": "\x1b",
         "delete": "\x7f",

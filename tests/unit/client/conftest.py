@@ -28,7 +28,7 @@ def setup(sluice: FakeSluice, tmp_path: Path) -> Iterator[Setup]:
 
 @pytest.fixture
 def run(setup: Setup, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command; exit code, standard output, standard error."""
+    """Run the command; return exit code, standard output and standard error."""
     monkeypatch.setenv("SLUICE_URL", setup.sluice.url)
     monkeypatch.setenv("SLUICE_TOKEN", TOKEN)
     monkeypatch.setenv("XDG_STATE_HOME", str(setup.states))

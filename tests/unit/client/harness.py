@@ -36,7 +36,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 class Watch:
-    """Remembers what it was told."""
+    """A recorder of messages."""
 
     def __init__(self) -> None:
         self.stages: list[tuple[str, int, int]] = []

@@ -1,4 +1,4 @@
-"""Whatever the other side answers, and however slowly, the client ends with a result or with its own error."""
+"""For any answer, at any speed, the client ends with a result or with its own error."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ def mutated(random: Random, answered: Answered, kinds: range = range(10)) -> Ans
 
 
 class Hostile:
-    """A server in memory that answers as the fake does, but for one answer of each command."""
+    """A server in memory that answers like the fake, except for one answer of each command."""
 
     def __init__(self) -> None:
         self.fake = FakeSluice()
@@ -372,7 +372,7 @@ def test_an_answer_whose_every_field_is_nasty(call: str) -> None:
 
 
 class RawServer:
-    """Answers every connection as it is told to, until the client hangs up."""
+    """A server that gives every connection a fixed answer, until the client closes it."""
 
     def __init__(self, answer: Callable[[socket.socket], None]) -> None:
         self._answer = answer

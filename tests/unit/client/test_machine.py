@@ -1,4 +1,4 @@
-"""The client on machines as they are: their files, names, folders, terminals, and environments."""
+"""The client on unusual machines: their files, names, folders, terminals and environments."""
 
 from __future__ import annotations
 
@@ -581,7 +581,7 @@ def test_names_in_a_terminal_of_any_encoding(setup: Setup, environment: dict[str
 
 
 def on_terminal(setup: Setup, *arguments: str, environment: Mapping[str, str]) -> tuple[int, str]:
-    """Run the command on a terminal of its own; exit code, and what was shown."""
+    """Run the command on its own terminal; return the exit code and the output."""
     ours, theirs = pty.openpty()
     with program(setup, *arguments, stdout=theirs, stderr=theirs, environment=environment) as running:
         os.close(theirs)

@@ -1,4 +1,4 @@
-"""Whose certificates the client trusts: which variable counts, against a server on loopback."""
+"""Certificates that the client trusts, by variable, with a server on loopback."""
 
 from __future__ import annotations
 
