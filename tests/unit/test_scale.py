@@ -164,14 +164,17 @@ def test_the_way_counts_branches_and_leaves_out_failures_and_ways_back() -> None
 
 
 def test_the_way_is_that_of_a_file_that_becomes_available() -> None:
-    available = {"Parameters": {"ExpressionAttributeValues": {":available": {"S": "available"}}}}
+    values = {":available": {"S": "available"}}
+    opens = {"Parameters": {"UpdateExpression": "SET #state = :available", "ExpressionAttributeValues": values}}
+    # A condition names the state too, and makes no file available.
+    asks = {"Parameters": {"UpdateExpression": "SET due_time = :due", "ExpressionAttributeValues": values}}
     machine = {
         "StartAt": "Which",
         "States": {
             "Which": {"Type": "Choice", "Choices": [{"Next": "Long"}], "Default": "Open"},
             "Long": {"Type": "Pass", "Next": "Longer"},
-            "Longer": {"Type": "Pass", "Next": "Done"},
-            "Open": {"Type": "Task", "Next": "Done", **available},
+            "Longer": {"Type": "Task", "Next": "Done", **asks},
+            "Open": {"Type": "Task", "Next": "Done", **opens},
             "Done": {"Type": "Succeed"},
         },
     }

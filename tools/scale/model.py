@@ -140,7 +140,10 @@ def way(machine: Mapping[str, Any], start: str | None = None, seen: frozenset[st
 
 
 def _makes_available(state: Mapping[str, Any]) -> bool:
-    return {"S": "available"} in state.get("Parameters", {}).get("ExpressionAttributeValues", {}).values()
+    """Return whether a state sets the record's state to `available`; a condition may name that value too."""
+    parameters = state.get("Parameters", {})
+    value = re.search(r"#state = (:\w+)", parameters.get("UpdateExpression", ""))
+    return value is not None and parameters["ExpressionAttributeValues"].get(value[1]) == {"S": "available"}
 
 
 def written(state: Mapping[str, Any]) -> frozenset[str]:
