@@ -36,6 +36,7 @@ EXECUTABLE = frozenset(
         "application/vnd.android.package-archive",
         "application/vnd.apple.installer+xml",
         "application/vnd.debian.binary-package",
+        "application/vnd.flatpak",
         "application/vnd.microsoft.portable-executable",
         "application/vnd.ms-htmlhelp",
         "application/vnd.openofficeorg.extension",

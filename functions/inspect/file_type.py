@@ -56,7 +56,15 @@ _PROGRAMS: Final = (
     (b"BC\xc0\xde", "application/x-llvm"),
     (b"\xde\xc0\x17\x0b", "application/x-llvm"),
     (b"\x1bLua", "application/x-lua-bytecode"),
+    (b"\x1bLJ", "application/x-lua-bytecode"),
     (b"FasdUAS ", "application/x-applescript"),
+    (b"Joy!peff", "application/x-mach-binary"),
+    (b"JM\x01\x00PK", "application/java-archive"),
+    (b"\x7a\x1a\x20\x10", "application/vnd.symbian.install"),
+    (b"flatpak\x00\x01\x00\x89\xe5", "application/vnd.flatpak"),
+    # Programs for every system at once are shell scripts by their first bytes ("Actually Portable Executable").
+    (b"MZqFpD='", _PE),
+    (b"jartsr='", _PE),
 )
 _FLASH: Final = re.compile(rb"[FCZ]WS[\x01-\x40]")
 # Magic numbers of compiled Python: 2.x, then 3.0 to 3.19 and later.
@@ -418,7 +426,7 @@ def _program(content: Content) -> str:
     for signature, kind in _PROGRAMS:
         if head.startswith(signature):
             return kind
-    text, _ = text_of(head)
+    text, is_unicode = text_of(head)
     if head[:2] in (b"MZ", b"ZM"):
         # The header of a program may be text, too; it contains the position of the program ("PE Format": e_lfanew).
         start = int.from_bytes(head[60:64], "little")
@@ -434,7 +442,7 @@ def _program(content: Content) -> str:
     bare = head.removeprefix(codecs.BOM_UTF8)
     # Rust source files begin with `#![`.
     if bare.startswith(b"#!") and not (bare.startswith(b"#![") and text is not None):
-        is_sound = text is None and head.startswith(tuple(signature for signature, _ in _SOUND))
+        is_sound = not is_unicode and head.startswith(tuple(signature for signature, _ in _SOUND))
         return "" if is_sound else SCRIPT
     return ""
 

@@ -6,9 +6,9 @@ Program types and macros are checked first, before the type that a package itsel
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 from xml.parsers import expat
 
 from functions.common.media_types import MACROS, RUNS, canonical
@@ -16,6 +16,8 @@ from functions.inspect.compound_file import CompoundFile
 from functions.inspect.content import Content, TooLargeError
 from functions.inspect.found import Found, only
 from functions.inspect.zip_directory import MAX_UNPACKED, ZipDirectory, unpack
+
+_Kind = TypeVar("_Kind")
 
 ZIP: Final = "application/zip"
 OLE: Final = "application/x-ole-storage"
@@ -56,9 +58,13 @@ _PARTS: Final = (
         ),
     ),
 )
+# One pattern first: a zip may have hundreds of thousands of names.
+_RUNNING_NAMES: Final = re.compile("|".join(pattern.pattern for pattern, _ in _RUNNING))
+_PART_NAMES: Final = re.compile("|".join(pattern.pattern for pattern, _ in _PARTS))
 _SAID: Final = re.compile(rb"(?:application/[a-z0-9.+-]+|image/openraster)")
 _VBA_OPEN_DOCUMENT: Final = re.compile(r"SCRIPTS/.+[^/]$|BASIC/.+/(?!SCRIPT-L[BC]\.XML$|DIALOG-L[BC]\.XML$)[^/]+\.XML$")
 _VBA_OPEN_XML: Final = re.compile(r"(?:.*/)?VBAPROJECT[^/]*\.BIN$|XL/MACROSHEETS/")
+_OF_OPEN_DOCUMENT: Final = frozenset({"META-INF/MANIFEST.XML", "CONTENT.XML"})
 _FOLDERS: Final = (
     ("WORD/", "wordprocessingml.document", "word.document"),
     ("XL/", "spreadsheetml.sheet", "excel.sheet"),
@@ -113,7 +119,7 @@ def in_zip(content: Content, directory: ZipDirectory) -> Found:
         TooLargeError: the limits of this inspection are reached, or there are too many lists of parts.
     """
     names = directory.names
-    if kind := _first(_RUNNING, names):
+    if kind := _first(_RUNNING, [*filter(_RUNNING_NAMES.match, names)]):
         return only(kind)
     said = _said(content, directory)
     if said in RUNS:
@@ -121,7 +127,7 @@ def in_zip(content: Content, directory: ZipDirectory) -> Found:
     if not directory.whole:
         # Programs cannot open a zip without a directory as anything else, and its content cannot be known.
         return only(ZIP)
-    if said.startswith(OPEN_DOCUMENT) or "META-INF/MANIFEST.XML" in names:
+    if said.startswith((OPEN_DOCUMENT, "application/vnd.sun.xml.")) or names & _OF_OPEN_DOCUMENT:
         if any(_VBA_OPEN_DOCUMENT.match(name) for name in names):
             return only("application/x-opendocument-macros")
         if "DESCRIPTION.XML" in names and "CONTENT.XML" not in names:
@@ -134,14 +140,13 @@ def in_zip(content: Content, directory: ZipDirectory) -> Found:
         return only(_macros_of(names))
     if said:
         return _package(said)
-    for pattern, kinds in _PARTS:
-        if any(pattern.match(name) for name in names):
-            return Found(kinds[0], True, frozenset({*kinds, ZIP}))
+    if kinds := _first(_PARTS, [*filter(_PART_NAMES.match, names)]):
+        return Found(kinds[0], True, frozenset({*kinds, ZIP}))
     return only(ZIP)
 
 
-def _first(table: Iterable[tuple[re.Pattern[str], str]], names: Iterable[str]) -> str:
-    return next((kind for pattern, kind in table if any(pattern.match(name) for name in names)), "")
+def _first(table: Iterable[tuple[re.Pattern[str], _Kind]], names: Collection[str]) -> _Kind | None:
+    return next((kind for pattern, kind in table if any(pattern.match(name) for name in names)), None)
 
 
 def _package(kind: str) -> Found:
@@ -167,8 +172,10 @@ def _in_open_xml(content: Content, directory: ZipDirectory) -> Found:
     if len(lists) > _MAX_LISTS:
         raise TooLargeError(f"it has {len(lists)} lists of its parts")
     types: list[str] = []
+    is_read = False
     for entry in lists:
         for unpacked in unpack(content, entry):
+            is_read = True
             if len(unpacked) > MAX_UNPACKED:
                 raise TooLargeError(f"its list of parts has more than {MAX_UNPACKED} bytes")
             types += _content_types(unpacked)
@@ -178,6 +185,9 @@ def _in_open_xml(content: Content, directory: ZipDirectory) -> Found:
     ):
         kind = next((f"{main}.12" for main in mains if f"{main}.12" in MACROS), _macros_of(names))
         return only(kind)
+    if not is_read:
+        # Programs of Office cannot unpack this list, so they do not open the file as a document.
+        return only(ZIP)
     for main in mains:
         kind = f"{main}.12" if main.endswith("macroenabled") else main
         return Found(kind, True, frozenset({kind, ZIP}))
@@ -185,9 +195,8 @@ def _in_open_xml(content: Content, directory: ZipDirectory) -> Found:
         if any(name.startswith(folder) for name in names):
             kind = OPEN_XML + ending if ending else "application/vnd.ms-visio.drawing"
             return Found(kind, True, frozenset({kind, ZIP}))
-    for pattern, kinds in _PARTS:
-        if any(pattern.match(name) for name in names):
-            return Found(kinds[0], True, frozenset({*kinds, ZIP}))
+    if kinds := _first(_PARTS, [*filter(_PART_NAMES.match, names)]):
+        return Found(kinds[0], True, frozenset({*kinds, ZIP}))
     return Found(ZIP, True, frozenset({ZIP, *(OPEN_XML + ending for _, ending, _ in _FOLDERS if ending)}))
 
 
@@ -197,11 +206,20 @@ def _macros_of(names: Iterable[str]) -> str:
 
 
 def _content_types(listed: bytes) -> list[str]:
-    """Return the content types in a list of parts; in a damaged list, those before the error."""
+    """Return the content types in a list of parts; in a damaged list, those before the error.
+
+    Raises:
+        TooLargeError: default values of attributes make it many times as large.
+    """
     found: list[str] = []
+    parsed = 0
     parser = expat.ParserCreate()
 
     def element(_: str, attributes: dict[str, str]) -> None:
+        nonlocal parsed
+        parsed += sum(len(value) for value in attributes.values())
+        if parsed > 4 * MAX_UNPACKED:
+            raise TooLargeError("its list of parts grows too large when it is parsed")
         found.extend(value for name, value in attributes.items() if name.rpartition(":")[2] == "ContentType")
 
     parser.StartElementHandler = element

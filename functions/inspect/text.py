@@ -12,7 +12,7 @@ import re
 from typing import Final
 from xml.parsers import expat
 
-from functions.inspect.content import Content
+from functions.inspect.content import Content, TooLargeError
 
 TEXT: Final = "text/plain"
 XML: Final = "application/xml"
@@ -20,6 +20,7 @@ HTML: Final = "text/html"
 SVG: Final = "image/svg+xml"
 XHTML: Final = "application/xhtml+xml"
 XSLT: Final = "application/xslt+xml"
+XUL: Final = "application/vnd.mozilla.xul+xml"
 PHP: Final = "application/x-httpd-php"
 SCRIPT: Final = "text/x-shellscript"
 SHORTCUT: Final = "application/x-ms-shortcut"
@@ -29,6 +30,9 @@ OPEN_DOCUMENT_MACROS: Final = "application/x-opendocument-macros"
 
 # XML is inspected up to this size; of other text, only the head is inspected.
 XML_BYTES: Final = 2**20
+# Limit of the elements, names and values that the parser makes of it: entities, default values and namespaces multiply.
+_MAX_PARSED: Final = 64 * XML_BYTES
+_ELEMENT_COSTS: Final = 100
 
 _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -44,8 +48,9 @@ _ASCII_SHARE: Final = 0.9
 _BLANKS: Final = "\ufeff\0 \t\r\n\f\v"
 
 _BEFORE_ROOT: Final = re.compile(
-    r"\s*(?:<\?[^>]*\?>|<!--.*?-->|<!doctype[^>\[]*(?:\[[^\]]*\])?\s*>)\s*", re.IGNORECASE | re.DOTALL
+    r"\s*(?:<\?[^>]*\?>|<!--.*?-->|<!doctype[^>\[]*+(?:\[[^\]]*+\]\s*+)?>)\s*", re.IGNORECASE | re.DOTALL
 )
+_DECLARATION: Final = re.compile(rb"\A[\xef\xbb\xbf\s\0]*<\?xml", re.IGNORECASE)
 _ROOT: Final = re.compile(r"<(?:[\w.-]+:)?([\w.-]+)")
 _SERVER_CODE: Final = re.compile(r"<\?(?:php|=)|<%", re.IGNORECASE)
 # These tags begin a document, whose head, scripts and frames can run; the other tags of HTML only mark up text.
@@ -81,7 +86,15 @@ _RUNNING_TAGS: Final = frozenset(
     }
 )
 _RUNNING_VALUES: Final = ("javascript:", "vbscript:", "data:text/html", "data:application/xhtml")
+# Tags that show that XML with names of HTML is meant for a browser.
+_SCRIPTED_TAGS: Final = frozenset(
+    {"applet", "base", "embed", "frame", "frameset", "iframe", "meta", "object", "script"}
+)
 _UNSEEN: Final = re.compile(r"[\x00-\x20]")
+_BLANKS_OF_VALUE: Final = re.compile(
+    r"(?:[\x00-\x20]|&#0*(?:[0-2]?\d|3[0-2]);?(?!\d)|&#x0*(?:1?[0-9a-f]|20);?(?![0-9a-f])|&tab;|&newline;)*+",
+    re.IGNORECASE,
+)
 _CODE_SPAN: Final = re.compile(r"`[^`\n]+`")
 _FENCE: Final = re.compile(r"[ \t>]{0,12}(`{3,}|~{3,})")
 
@@ -89,8 +102,9 @@ _FENCE: Final = re.compile(r"[ \t>]{0,12}(`{3,}|~{3,})")
 _BEGINNINGS: Final = (
     (re.compile(r"@(?:echo|setlocal|cls|rem)\b", re.IGNORECASE), SCRIPT),
     (re.compile(r"(?:[;#][^\n]*\n|\s)*\[(?:InternetShortcut|autorun)\]", re.IGNORECASE), SHORTCUT),
-    (re.compile(r"\[Shell\]\s*\n\s*(?:Command|IconFile)\s*=", re.IGNORECASE), SHORTCUT),
-    (re.compile(r"\[\{[0-9A-F-]+\}(?:\.[AW])?\]\s*\n(?:[^\[\n]*\n)*\[InternetShortcut", re.IGNORECASE), SHORTCUT),
+    (re.compile(r"\[Shell\]\s+(?:Command|IconFile)\s*=", re.IGNORECASE), SHORTCUT),
+    # Other sections may come first: that of a property set, or [DEFAULT].
+    (re.compile(r"\[(?:(?!\[InternetShortcut\])[^\n]*+\n\s*+)++\[InternetShortcut\]", re.IGNORECASE), SHORTCUT),
     (re.compile(r"(?:#[^\n]*\n|\s)*\[(?:Desktop Entry|KDE Desktop Entry)\]"), "application/x-desktop"),
     (re.compile(r"d\d+:(?:announce|comment|created|creation|info|nodes)"), "application/x-bittorrent"),
     (re.compile(r"Windows Registry Editor Version|REGEDIT4"), "text/x-ms-regedit"),
@@ -98,6 +112,7 @@ _BEGINNINGS: Final = (
 _XHTML_NAMESPACE: Final = "http://www.w3.org/1999/xhtml"
 _SVG_NAMESPACE: Final = "http://www.w3.org/2000/svg"
 _RENDERED: Final = frozenset({_XHTML_NAMESPACE, _SVG_NAMESPACE, "http://www.w3.org/1998/Math/MathML"})
+_XUL_NAMESPACE: Final = "http://www.mozilla.org/keymaster/gatekeeper/there.is.only.xul"
 _XSL_NAMESPACE: Final = "http://www.w3.org/1999/XSL/Transform"
 _ASSEMBLY_NAMESPACES: Final = frozenset(f"urn:schemas-microsoft-com:asm.v{number}" for number in (1, 2, 3))
 _SCRIPT_ROOTS: Final = frozenset({"job", "package", "component", "scriptlet"})
@@ -109,6 +124,7 @@ _RUNNING_ROOTS: Final = {
     "libraryDescription": SHORTCUT,
     "searchConnectorDescription": SHORTCUT,
 }
+_XML_MACROS: Final = re.compile(r"vbaproject|macroenabled", re.IGNORECASE)
 _OPEN_OFFICE: Final = "http://openoffice.org/2004/office"
 
 
@@ -158,7 +174,7 @@ def look_at_text(text: str, content: Content) -> str:
         content: the whole file; XML is read up to XML_BYTES.
 
     Raises:
-        TooLargeError: the limits of this inspection are reached.
+        TooLargeError: the limits of this inspection are reached, or XML grows too large when it is parsed.
     """
     start = text.lstrip(_BLANKS)
     for pattern, kind in _BEGINNINGS:
@@ -175,16 +191,23 @@ def look_at_text(text: str, content: Content) -> str:
     name = root[1].lower() if root else ""
     if name in {"svg", "html"}:
         return SVG if name == "svg" else HTML
-    if _DOCUMENT.match(start) or _DOCUMENT.match(start, at):
-        return HTML
+    is_document = bool(_DOCUMENT.match(start) or _DOCUMENT.match(start, at))
+    is_markup = is_document or bool(_MARKUP.match(start, at))
     is_xml = start[:5].lower() == "<?xml"
     rest = content.range(len(content.head), XML_BYTES - len(content.head))
-    found, is_sound = _look_at_xml(content.head + rest)
-    if found:
-        return found
-    if _MARKUP.match(start, at) or not (is_xml or (root and is_sound)):
-        return HTML if _runs(start) else XML if is_xml else TEXT
-    return XML
+    look = _look_at_xml(content.head + rest)
+    if look.found:
+        return look.found
+    if look.is_sound and (is_xml or root) and not (is_markup and look.is_scripted):
+        # Formats of XML use names of HTML: <article> of DocBook, <style> of citation styles, <tt> of subtitles.
+        is_html = is_document and look.has_root if is_xml else is_markup
+        if look.namespace or not is_html:
+            return XML
+    if is_document:
+        return HTML
+    if is_xml and not is_markup:
+        return XML
+    return HTML if _runs(start) else XML if is_xml else TEXT
 
 
 def _runs(text: str) -> bool:
@@ -207,7 +230,11 @@ def _runs(text: str) -> bool:
 
 
 def _is_running(value: str) -> bool:
-    return _UNSEEN.sub("", html.unescape(value[:200])).lower().startswith(_RUNNING_VALUES)
+    blanks = _BLANKS_OF_VALUE.match(value)
+    start = blanks.end() if blanks else 0
+    seen = _UNSEEN.sub("", html.unescape(value[start : start + 200])).lower()
+    # Values of an animation follow each other.
+    return any(each.startswith(_RUNNING_VALUES) for each in seen.split(";"))
 
 
 def _without_code(text: str) -> str:
@@ -229,30 +256,39 @@ class _XmlLook:
 
     def __init__(self) -> None:
         self.found = ""
+        self.is_sound = False
+        self.is_scripted = False
+        self.has_root = False
+        self.namespace = ""
         self._root = ""
+        self._parsed = 0
 
     def element(self, name: str, attributes: dict[str, str]) -> None:
         """Check an element; its names begin with their namespace."""
+        self._parsed += _ELEMENT_COSTS + len(name) + sum(len(each) + len(value) for each, value in attributes.items())
+        if self._parsed > _MAX_PARSED:
+            raise TooLargeError("its XML grows too large when it is parsed")
         namespace, _, local = name.rpartition(" ")
-        if not self._root:
-            self._root = local
+        if not self.has_root:
+            self.has_root, self._root, self.namespace = True, local, namespace
         self._note(self._kind(namespace, local, attributes))
 
     def _kind(self, namespace: str, local: str, attributes: dict[str, str]) -> str:
         if namespace == _XSL_NAMESPACE or any(name.startswith(_XSL_NAMESPACE) for name in attributes):
             return XSLT
-        if namespace in _RENDERED and (
-            local.lower() in _RUNNING_TAGS
-            or any(name.lower().startswith("on") or _is_running(value) for name, value in attributes.items())
-        ):
+        runs = any(name.lower().startswith("on") or _is_running(value) for name, value in attributes.items())
+        self.is_scripted |= runs or local.lower() in _SCRIPTED_TAGS
+        if namespace in _RENDERED and (runs or local.lower() in _RUNNING_TAGS):
             return XHTML
+        if namespace == _XUL_NAMESPACE:
+            return XUL
         if local in _RUNNING_ROOTS and self._root == local:
             return _RUNNING_ROOTS[local]
         if not namespace and local == "script" and self._root in _SCRIPT_ROOTS:
             return SCRIPT
         if namespace in _ASSEMBLY_NAMESPACES and self._root == "assembly" and local in {"deployment", "entryPoint"}:
             return "application/x-ms-application"
-        if local == "docSuppData" or any("vbaproject" in value.lower() for value in attributes.values()):
+        if local == "docSuppData" or any(_XML_MACROS.search(value) for value in attributes.values()):
             return XML_MACROS
         if namespace == _OPEN_OFFICE and local == "module":
             return OPEN_DOCUMENT_MACROS
@@ -267,8 +303,14 @@ class _XmlLook:
         self.found = self.found or kind
 
 
-def _look_at_xml(beginning: bytes) -> tuple[str, bool]:
-    """Return the type that would run in the beginning of an XML file, or ""; and whether the beginning is valid XML."""
+def _look_at_xml(beginning: bytes) -> _XmlLook:
+    """Check the beginning of an XML file for what would run, and whether it is valid XML.
+
+    Raises:
+        TooLargeError: it grows beyond _MAX_PARSED.
+    """
+    # Windows also reads scripts that begin with <?XML.
+    beginning = _DECLARATION.sub(b"<?xml", beginning, count=1)
     for encoding in (None, "iso-8859-1"):
         look = _XmlLook()
         parser = expat.ParserCreate(encoding, " ")
@@ -282,8 +324,9 @@ def _look_at_xml(beginning: bytes) -> tuple[str, bool]:
                 isinstance(error, expat.ExpatError)
                 and error.code != expat.errors.codes[expat.errors.XML_ERROR_UNKNOWN_ENCODING]
             )
-            if look.found or known or encoding:
-                return look.found, False
+            if look.found or known:
+                return look
         else:
-            return look.found, True
-    return "", False
+            look.is_sound = True
+            return look
+    return look

@@ -34,7 +34,7 @@ _LONGEST_ENTRY: Final = _ENTRY_BYTES + 3 * 65_535
 _ENTRY_FORM: Final = struct.Struct("<10xH8xI4xHHH8xI")
 # Limit of end records. A zip has one, but its comment or bytes after the zip may contain false ones.
 _MAX_ENDS: Final = 32
-_MAX_NAMES: Final = 1_000_000
+_MAX_NAMES: Final = 600_000
 # Limit of the unpacked size of an entry; a list of 10,000 parts has 1 MiB.
 MAX_UNPACKED: Final = 4 * 2**20
 _EXTRA_BYTES: Final = 1024

@@ -239,6 +239,20 @@ def test_a_zip_that_was_cut_off_is_a_zip_and_nothing_more() -> None:
     assert refusal(ZIP, archive(MANIFEST, ("a", LONG))[:90_000]), "its first header says enough"
 
 
+def test_a_list_of_parts_that_no_office_program_unpacks_makes_no_document() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as package:
+        for name, content in WORD_PARTS:
+            package.writestr(name, content)
+    assert taken_as(WORD, buffer.getvalue()) == ZIP
+
+
+@pytest.mark.parametrize("said", [b"application/vnd.sun.xml.writer", b""])
+def test_macros_of_an_open_document_are_found_without_its_list_of_parts(said: bytes) -> None:
+    content = archive(*[("mimetype", said)] * bool(said), ("content.xml", b""), ("Basic/Standard/Module1.xml", b"a"))
+    assert "opendocument-macros" in refusal(ZIP, content)
+
+
 # bounds
 
 
@@ -303,6 +317,8 @@ def test_a_list_of_parts_beyond_the_bound_is_not_judged_and_so_refused() -> None
     assert taken_as(WORD, archive((name, listed.replace(b"<Override", b" " * 2**20 + b"<Override")))) == WORD
     assert "cannot be judged" in refusal(WORD, content)
     assert "cannot be judged" in refusal(ZIP, archive(*[(name, listed)] * 9, ("word/a.xml", b"")))
+    growing = b"<!DOCTYPE T [<!ATTLIST O ContentType CDATA '" + b"a" * 2**20 + b"'>]><Types>" + b"<O/>" * 2**17
+    assert "cannot be judged" in refusal(WORD, archive((name, growing), ("word/a.xml", b"")))
 
 
 def test_more_ends_than_a_zip_has_are_not_followed() -> None:

@@ -8,6 +8,7 @@ import io
 import json
 import re
 import struct
+import time
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -250,6 +251,12 @@ def test_what_runs_and_is_allowed_still_does_not_pass_under_another_label(kind: 
         ("text/markdown", b"<p align=center>hi</p>\n# x"),
         ("text/markdown", b"<h1>Title</h1>\n\n```html\n<script src=a.js></script>\n```\nand `<body onload=x>`\n"),
         ("audio/amr", b"#!AMR\n<\x91\x17\0"),
+        ("audio/amr", b"#!AMR\n<\xfd?\xeb<\x92P\xb7\x97J\x9bR"),
+        ("audio/amr-wb", b"#!AMR-WB\nD\xfd?\xeb<\x92P\xb7\x97J\x9bR"),
+        ("application/ttml+xml", b'<tt xmlns="http://www.w3.org/ns/ttml"><head/><body><p begin="1s">a</p></body></tt>'),
+        ("application/vnd.citationstyles.style+xml", b'<?xml version="1.0"?><style xmlns="http://purl.org/net/xbib'),
+        ("text/xml", b'<?xml version="1.0"?><style xmlns="http://purl.org/net/xbiblio/csl"><info/></style>'),
+        ("text/xml", b'<?xml version="1.0"?><article><front><title/></front><body><table/></body></article>'),
         ("audio/x-mpegurl", b"#EXTM3U\n#EXTINF:1,a\na.mp3\n"),
         ("font/otf", b"OTTO\0\x0c\0\x80\0\3"),
         ("image/x-canon-cr2", b"II*\0\x10\0\0\0CR\2\0" + bytes(20)),
@@ -310,6 +317,31 @@ def test_what_people_upload_passes_even_strictly(declared: str, content: bytes) 
             b'<?xml version="1.0"?><?xml-stylesheet type="text/xsl" href="data:text/xml,a"?><r/>',
             "xslt+xml",
         ),
+        ("application/xml", b'<tt xmlns="urn:a"><head/><script>alert(1)</script></tt>', "text/html"),
+        ("application/xml", b'<p xmlns="urn:a"><a href="&#106;avascript:alert(1)">a</a></p>', "text/html"),
+        ("application/xml", b'<?xml version="1.0"?><table><img src="a" onerror="alert(1)"/></table>', "text/html"),
+        ("application/xml", b'<?xml version="1.0"?><title><script>alert(1)</script></title>', "text/html"),
+        ("text/plain", b"<a href='" + b" " * 300 + b"&#x09;" * 90 + b"javascript:alert(1)'>a</a>", "text/html"),
+        (
+            "application/xml",
+            b'<r xmlns:s="http://www.w3.org/2000/svg"><s:animate values="a;javascript:alert(1)"/></r>',
+            "xhtml+xml",
+        ),
+        ("application/xml", b'<?XML version="1.0"?>\n<scriptlet><script>a</script></scriptlet>', "shellscript"),
+        ("application/xml", b"<window xmlns='http://www.mozilla.org/keymaster/gatekeeper/there.is.only.xul'/>", "xul"),
+        (
+            "application/xml",
+            b'<p:package xmlns:p="http://schemas.microsoft.com/office/2006/xmlPackage"><p:part '
+            b'p:contentType="application/vnd.ms-word.document.macroEnabled.main+xml"/></p:package>',
+            "macroenabled",
+        ),
+        ("text/plain", b"[DEFAULT]\r\nBASEURL=a\r\n\r\n[InternetShortcut]\r\nURL=file:a\r\n", "shortcut"),
+        ("application/octet-stream", b"\x1bLJ\2\0", "lua"),
+        ("application/octet-stream", b"Joy!peffpwpc\0\0\0\1", "x-mach-binary"),
+        ("application/octet-stream", b"JM\1\0PK\3\4", "java-archive"),
+        ("application/octet-stream", b"\x7a\x1a\x20\x10\0\0", "symbian"),
+        ("application/octet-stream", b"flatpak\0\1\0\x89\xe5", "flatpak"),
+        ("text/plain", b"MZqFpD='\n" + b"#" * 60 + b"\n'\nexec a\n", "portable-executable"),
         ("application/xml", b"<job id='a'><script language='VBScript'>a</script></job>", "shellscript"),
         ("application/xml", b"<?xml version='1.0'?><jnlp spec='1.0+'/>", "jnlp"),
         (
@@ -457,6 +489,26 @@ def test_a_pattern_covers_a_kind_and_aliases_but_nothing_that_runs() -> None:
     assert not permitted("image/svg+xml", ["image/*"])
     assert permitted("image/svg+xml", ["image/svg+xml"])
     assert not permitted("imagex/png", ["image/*"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<!doctype" + b" " * HEAD_BYTES,
+        b"[{0}]" + b"\n" * HEAD_BYTES,
+        b"[Shell]" + b"\n" * HEAD_BYTES,
+        b"[a]\n" * (HEAD_BYTES // 4),
+        b"<p a='" + b"&#9;" * (HEAD_BYTES // 4),
+        b"<r xmlns='" + b"a" * 2**19 + b"'>" + b"<a/>" * 2**17,
+        b"<!DOCTYPE r [<!ENTITY b '" + b"<a/>" * 25_000 + b"'>]><r>" + b"&b;" * 300_000,
+    ],
+    ids=["doctype", "property set", "command", "sections", "blanks", "namespace", "entity"],
+)
+def test_no_bytes_take_long(content: bytes) -> None:
+    """An inspection has 15 seconds; a look that backs up or copies without bound takes minutes of these."""
+    begun = time.process_time()
+    judge(OCTETS, Content.of(content), DEFAULT)
+    assert time.process_time() - begun < 3
 
 
 SIGNATURES = st.sampled_from([content[:40] for content in SAMPLES.values()])
