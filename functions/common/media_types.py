@@ -269,6 +269,7 @@ _SAME = {
     "binary/octet-stream": "application/octet-stream",
     "drawing/dwg": "image/vnd.dwg",
     "drawing/dxf": "image/vnd.dxf",
+    "drawing/x-dwf": "model/vnd.dwf",
     "font/opentype": "font/otf",
     "font/truetype": "font/ttf",
     "font/x-woff": "font/woff",

@@ -274,7 +274,9 @@ _SURE_BYTES: Final = 3
 # A signature as long as this stays true beside a longer one: `RIFF....WAVE` and `RIFF....WAVEfmt `.
 _TRUSTED_BYTES: Final = 8
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*")
-_KNOWN: Final = frozenset(canonical(row.mime_type) for row in magic_header_array if row.mime_type)
+_KNOWN: Final = frozenset(canonical(row.mime_type) for row in magic_header_array if row.mime_type) | {
+    kind for _, kind in (*_SOUND, *_SIGNATURES)
+}
 
 
 @dataclass(frozen=True)
@@ -363,7 +365,7 @@ def _agrees(wanted: str, found: Found) -> bool:
     if found.best == "application/vnd.sqlite3":
         return wanted.endswith("+sqlite3")
     # Neither the bytes nor the declared type have a known signature.
-    return not found.sure and (wanted in _EITHER or not (_is_text(wanted) or _has_signature(wanted)))
+    return not found.sure and (wanted in _EITHER or not (_is_text(wanted) or _is_known(wanted)))
 
 
 def _is_text(media_type: str) -> bool:
@@ -380,12 +382,12 @@ def _is_binary(media_type: str) -> bool:
 
 def _has_signature(media_type: str) -> bool:
     """Whether files of a type can be told from text."""
-    return (
-        media_type.startswith(_NEVER_TEXT)
-        or media_type in _KNOWN
-        or media_type in RUNS
-        or any(media_type in container for container in _CONTAINERS)
-    )
+    return media_type.startswith(_NEVER_TEXT) or _is_known(media_type)
+
+
+def _is_known(media_type: str) -> bool:
+    """Whether the signature of a type is known here."""
+    return media_type in _KNOWN or media_type in RUNS or any(media_type in container for container in _CONTAINERS)
 
 
 def _by_name(file_name: str, found: Found) -> str:

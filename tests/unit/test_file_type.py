@@ -258,6 +258,7 @@ def test_what_runs_and_is_allowed_still_does_not_pass_under_another_label(kind: 
         ("text/xml", b'<?xml version="1.0"?><style xmlns="http://purl.org/net/xbiblio/csl"><info/></style>'),
         ("text/xml", b'<?xml version="1.0"?><article><front><title/></front><body><table/></body></article>'),
         ("audio/x-mpegurl", b"#EXTM3U\n#EXTINF:1,a\na.mp3\n"),
+        ("image/qoi", b"qoif\0\0\0\x10\0\0\0\x10\4\0"),
         ("font/otf", b"OTTO\0\x0c\0\x80\0\3"),
         ("image/x-canon-cr2", b"II*\0\x10\0\0\0CR\2\0" + bytes(20)),
         ("application/atom+xml", ATOM_WITH_XHTML),
