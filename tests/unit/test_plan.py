@@ -404,6 +404,20 @@ def test_what_changes_by_use_is_no_drift() -> None:
     assert read_drift({"resource_drift": [users, renamed]}).count("change") == 1
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        ('{"type": "object", "title": "a"}', '{"title":"a","type":"object"}', 0),
+        ('{"type": "object"}', '{"type":"array"}', 1),
+        ('{"type": "object"}', "", 1),
+        ("a", "b", 1),
+    ],
+)
+def test_a_document_in_another_spelling_is_no_drift(before: str, after: str, changed: int) -> None:
+    model = resource("aws_api_gateway_model.m", ["update"], {"schema": before}, {"schema": after})
+    assert read_drift({"resource_drift": [model]}).count("change") == changed
+
+
 BUCKET, ROLE, TABLE = {"id": "b", "arn": "b-arn"}, {"id": "r"}, {"arn": "t"}
 COPY = {"global_table_arn": "t", "arn": "arn:aws:dynamodb:eu-west-1:1:table/t"}
 

@@ -162,7 +162,17 @@ def read_drift(plan: Mapping[str, Any], configuration: Mapping[str, Any] | None 
     changes = [
         _by_hand(change, resources, written) if change.action == "change" else change for change in found.changes
     ]
-    return Plan(tuple(change for change in changes if change.action != "change" or differences(change)))
+    return Plan(tuple(change for change in changes if change.action != "change" or _differs(change)))
+
+
+def _differs(change: Change) -> bool:
+    """Return whether a value changes. A JSON document in another spelling is the same: the provider writes its own."""
+    return any(
+        not (isinstance(before, str) and isinstance(after, str))
+        or (document := document_in(before)) is None
+        or document != document_in(after)
+        for _, before, after in differences(change)
+    )
 
 
 def _by_hand(change: Change, resources: Sequence[Mapping[str, Any]], written: Mapping[str, Any]) -> Change:
