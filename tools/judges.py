@@ -332,7 +332,7 @@ ARNS = {
     "aws_lambda_function": "arn:aws:lambda:{here}:function:{function_name}",
     "aws_s3_bucket": "arn:aws:s3:::{bucket}",
     "aws_scheduler_schedule": "arn:aws:scheduler:{here}:schedule/default/{name}",
-    "aws_secretsmanager_secret": "arn:aws:secretsmanager:{here}:secret:{name}-abcdef",
+    "aws_secretsmanager_secret": "arn:aws:secretsmanager:{here}:secret:{name_prefix}1-abcdef",
     "aws_sfn_state_machine": "arn:aws:states:{here}:stateMachine:{name}",
     "aws_sns_topic": "arn:aws:sns:{here}:{name}",
     "aws_sqs_queue": "arn:aws:sqs:{here}:{name}",

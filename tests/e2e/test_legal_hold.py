@@ -81,6 +81,6 @@ def test_a_file_is_held_until_it_is_released(held: Deployed) -> None:
     # S3 itself keeps what is held; IAM was asked before, and let nobody down.
     assert [each for each in ours if not each["allowed"]] == []
     assert {each["principal"].split("/")[1] for each in ours if each["action"] == "s3:PutObjectLegalHold"} == {
-        "sluice-local-file-workflow"
+        "sluice-local-file-workflow-us-east-1"
     }
     held.system.destroy(held.aws)

@@ -268,7 +268,7 @@ def test_a_small_file_that_s3_refused_is_given_up(deployed: Deployed, stranger: 
     bucket = deployed.outputs["bucket_name"]
     policy = root.get_bucket_policy(Bucket=bucket)["Policy"]
     account = deployed.outputs["alerts_topic_arn"].split(":")[4]
-    role = f"arn:aws:iam::{account}:role/sluice-local-upload-function"
+    role = f"arn:aws:iam::{account}:role/sluice-local-upload-function-us-east-1"
     deny = {
         "Effect": "Deny",
         "Principal": "*",
