@@ -22,7 +22,9 @@ NOT_ASKED_FOR = {
     "UseTableKey": "the key of a table is not asked for",
 }
 # What runs too seldom for a test, by role, and why it stays.
-NOT_RUN = {"sluice-local-sweep-schedule-us-east-1": "the schedule runs every 15 minutes; its function is invoked by tests"}
+NOT_RUN = {
+    "sluice-local-sweep-schedule-us-east-1": "the schedule runs every 15 minutes; its function is invoked by tests"
+}
 
 
 def granted(deployed: Deployed) -> list[tuple[str, str, str, list[str]]]:
