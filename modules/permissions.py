@@ -32,7 +32,7 @@ class Role(Construct):
         role = IamRole(
             self,
             "Default",
-            name=role_name(settings, name),
+            name=settings.role_name(name),
             description=description,
             assume_role_policy=assume_role_document(service),
         )
@@ -56,8 +56,3 @@ class Role(Construct):
             self, concern, name=concern.replace("_", "-"), role=self._id, policy=document(*statements)
         )
         self._grants.append(policy)
-
-
-def role_name(settings: Settings, name: str) -> str:
-    """Return the name of a role. IAM has no regions, so the name contains the region, to separate environments."""
-    return f"{settings.prefix}-{name}-{settings.primary_region}"

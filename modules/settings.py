@@ -456,6 +456,10 @@ class Settings(BaseSettings):
         """Return the name of a bucket; it has account and region in it, since bucket names are unique in all of AWS."""
         return f"{self.prefix}-{purpose}-{self.account_id}-{region}"
 
+    def role_name(self, name: str) -> str:
+        """Return the name of a role. IAM has no regions, so the name contains the region, to separate environments."""
+        return f"{self.prefix}-{name}-{self.primary_region}"
+
     @property
     def state_key_alias(self) -> str:
         """Alias of the key that `make bootstrap` creates for the state."""

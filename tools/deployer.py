@@ -14,7 +14,6 @@ import argparse
 import json
 import re
 
-from modules.permissions import role_name
 from modules.policy import POLICY_VERSION, Statement, document
 from modules.settings import Settings, SettingsError, load, parameter_name
 from tools.console import Failure, exit_with
@@ -349,7 +348,7 @@ def deployer_policies(settings: Settings) -> list[str]:
     """Policy documents for the deployer of one environment, each short enough for a managed policy of IAM."""
     here = f"{settings.primary_region}:{settings.account_id}"
     named = f"{settings.prefix}-*"
-    roles = f"arn:aws:iam::{settings.account_id}:role/{role_name(settings, '*')}"
+    roles = f"arn:aws:iam::{settings.account_id}:role/{settings.role_name('*')}"
     state = f"arn:aws:s3:::{settings.state_bucket_name}"
 
     def allow(sid: str, actions: tuple[str, ...], *resources: str, any_resource: str = "") -> Statement:
@@ -383,7 +382,7 @@ def deployer_policies(settings: Settings) -> list[str]:
         Statement(
             sid="HandRoleToApiGateway",
             actions=["iam:PassRole"],
-            resources=[f"arn:aws:iam::{settings.account_id}:role/{role_name(settings, 'api-logging')}"],
+            resources=[f"arn:aws:iam::{settings.account_id}:role/{settings.role_name('api-logging')}"],
             conditions={"StringEquals": {"iam:PassedToService": ["apigateway.amazonaws.com"]}},
         ),
         allow("KeepFunctions", _FUNCTIONS, f"arn:aws:lambda:{here}:function:{named}"),
@@ -462,7 +461,7 @@ def _copies(settings: Settings) -> str:
         Statement(
             sid="HandRoleToS3",
             actions=["iam:PassRole"],
-            resources=[f"arn:aws:iam::{settings.account_id}:role/{role_name(settings, 'copier')}"],
+            resources=[f"arn:aws:iam::{settings.account_id}:role/{settings.role_name('copier')}"],
             conditions={"StringEquals": {"iam:PassedToService": ["s3.amazonaws.com"]}},
         ),
         # DynamoDB, "Global tables security": who makes a copy has to be allowed what filling it takes.
@@ -594,7 +593,7 @@ def _scanning(settings: Settings) -> list[Statement]:
         Statement(
             sid="HandRoleToGuardDuty",
             actions=["iam:PassRole"],
-            resources=[f"arn:aws:iam::{settings.account_id}:role/{role_name(settings, 'scanner')}"],
+            resources=[f"arn:aws:iam::{settings.account_id}:role/{settings.role_name('scanner')}"],
             conditions={"StringEquals": {"iam:PassedToService": ["malware-protection-plan.guardduty.amazonaws.com"]}},
         ),
     ]

@@ -73,6 +73,7 @@ def test_an_uploaded_file_becomes_available_and_is_announced(deployed: Deployed,
         "owner": record(deployed, file_id)["owner"],
         "size": 5,
         "content_type": "application/octet-stream",
+        "detected_type": "text/plain",
         "checksum": "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=",
     }
 
@@ -136,7 +137,9 @@ def test_what_aws_says_of_a_failure_is_told_to_operators_and_not_to_the_owner(
     """An object that `inspect` may not see: AWS's answer names role and object."""
     owner = record(deployed, deployed.upload())["owner"]
     file_id = str(uuid.uuid4())
-    put_record(deployed, file_id, owner=owner, object_key=f"elsewhere/{file_id}", expires_time="2099-01-01T00:00:00Z")
+    # Of an upload that is over, `uploads` asks S3 nothing.
+    past = "2026-01-02T00:00:00.000+00:00"
+    put_record(deployed, file_id, owner=owner, object_key=f"elsewhere/{file_id}", expires_time=past)
     deployed.denied_on_purpose.add(f"arn:aws:s3:::{deployed.outputs['bucket_name']}/elsewhere/{file_id}")
     with deployed.subscribed(deployed.outputs["alerts_topic_arn"]) as alerts:
         workflows.start_execution(stateMachineArn=deployed.outputs["state_machine_arn"], input=event_of(file_id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -170,3 +171,19 @@ def test_a_layer_has_the_same_bytes_whenever_it_is_made(tmp_path: Path, runtime:
     assert b"cpython-313-" + machine + b"-linux-gnu.so" in one
     assert b".dist-info/RECORD" not in one
     assert b"python/botocore/" not in one
+
+
+def test_the_commands_of_operators_start_no_jsii() -> None:
+    """Importing cdktf starts Node.js in the environment of the shell, whatever that exports."""
+    named = set(re.findall(r"-m (tools\.[a-z_]+)", (setup.ROOT / "Makefile").read_text()))
+    # The name of a secret is in modules/webhooks.py, beside its construct; the others synthesize.
+    named -= {"tools.bench", "tools.diagram", "tools.scale", "tools.webhook_secret"}
+    assert {"tools.local", "tools.plan", "tools.deployer", "tools.bootstrap"} <= named
+    packages = {name for name in named if (setup.ROOT / name.replace(".", "/")).is_dir()}
+    names = sorted(named - packages) + sorted(f"{name}.__main__" for name in packages)
+    lines = ["import importlib, sys", f"for name in {names}:", "    importlib.import_module(name)"]
+    script = "\n".join([*lines, "assert 'jsii' not in sys.modules"])
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=setup.ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
