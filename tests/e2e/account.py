@@ -119,7 +119,7 @@ class Clone:
 def person() -> dict[str, str]:
     """Return the environment of a person without settings for AWS, Terraform or Sluice."""
     names = {name.upper() for name in Settings.model_fields}
-    of_others = re.compile(r"AWS_|PYTEST_|JSII_|.*_PROXY$", re.IGNORECASE)
+    of_others = re.compile(r"AWS_|PYTEST_|JSII_|CI$|.*_PROXY$", re.IGNORECASE)
     kept = {name: value for name, value in os.environ.items() if name not in names and not of_others.match(name)}
     return child_environment(machine=kept)
 
