@@ -386,7 +386,7 @@ def _has_signature(media_type: str) -> bool:
 
 
 def _is_known(media_type: str) -> bool:
-    """Whether the signature of a type is known here."""
+    """Return whether the signature of a type is known here."""
     return media_type in _KNOWN or media_type in RUNS or any(media_type in container for container in _CONTAINERS)
 
 
