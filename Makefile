@@ -9,7 +9,7 @@ VENV := .venv/bin/python
 # One worker waits for Terraform and the embedded AWS while the other computes.
 WORKERS := --numprocesses 2
 # Python ignores the machine's variables for other Pythons, and uses UTF-8. For programs that the tools start, see
-# tools/environment.py.
+# synthesis/child_environment.py.
 OF_PYTHON := $(filter-out PYTHON,$(filter PYTHON%,$(.VARIABLES)))
 unexport $(OF_PYTHON)
 export PYTHONUTF8 := 1
@@ -20,65 +20,65 @@ help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
 
 setup: ## Python environments, provider bindings and layers; quick when nothing changed
-	@$(PYTHON) tools/setup.py
+	@$(PYTHON) tools/develop/setup.py
 
 up: setup ## deploy to the embedded AWS, upload a file, print what to do next; PORT=... for a port of your own
-	@$(VENV) -m tools.local up $(if $(PORT),--port $(PORT))
+	@$(VENV) -m tools.develop.local up $(if $(PORT),--port $(PORT))
 
 upload: setup ## send FILE (of any size) with the client to what `up` made
-	@$(VENV) -m tools.local upload "$$FILE"
+	@$(VENV) -m tools.develop.local upload "$$FILE"
 
 down: setup ## destroy what `up` made, and stop
-	@$(VENV) -m tools.local down
+	@$(VENV) -m tools.develop.local down
 
 env: ## shell lines that lead AWS tools, terraform and cdktf to what `up` made: eval "$$(make -s env)"
-	@$(VENV) -m tools.local env $(OF_PYTHON)
+	@$(VENV) -m tools.develop.local env $(OF_PYTHON)
 
 logs: ## what the functions on the embedded AWS wrote
-	@$(VENV) -m tools.local logs
+	@$(VENV) -m tools.develop.local logs
 
 synth: setup ## Terraform JSON of ENVIRONMENT in cdktf.out; COMPONENT=inbox for the example
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) main.py $(COMPONENT)
 
 diagram: setup cdktf ## docs/architecture*.svg, drawn from the Terraform JSON of every environment
-	@$(VENV) -m tools.diagram
+	@$(VENV) -m tools.develop.diagram
 
 validate: setup ## synthesize ENVIRONMENT, and let Terraform check the JSON; needs no account
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.plan validate
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.plan validate
 
 plan: setup ## plan of ENVIRONMENT, its JSON and its report in .build/plans; LIMIT=... bytes for the report
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.plan plan $(if $(LIMIT),--limit $(LIMIT))
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.plan plan $(if $(LIMIT),--limit $(LIMIT))
 
 apply: setup ## apply just that plan; DESTROY="ADDRESS ..." names what may be lost with its data
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.plan apply
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.plan apply
 
 drift: setup ## has somebody changed ENVIRONMENT behind Terraform's back? Fails, with a report, if so
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.plan drift
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.plan drift
 
 bootstrap: setup ## once an AWS account: the bucket of ENVIRONMENT's Terraform state
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.bootstrap
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.bootstrap
 
 state-backup: setup ## ENVIRONMENT's Terraform state as files; TO=... for another folder than .build/state
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.state backup $(if $(TO),--to $(TO))
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.state backup $(if $(TO),--to $(TO))
 
 state-versions: setup ## older versions of the state; COMPONENT=state for that of its bucket
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.state versions $(if $(COMPONENT),--component $(COMPONENT))
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.state versions $(if $(COMPONENT),--component $(COMPONENT))
 
 state-restore: setup ## make VERSION=... or FILE=... the state again
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.state restore $(if $(COMPONENT),--component $(COMPONENT)) \
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.state restore $(if $(COMPONENT),--component $(COMPONENT)) \
 		$(if $(VERSION),--version $(VERSION)) $(if $(FILE),--file $(FILE)) $(if $(TO),--to $(TO))
 
 unlock: setup ## who holds the lock of the state? LOCK=... takes it away
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.state unlock $(if $(LOCK),--lock $(LOCK))
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.state unlock $(if $(LOCK),--lock $(LOCK))
 
 deployer-policies: setup ## IAM policies for whoever deploys ENVIRONMENT; REPOSITORY=owner/name for its trust policy
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.deployer $(if $(REPOSITORY),--repository $(REPOSITORY))
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.policies $(if $(REPOSITORY),--repository $(REPOSITORY))
 
 planner-policies: setup ## IAM policies for whoever only plans ENVIRONMENT; REPOSITORY=owner/name for its trust policy
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.deployer --planner $(if $(REPOSITORY),--repository $(REPOSITORY))
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.policies --planner $(if $(REPOSITORY),--repository $(REPOSITORY))
 
 layer: setup ## the layer for LAMBDA_RUNTIME and LAMBDA_ARCHITECTURE
-	@$(VENV) -m tools.layers $(LAMBDA_RUNTIME)-$(LAMBDA_ARCHITECTURE)
+	@$(VENV) -m tools.develop.layers $(LAMBDA_RUNTIME)-$(LAMBDA_ARCHITECTURE)
 
 cdktf: setup node_modules/.package-lock.json ## the cdktf command line, in node_modules/.bin
 
@@ -87,22 +87,22 @@ node_modules/.package-lock.json: package-lock.json
 	@touch $@
 
 release: setup ## where RELEASE_STRATEGY is canary: shift traffic to new versions of functions, and wait
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.releases release
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.releases release
 
 rollback: setup ## functions of the last release back to the version before; FUNCTION=... VERSION=... for one
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.releases rollback $(if $(FUNCTION),--function $(FUNCTION)) $(if $(VERSION),--version $(VERSION))
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.releases rollback $(if $(FUNCTION),--function $(FUNCTION)) $(if $(VERSION),--version $(VERSION))
 
 cost: setup ## what uploads cost in ENVIRONMENT, by line item
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.cost
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.capacity.cost
 
 redrive: setup ## give the dead letters of ENVIRONMENT another chance
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.redrive
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.redrive
 
 webhook-secret: setup ## secrets for the receivers of ENVIRONMENT's webhooks that have none; URL=... for a new one
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.webhook_secret $(if $(URL),--url '$(URL)')
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.webhook_secrets $(if $(URL),--url '$(URL)')
 
 release-hold: setup ## lift the legal hold of FILE_ID in ENVIRONMENT, so that its owner can delete it
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.legal_hold $(FILE_ID)
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.legal_hold $(FILE_ID)
 
 lint: setup ## ruff, mypy --strict and the direction of imports
 	@$(VENV) -m ruff check .
@@ -123,10 +123,10 @@ bench: setup ## Sluice beside what a user would pick instead; ONLY=name,... for 
 	@$(VENV) -m tools.bench $(if $(ONLY),--only $(ONLY),--write)
 
 scale: setup ## at which uploads a second AWS quotas give way; ENVIRONMENT=..., WRITE=1 for docs/scale.md
-	@$(if $(filter command line environment,$(origin ENVIRONMENT)),ENVIRONMENT=$(ENVIRONMENT)) $(VENV) -m tools.scale $(if $(WRITE),--write)
+	@$(if $(filter command line environment,$(origin ENVIRONMENT)),ENVIRONMENT=$(ENVIRONMENT)) $(VENV) -m tools.capacity.scale $(if $(WRITE),--write)
 
 lock: setup ## resolve the Pipfile into Pipfile.lock
-	@$(VENV) -m tools.lock
+	@$(VENV) -m tools.develop.lock
 
 clean: ## remove what set-up and synthesis made
 	@rm -rf .venv .build cdktf.out node_modules

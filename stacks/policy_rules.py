@@ -44,7 +44,7 @@ _OTHER_ARGUMENTS = ("inline_policy", "managed_policy_arns")
 
 @cache
 def known_actions() -> Mapping[str, frozenset[str]]:
-    """Return the actions of each service in stacks/actions.json; `python -m tools.actions` writes that file."""
+    """Return the actions of each service in stacks/actions.json (written by `python -m tools.develop.iam_actions`)."""
     file = Path(__file__).with_name("actions.json")
     return {service: frozenset(names) for service, names in json.loads(file.read_text()).items()}
 

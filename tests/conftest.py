@@ -9,17 +9,16 @@ import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from synthesis.boot import boot
+from synthesis.child_environment import enter_local
+from synthesis.paths import ROOT
 from tests.unit.memory import aws
-from tools import bindings, jsii_process
-from tools.environment import enter_local
 
-__all__ = ["aws"]
+__all__ = ["ROOT", "aws"]
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("sluice", deadline=None)
 hypothesis.settings.load_profile("sluice")
-
-ROOT = Path(__file__).resolve().parent.parent
 
 # Each of these deploys a system of its own, or none.
 APART = {
@@ -33,8 +32,7 @@ APART = {
     "test_replica",
 }
 
-jsii_process.use()
-bindings.use(ROOT)
+boot()
 
 
 class ByWhatTheyShare(LoadScopeScheduling):  # type: ignore[misc]

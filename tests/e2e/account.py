@@ -22,10 +22,11 @@ import botocore.session
 from botocore.config import Config
 
 from modules.settings import Settings
+from synthesis.child_environment import child_environment
+from synthesis.paths import ROOT
+from tools.develop.setup import EMBEDDED_AWS, LAMBDA
 from tools.embedded_aws import control
 from tools.embedded_aws.control import Credentials, EmbeddedAws
-from tools.environment import child_environment
-from tools.setup import EMBEDDED_AWS, LAMBDA, ROOT
 
 ACCOUNT = "210987654321"
 # Longer than any command of the README takes here.

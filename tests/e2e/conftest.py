@@ -16,12 +16,12 @@ import boto3
 import pytest
 
 from tests.receiver import Receiver, receiving
+from tools.develop.local import Api, LocalSystem, local_settings
+from tools.develop.setup import EMBEDDED_AWS, LAMBDA
 from tools.embedded_aws import control
 from tools.embedded_aws.control import Credentials, EmbeddedAws
-from tools.local import Api, LocalSystem, local_settings
-from tools.setup import EMBEDDED_AWS, LAMBDA
-from tools.terraform import Terraform
-from tools.webhook_secret import make_secrets
+from tools.operate.terraform import Terraform
+from tools.operate.webhook_secrets import make_secrets
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

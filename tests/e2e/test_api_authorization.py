@@ -17,7 +17,7 @@ import pytest
 
 from tests.e2e.answers import Answer, fetch
 from tests.e2e.conftest import Deployed, wait_for
-from tools.caller import Bearer, bearer, caller
+from tools.develop.caller import Bearer, bearer, caller
 from tools.embedded_aws import control
 
 ORIGIN = "http://localhost:8000"

@@ -23,11 +23,11 @@ from modules.settings import Settings
 from stacks.base import BaseStack
 from tests.e2e.answers import Answer, fetch
 from tests.synth.conftest import settings_of, sources_for
+from tools.develop.layers import host_runtime
+from tools.develop.local import LocalSystem
 from tools.embedded_aws import control
 from tools.embedded_aws.control import EmbeddedAws
-from tools.layers import host_runtime
-from tools.local import LocalSystem
-from tools.terraform import Terraform
+from tools.operate.terraform import Terraform
 
 pytestmark = pytest.mark.slow
 

@@ -41,12 +41,12 @@ from stacks.base import BaseStack
 from tests.e2e.answers import Answer, fetch
 from tests.e2e.conftest import wait_for
 from tests.synth.conftest import settings_of, sources_for
+from tools.develop.layers import host_runtime
+from tools.develop.local import LocalSystem
 from tools.embedded_aws import control
 from tools.embedded_aws.control import EmbeddedAws
 from tools.embedded_aws.layout import LOOPBACK, Layout
-from tools.layers import host_runtime
-from tools.local import LocalSystem
-from tools.terraform import Terraform
+from tools.operate.terraform import Terraform
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 from tests.e2e.conftest import Deployed
 from tests.openapi import document
-from tools.caller import Bearer
+from tools.develop.caller import Bearer
 
 PAGE = ROOT / "docs" / "api.md"
 

@@ -13,13 +13,13 @@ import boto3
 import pytest
 
 from modules.settings import Settings
-from tools.bootstrap import bootstrap
-from tools.console import Failure
-from tools.deployer import deployer_policies
+from tools.develop.local import local_settings
 from tools.embedded_aws import control
 from tools.embedded_aws.control import EmbeddedAws
-from tools.local import local_settings
-from tools.terraform import Changes, Progress, Terraform
+from tools.operate.bootstrap import bootstrap
+from tools.operate.console import Failure
+from tools.operate.policies import deployer_policies
+from tools.operate.terraform import Changes, Progress, Terraform
 
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient

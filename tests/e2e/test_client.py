@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Deployed, wait_for
-from tools.caller import bearer
+from tools.develop.caller import bearer
 
 MIB = 2**20
 PART_BYTES = 8 * MIB

@@ -1,4 +1,4 @@
-"""The calls that tools/cost.py bills for a file are those that the system makes, counted in IAM's decisions."""
+"""The calls that tools/capacity/cost.py bills for a file are those that IAM decided on."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.e2e.conftest import Deployed, wait_for
 from tests.e2e.test_openapi_examples import Client
 from tests.e2e.test_uploads import post, put
 from tests.openapi import document
-from tools import cost
-from tools.caller import Bearer
-from tools.cost import Assumptions, Workload
-from tools.local import local_settings
+from tools.capacity import cost
+from tools.capacity.cost import Assumptions, Workload
+from tools.develop.caller import Bearer
+from tools.develop.local import local_settings
 
 START = document().operations()["startUpload"].examples()
 

@@ -16,8 +16,8 @@ from tests.e2e.account import ACCOUNT, Account, account, clone_to
 from tests.e2e.conftest import wait_for
 from tests.e2e.readme import Reader
 from tests.receiver import Receiver, receiving
-from tools import judges
-from tools.layers import host_runtime
+from tools.develop import judges
+from tools.develop.layers import host_runtime
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 

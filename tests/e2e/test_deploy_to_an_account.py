@@ -17,7 +17,7 @@ import pytest
 
 from tests.e2e.account import ACCOUNT, Account, Clone, account, clone_to
 from tests.e2e.readme import Reader, commands, section
-from tools.layers import host_runtime
+from tools.develop.layers import host_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,11 +11,11 @@ from botocore.exceptions import ClientError
 
 from modules.policy import Statement, document
 from tests.e2e.conftest import Deployed, wait_for
-from tools.deployer import deployer_policies
+from tools.develop.local import local_settings
 from tools.embedded_aws import control
-from tools.local import local_settings
-from tools.synthesis import synthesize
-from tools.terraform import Terraform
+from tools.operate.policies import deployer_policies
+from tools.operate.synthesize import synthesize
+from tools.operate.terraform import Terraform
 
 pytestmark = pytest.mark.slow
 

@@ -12,10 +12,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.e2e.conftest import Deployed, wait_for
+from tools.develop.local import local_settings
 from tools.embedded_aws import control
-from tools.legal_hold import release
-from tools.local import local_settings
-from tools.terraform import Changes
+from tools.operate.legal_hold import release
+from tools.operate.terraform import Changes
 
 # It deploys and destroys everything once more.
 pytestmark = pytest.mark.slow

@@ -25,7 +25,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.e2e.conftest import wait_for
 from tools.embedded_aws import certificates
-from tools.terraform import cli_configuration
+from tools.operate.terraform import cli_configuration
 
 pytestmark = pytest.mark.slow
 

@@ -22,7 +22,7 @@ from tests.e2e.conftest import Deployed, wait_for
 from tests.e2e.test_api_authorization import ask
 from tests.e2e.test_uploads import post, put
 from tests.openapi import Operation, document, event_validator
-from tools.caller import Bearer, caller
+from tools.develop.caller import Bearer, caller
 
 DOCUMENT = document()
 OPERATIONS = DOCUMENT.operations()

@@ -17,11 +17,11 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.e2e.conftest import Deployed
-from tools.deployer import planner_policies
+from tools.develop.local import local_settings
 from tools.embedded_aws import control
-from tools.local import local_settings
-from tools.plan.__main__ import PLANS
-from tools.terraform import cli_configuration
+from tools.operate.plan.__main__ import PLANS
+from tools.operate.policies import planner_policies
+from tools.operate.terraform import cli_configuration
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ def make(*words: str, **variables: str) -> tuple[int, str]:
 
 def drift(**variables: str) -> int:
     """Exit code of what `make drift` runs: 2 for drift, 1 for an error."""
-    words = [sys.executable, "-m", "tools.plan", "drift"]
+    words = [sys.executable, "-m", "tools.operate.plan", "drift"]
     env = {**os.environ, "ENVIRONMENT": "local", **variables}
     return subprocess.run(words, cwd=ROOT, env=env, capture_output=True, check=False).returncode
 

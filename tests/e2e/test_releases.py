@@ -13,10 +13,10 @@ import pytest
 
 from tests.e2e.conftest import Deployed
 from tests.e2e.test_plan import make
+from tools.develop.local import local_settings
 from tools.embedded_aws import control
-from tools.local import local_settings
-from tools.releases import Moved, rollback
-from tools.terraform import Terraform
+from tools.operate.releases import Moved, rollback
+from tools.operate.terraform import Terraform
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ from modules.notifications import Topic
 from modules.settings import Settings
 from stacks.base import BaseStack
 from tests.e2e.conftest import Deployed
-from tools.local import local_settings
-from tools.terraform import Changes, Terraform
+from tools.develop.local import local_settings
+from tools.operate.terraform import Changes, Terraform
 
 pytestmark = pytest.mark.slow
 

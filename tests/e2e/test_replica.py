@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.conftest import Deployed, wait_for
 from tools.embedded_aws import control
-from tools.terraform import Changes
+from tools.operate.terraform import Changes
 
 # It deploys and destroys everything once more.
 pytestmark = pytest.mark.slow

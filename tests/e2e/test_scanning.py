@@ -21,9 +21,9 @@ from tests.e2e.conftest import Deployed, wait_for
 from tests.e2e.test_workflow import announcements, record, take
 from tests.samples import eicar, zip_under_a_password
 from tests.unit.fakes import sha256
+from tools.develop.local import local_settings
 from tools.embedded_aws import control
-from tools.local import local_settings
-from tools.redrive import redrive
+from tools.operate.redrive import redrive
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient

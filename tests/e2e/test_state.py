@@ -18,8 +18,8 @@ import pytest
 from tests.conftest import ROOT
 from tests.e2e.conftest import Deployed, wait_for
 from tests.e2e.test_plan import make
-from tools.console import Failure
-from tools.terraform import Terraform, cli_configuration, find_program
+from tools.operate.console import Failure
+from tools.operate.terraform import Terraform, cli_configuration, find_program
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

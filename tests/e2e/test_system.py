@@ -22,11 +22,11 @@ from botocore.exceptions import ClientError
 
 from tests.conftest import ROOT
 from tests.e2e.conftest import Deployed, wait_for
-from tools import console
-from tools.bootstrap import bootstrap
-from tools.caller import Bearer, caller
+from tools.develop.caller import Bearer, caller
 from tools.embedded_aws import control
-from tools.terraform import Terraform, cli_configuration
+from tools.operate import console
+from tools.operate.bootstrap import bootstrap
+from tools.operate.terraform import Terraform, cli_configuration
 
 
 def upload(deployed: Deployed, **fields: object) -> tuple[int, dict[str, str]]:
@@ -121,7 +121,7 @@ def test_a_second_plan_is_empty_with_the_program_and_with_the_library(deployed: 
     library = Terraform(
         deployed.terraform.folder,
         deployed.system.variables(deployed.aws),
-        [sys.executable, "-m", "tools.terraform_library"],
+        [sys.executable, "-m", "tools.develop.terraform_library"],
     )
     assert str(library.plan(to="library.tfplan")) == "No changes"
 
@@ -140,7 +140,7 @@ def test_the_state_is_in_the_bucket_and_holds_no_secret(deployed: Deployed) -> N
 
 def test_a_port_in_use_is_told_in_two_lines(deployed: Deployed, tmp_path: Path) -> None:
     port = int(deployed.aws.endpoint_url.rpartition(":")[2])
-    from tools.local import LocalSystem
+    from tools.develop.local import LocalSystem
 
     with pytest.raises(console.Failure) as caught:
         LocalSystem(tmp_path / "other").start(port=port)

@@ -19,9 +19,9 @@ import pytest
 from functions.common.records import FileRecord, Quota, QuotaExceededError, Records, from_item, timestamp
 from functions.uploads.parts import MAX_POST_BYTES, SMALLEST_PART_BYTES, Cut, checksum_of
 from tests.e2e.conftest import Deployed, wait_for
-from tools.caller import caller
+from tools.develop.caller import caller
+from tools.develop.local import Api
 from tools.embedded_aws import control
-from tools.local import Api
 
 LARGE = MAX_POST_BYTES + 1
 CUT = Cut.of(LARGE)

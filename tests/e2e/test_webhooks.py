@@ -14,8 +14,8 @@ from standardwebhooks import Webhook
 from modules.webhooks import ATTEMPTS, receiver_slug
 from tests.e2e.conftest import WEBHOOK_PATHS, Deployed, wait_for
 from tests.receiver import Received
-from tools.local import local_settings
-from tools.redrive import redrive
+from tools.develop.local import local_settings
+from tools.operate.redrive import redrive
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -11,8 +11,8 @@ import boto3
 import pytest
 
 from tests.e2e.conftest import Deployed, wait_for
-from tools.local import local_settings
-from tools.redrive import redrive
+from tools.develop.local import local_settings
+from tools.operate.redrive import redrive
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient

@@ -13,7 +13,7 @@ import pytest
 
 from modules.settings import Settings
 from tests.synth.conftest import ENVIRONMENTS, settings_of, synthesize
-from tools.plans import offline_plan
+from tools.develop.offline_plan import offline_plan
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from typing import Literal
 import pytest
 
 from tests.judges.conftest import Plan, Stack
-from tools import judges
-from tools.console import Failure
-from tools.judges import Finding, Verdict
-from tools.setup import CHECKOV, prepare
+from tools.develop import judges
+from tools.develop.judges import Finding, Verdict
+from tools.develop.setup import CHECKOV, prepare
+from tools.operate.console import Failure
 
 pytestmark = pytest.mark.slow
 

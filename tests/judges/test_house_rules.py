@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.judges.conftest import Plan
-from tools import judges
+from tools.develop import judges
 
 pytestmark = pytest.mark.slow
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.judges.conftest import Plan, Stack
-from tools.console import Failure
-from tools.plan.access import access_of
-from tools.plan.read import read_plan
-from tools.plan.report import GITHUB_LIMIT, report
-from tools.plans import offline_plan
+from tools.develop.offline_plan import offline_plan
+from tools.operate.console import Failure
+from tools.operate.plan.access import access_of
+from tools.operate.plan.read import read_plan
+from tools.operate.plan.report import GITHUB_LIMIT, report
 
 pytestmark = pytest.mark.slow
 

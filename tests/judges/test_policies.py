@@ -8,9 +8,10 @@ from collections import defaultdict
 import pytest
 
 from tests.judges.conftest import Plan, Stack
-from tools import actions, judges
-from tools.deployer import deployer_policies, planner_policies
-from tools.judges import Finding
+from tools.develop import iam_actions as actions
+from tools.develop import judges
+from tools.develop.judges import Finding
+from tools.operate.policies import deployer_policies, planner_policies
 
 _HERE = "us-east-1:111111111111"
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.judges.conftest import Plan, Stack
-from tools import judges
-from tools.judges import Verdict
+from tools.develop import judges
+from tools.develop.judges import Verdict
 
 # asl-validator comes with the cdktf command line, which `make test` does not install.
 JUDGES = [

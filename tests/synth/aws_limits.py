@@ -18,7 +18,7 @@ import botocore.session
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from modules.limits import REGIONS
-from tools.judges import ARNS
+from tools.develop.judges import ARNS
 
 Json = Mapping[str, Any]
 

@@ -17,8 +17,8 @@ from modules.api_routes import KNOWN_ROUTES
 from modules.settings import Settings
 from tests.synth.conftest import Synthesized, settings_of, synthesize
 from tests.synth.test_stacks import validate
-from tools.deployer import deployer_policies
-from tools.terraform import find_program
+from tools.operate.policies import deployer_policies
+from tools.operate.terraform import find_program
 
 JWT = {
     "api_authorization": "jwt",

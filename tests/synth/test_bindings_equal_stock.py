@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import bindings
+from synthesis import bindings
 
 REPOSITORY = Path(bindings.__file__).parent.parent
 
@@ -18,7 +18,7 @@ APP = f"""
 import sys
 from pathlib import Path
 
-from tools import bindings
+from synthesis import bindings
 
 bindings.use(Path(sys.argv[1]), [Path(__file__)])
 
@@ -187,7 +187,7 @@ def provider_of(words: list[str], folder: Path) -> Path:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "process: tools.jsii_process" in done.stdout.splitlines()
+    assert "process: synthesis.jsii_process" in done.stdout.splitlines()
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("provider: "))
     return Path(line.removeprefix("provider: "))
 
@@ -210,5 +210,5 @@ def test_pytest_takes_the_copy() -> None:
     from jsii._kernel.providers import process
 
     if not bindings.stock_is_asked_for():
-        assert process._NodeProcess.__module__ == "tools.jsii_process"
+        assert process._NodeProcess.__module__ == "synthesis.jsii_process"
         assert Path(str(cdktf_cdktf_provider_aws.__file__)).is_relative_to(REPOSITORY / ".build" / "bindings")

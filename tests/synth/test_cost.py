@@ -1,4 +1,4 @@
-"""docs/cost.md is what tools/cost.py makes of the Terraform JSON of prod."""
+"""docs/cost.md is what tools/capacity/cost.py makes of the Terraform JSON of prod."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import re
 import pytest
 
 from tests.synth.conftest import Synthesized, settings_of
-from tools import cost
-from tools.cost import Assumptions, path, platform
+from tools.capacity import cost
+from tools.capacity.cost import Assumptions, path, platform
 
 
 def test_the_page_has_the_tables_as_they_are_now(prod: Synthesized) -> None:
     tables = cost.tables(settings_of("prod"), platform(prod.json), Assumptions())
     page = cost.PAGE.read_text()
     assert set(re.findall(r"<!-- table: ([\w ]+) -->", page)) == set(tables)
-    assert page == cost.filled(page, tables), "make cost ENVIRONMENT=prod, or python -m tools.cost --write"
+    assert page == cost.filled(page, tables), "make cost ENVIRONMENT=prod, or python -m tools.capacity.cost --write"
 
 
 def test_the_path_that_is_paid_for_opens_and_announces(stack: Synthesized) -> None:

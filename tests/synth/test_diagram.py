@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.synth.conftest import ENVIRONMENTS, Synthesized
-from tools.diagram import DOCS, FILES, Picture, digest, dot, svg
+from tools.develop.diagram import DOCS, FILES, Picture, digest, dot, svg
 
 
 def picture_of(stack: Synthesized) -> Picture:

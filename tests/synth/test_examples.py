@@ -16,8 +16,8 @@ from modules.functions import Sources
 from tests.conftest import ROOT
 from tests.synth.conftest import Synthesized, settings_of
 from tests.synth.test_stacks import validate
-from tools.synthesis import synthesize
-from tools.terraform import find_program
+from tools.operate.synthesize import synthesize
+from tools.operate.terraform import find_program
 
 FILE = ROOT / "examples" / "inbox.py"
 

@@ -12,7 +12,7 @@ from modules.notifications import Topic
 from stacks.base import BaseStack, RenameError
 from tests.synth.conftest import Synthesized, settings_of
 from tests.synth.test_stacks import validate
-from tools.terraform import find_program
+from tools.operate.terraform import find_program
 
 SETTINGS = settings_of("dev")
 

@@ -15,8 +15,8 @@ from tests.synth import test_monitoring, test_rows, test_stacks
 from tests.synth.conftest import Synthesized, settings_of, synthesize
 from tests.synth.seeds import change
 from tests.synth.test_scanning import allow, statements
-from tools.deployer import deployer_policies, planner_policies
-from tools.terraform import find_program
+from tools.operate.policies import deployer_policies, planner_policies
+from tools.operate.terraform import find_program
 
 SETTINGS = settings_of("prod", replica_region="eu-central-1", alert_email="ops@example.com")
 PROVIDER = "aws.replica"

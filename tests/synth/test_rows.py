@@ -617,7 +617,7 @@ def test_row_08_dead_letters_are_kept_encrypted_and_redriven(stack: Synthesized)
     # `make redrive` empties what is named so, and removes the reports of it from the queue of failures.
     names = {stack.resources()[queue]["name"] for queue in dead_letter_queues(stack)}
     assert {name for name in names if not name.endswith("-dead-letters")} == {f"{stack.folder.name}-failures"}
-    assert re.search(r"^redrive:.*\n\t.*-m tools\.redrive$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert re.search(r"^redrive:.*\n\t.*-m tools\.operate\.redrive$", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
 # 9: raw Lambda ARNs in Step Functions
@@ -1361,7 +1361,7 @@ def test_row_20_repository_and_state_are_made_here(stack: Synthesized) -> None:
     assert [each["key"] for each in backends] == ["uploads.tfstate", "state.tfstate"]
     assert all(each["encrypt"] is True and each["use_lockfile"] is True for each in backends)
     assert referred(made.json["output"]["state_kms_key_id"]["value"], "key_id") == only(made, "aws_kms_key")
-    assert re.search(r"^bootstrap:.*\n\t.*-m tools\.bootstrap$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert re.search(r"^bootstrap:.*\n\t.*-m tools\.operate\.bootstrap$", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
 def test_row_20_repository_of_nobody_is_not_referred_to(any_stack: Synthesized) -> None:
@@ -1371,8 +1371,8 @@ def test_row_20_repository_of_nobody_is_not_referred_to(any_stack: Synthesized) 
         assert not {"image_uri", "repository_url"} & {name for name, _ in nested(resource)}, address
         assert resource.get("package_type", "Zip") == "Zip", address
     files = [*ROOT.glob("*.py"), ROOT / "Makefile", ROOT / "cdktf.json", ROOT / ".ci" / "run"]
-    for folder, ending in (("stacks", "py"), ("modules", "py"), ("functions", "py"), ("tools", "py")):
-        files += (ROOT / folder).rglob(f"*.{ending}")
+    for folder in ("synthesis", "stacks", "modules", "functions", "tools"):
+        files += (ROOT / folder).rglob("*.py")
     files += [*(ROOT / "environments").glob("*.toml"), *(ROOT / ".github").rglob("*.yml")]
     for file in files:
         if file != ROOT / "stacks" / "guards.py":  # which refuses them by name

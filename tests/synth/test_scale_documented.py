@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.synth.conftest import Synthesized
-from tools.pages import part
-from tools.scale.__main__ import PAGE, Retries, model_tables, simulation_table
-from tools.scale.model import Assumptions, Platform
+from tools.capacity.scale.__main__ import PAGE, Retries, model_tables, simulation_table
+from tools.capacity.scale.model import Assumptions, Platform
+from tools.develop.pages import part
 
 REMEDY = "run `make scale WRITE=1`, then read the difference"
 

@@ -22,10 +22,10 @@ from syrupy.extensions.json import JSONSnapshotExtension
 from stacks.base import SERVICES, AddressError, BaseStack
 from tests.conftest import ROOT
 from tests.synth.conftest import ENDPOINT, ENVIRONMENTS, Synthesized, settings_of, synthesize
-from tools.console import Failure
-from tools.terraform import Terraform, find_program
+from tools.operate.console import Failure
+from tools.operate.terraform import Terraform, find_program
 
-LIBRARY = [sys.executable, "-m", "tools.terraform_library"]
+LIBRARY = [sys.executable, "-m", "tools.develop.terraform_library"]
 
 # Which service of the provider makes the resources of a kind.
 SERVICE_OF = {
@@ -291,7 +291,7 @@ for (const module of ['net', 'tls', 'http', 'https']) {
 def test_synthesis_takes_no_credentials_and_no_network(name: str, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(NO_NETWORK_PYTHON)
     (tmp_path / "refuse.cjs").write_text(NO_NETWORK_NODE)
-    # NODE_OPTIONS would not get through: see tools/environment.py.
+    # NODE_OPTIONS would not get through: see synthesis/child_environment.py.
     node = tmp_path / "node"
     node.write_text(f'#!/bin/sh\nexec "{shutil.which("node")}" --require "{tmp_path / "refuse.cjs"}" "$@"\n')
     node.chmod(0o755)

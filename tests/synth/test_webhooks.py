@@ -15,7 +15,7 @@ from tests.metric_math import Alarm
 from tests.synth import test_monitoring, test_rows, test_stacks
 from tests.synth.conftest import Synthesized, settings_of, synthesize
 from tests.synth.test_rows import Json, many, referred
-from tools.terraform import find_program
+from tools.operate.terraform import find_program
 
 A, B = "https://hooks.example.com/sluice", "https://hooks.example.com:8443/other?key=a=b%20c"
 MAPPING = "aws_lambda_event_source_mapping"
@@ -243,7 +243,7 @@ def test_an_address_twice_and_too_many_are_refused() -> None:
 
 
 def test_the_deployer_may_map_its_own_functions_alone() -> None:
-    from tools.deployer import deployer_policies
+    from tools.operate.policies import deployer_policies
 
     found = [
         each

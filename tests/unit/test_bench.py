@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tools.bench import client, quota
+from tools.bench import cgroup, client
 from tools.bench.__main__ import BENCHMARKS, PAGE, chosen, figure, lines_of, table
 from tools.bench.lambda_functions import CASES, SIZES
 from tools.bench.machine import description
@@ -24,8 +24,8 @@ from tools.bench.measuring import (
     percentile,
     run,
 )
-from tools.console import Failure
-from tools.pages import fill, part
+from tools.develop.pages import fill, part
+from tools.operate.console import Failure
 
 
 def result(ours: float, theirs: float, reach: float, *, more_is_better: bool = False) -> Result:
@@ -127,11 +127,11 @@ def test_the_machine_is_described_without_its_name_or_paths() -> None:
 def test_a_command_runs_inside_a_control_group(tmp_path: Path) -> None:
     import subprocess
 
-    assert quota.inside(None, ["a", Path("b")]) == ["a", "b"]
+    assert cgroup.inside(None, ["a", Path("b")]) == ["a", "b"]
     (tmp_path / "cgroup.procs").touch()
     code = "import os, sys; print(os.getpid(), sys.argv[1])"
     done = subprocess.run(
-        quota.inside(tmp_path, [sys.executable, "-c", code, "two words"]), capture_output=True, text=True, check=True
+        cgroup.inside(tmp_path, [sys.executable, "-c", code, "two words"]), capture_output=True, text=True, check=True
     )
     pid, argument = done.stdout.strip().split(" ", 1)
     assert (tmp_path / "cgroup.procs").read_text().strip() == pid

@@ -24,7 +24,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools import bindings
+from synthesis import bindings
 
 REPOSITORY = Path(bindings.__file__).parent.parent
 NAMES = ("kms_key", "lambda_function", "provider", "s3_bucket", "sqs_queue")
@@ -383,7 +383,9 @@ def test_a_misspelt_submodule_is_not_found_as_ever(
 ) -> None:
     installed(provider)
     write_imports(app / "stacks" / "misspelt.py", "s3_bukket")
-    code = f"from pathlib import Path; from tools import bindings; bindings.use(Path({str(app)!r})); import misspelt"
+    code = (
+        f"from pathlib import Path; from synthesis import bindings\nbindings.use(Path({str(app)!r})); import misspelt"
+    )
     last = python(code, tmp_path / "site", app / "stacks").stderr.splitlines()[-1]
     assert last == f"ModuleNotFoundError: No module named '{bindings.PACKAGE}.s3_bukket'"
 
@@ -393,7 +395,8 @@ def test_a_submodule_that_was_left_out_is_explained(
 ) -> None:
     installed(provider)
     code = (
-        f"import importlib; from pathlib import Path; from tools import bindings; bindings.use(Path({str(app)!r}))\n"
+        "import importlib; from pathlib import Path; from synthesis import bindings\n"
+        f"bindings.use(Path({str(app)!r}))\n"
         f"importlib.import_module('{bindings.PACKAGE}.s3_bucket')\n"
         f"importlib.import_module('{bindings.PACKAGE}.' + 'kms_key')"
     )
@@ -467,7 +470,7 @@ def test_use_comes_too_late_for_an_imported_provider_and_says_so(
     assert (sys.path, store(app).exists()) == (before, False)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert said.endswith("it was imported before tools.bindings.use\n")
+    assert said.endswith("it was imported before boot() was called\n")
 
     monkeypatch.setenv(bindings.STOCK_VARIABLE, "1")
     bindings.use(app)
@@ -479,7 +482,7 @@ def test_an_imported_copy_is_no_reason_for_a_word(
 ) -> None:
     installed(provider)
     code = (
-        f"from pathlib import Path; from tools import bindings; bindings.use(Path({str(app)!r}))\n"
+        f"from pathlib import Path; from synthesis import bindings; bindings.use(Path({str(app)!r}))\n"
         f"import {bindings.PACKAGE}; bindings.use(Path({str(app)!r}))"
     )
     said = python(code, tmp_path / "site").stderr
@@ -726,7 +729,7 @@ def test_processes_at_once_make_one_copy(
 ) -> None:
     installed(provider)
     code = (
-        f"from pathlib import Path; from tools import bindings; bindings.use(Path({str(app)!r}))\n"
+        f"from pathlib import Path; from synthesis import bindings; bindings.use(Path({str(app)!r}))\n"
         f"from {bindings.PACKAGE} import s3_bucket; print(s3_bucket.__file__)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(REPOSITORY)])}

@@ -12,9 +12,9 @@ from botocore.exceptions import NoCredentialsError
 from botocore.stub import Stubber
 
 from modules.settings import Settings
-from tools import bootstrap
-from tools.bootstrap import look, told_of
-from tools.console import Failure
+from tools.operate import bootstrap
+from tools.operate.bootstrap import look, told_of
+from tools.operate.console import Failure
 
 ACCOUNT, REGION, BUCKET, ALIAS = "111111111111", "us-east-1", "sluice-dev-state", "alias/sluice-dev-state"
 KEY_ID = "12345678-1234-4234-8234-123456789abc"

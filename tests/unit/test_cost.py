@@ -1,4 +1,4 @@
-"""The arithmetic of tools/cost.py, against figures worked out by hand."""
+"""The arithmetic of tools/capacity/cost.py, against figures worked out by hand."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from functions.inspect.content import HEAD_BYTES
 from functions.uploads import logic, parts
 from modules.settings import Settings
 from tests.conftest import ROOT
-from tools import cost
-from tools.cost import Assumptions, Line, Platform, Price, Workload, lines, path, prices, table
+from tools.capacity import cost
+from tools.capacity.cost import Assumptions, Line, Platform, Price, Workload, lines, path, prices, table
 
 # Round numbers, so that a person can follow: 1 GB of memory, 100 ms, no cold starts, 1,000 bytes of logs, two looks.
 ASSUMED = Assumptions(

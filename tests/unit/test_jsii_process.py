@@ -14,12 +14,12 @@ import psutil
 import pytest
 from jsii._kernel.providers import process
 
+from synthesis import bindings, jsii_process
 from tests.conftest import ROOT
-from tools import bindings, jsii_process
 
 PROGRAM = """
 import os, psutil
-from tools import jsii_process
+from synthesis import jsii_process
 jsii_process.use()
 from constructs import Construct, RootConstruct
 below = Construct(RootConstruct("root"), "below")
@@ -63,7 +63,7 @@ def test_a_process_that_does_not_answer_gives_way_to_stock(tmp_path: Path) -> No
 def test_what_cannot_be_loaded_is_an_error_of_the_next_request() -> None:
     program = """
 import jsii
-from tools import jsii_process
+from synthesis import jsii_process
 jsii_process.use()
 from constructs import RootConstruct
 jsii.kernel.load("nothing", "1.0.0", "/nowhere/nothing.tgz")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tools import judges
-from tools.console import Failure
-from tools.judges import Accepted, Finding
+from tools.develop import judges
+from tools.develop.judges import Accepted, Finding
+from tools.operate.console import Failure
 
 OPEN = Finding("CKV_1", "aws_s3_bucket.state", "a bucket is open")
 STACK = {

@@ -11,8 +11,8 @@ from moto import mock_aws
 
 from modules.settings import Settings
 from tests.synth.conftest import settings_of
-from tools.console import Failure
-from tools.legal_hold import release
+from tools.operate.console import Failure
+from tools.operate.legal_hold import release
 
 ACCOUNT = "123456789012"  # moto's
 KEY = "uploads/f"

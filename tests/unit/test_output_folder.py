@@ -11,7 +11,7 @@ from threading import Event
 
 import pytest
 
-from tools.output_folder import remove_others, written_alone
+from synthesis.output_folder import remove_others, written_alone
 
 
 @pytest.fixture

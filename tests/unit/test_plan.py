@@ -21,12 +21,12 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from modules.settings import Settings
 from tests.conftest import ROOT
-from tools.console import Failure
-from tools.deployer import planner_policies, trust_policy
-from tools.plan.access import access_of
-from tools.plan.read import Plan, read_drift, read_plan
-from tools.plan.report import GITHUB_LIMIT, report
-from tools.plan.risk import named_for, refuse_loss, risks
+from tools.operate.console import Failure
+from tools.operate.plan.access import access_of
+from tools.operate.plan.read import Plan, read_drift, read_plan
+from tools.operate.plan.report import GITHUB_LIMIT, report
+from tools.operate.plan.risk import named_for, refuse_loss, risks
+from tools.operate.policies import planner_policies, trust_policy
 
 
 class MarkdownFile(SingleFileSnapshotExtension):

@@ -12,9 +12,9 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 from modules.settings import Settings
-from tools import releases
-from tools.console import Failure
-from tools.releases import Function, Moved, app_spec, last_release, release, rollback
+from tools.operate import releases
+from tools.operate.console import Failure
+from tools.operate.releases import Function, Moved, app_spec, last_release, release, rollback
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NAME = "sluice-prod-upload"

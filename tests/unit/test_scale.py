@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.scale import quotas
-from tools.scale.model import (
+from tools.capacity.scale import quotas
+from tools.capacity.scale.model import (
     Assumptions,
     Platform,
     bill,
@@ -23,8 +23,8 @@ from tools.scale.model import (
     writes_of,
     written,
 )
-from tools.scale.quotas import Price, Quota
-from tools.scale.simulation import (
+from tools.capacity.scale.quotas import Price, Quota
+from tools.capacity.scale.simulation import (
     ANNOUNCED,
     CLIENT_DELAYS,
     EVENT_AGE,

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tools import setup, terraform
-from tools.console import Failure, cause_in, run
-from tools.layers import make_layer
-from tools.lock import without_sources
-from tools.lockfile import requirements
-from tools.terraform import PROVIDER_VERSION, Changes, cli_configuration, find_mirrors, find_program
+from synthesis.paths import ROOT
+from tools.develop import setup
+from tools.develop.layers import make_layer
+from tools.develop.lock import without_sources
+from tools.develop.requirements import requirements
+from tools.operate import terraform
+from tools.operate.console import Failure, cause_in, run
+from tools.operate.terraform import PROVIDER_VERSION, Changes, cli_configuration, find_mirrors, find_program
 
 LOCK = {
     "_meta": {"sources": [{"url": "https://example.invalid/simple"}]},
@@ -72,7 +74,7 @@ def test_an_old_node_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_the_command_without_node_ends_with_two_lines_and_no_stack_trace(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, str(setup.ROOT / "tools" / "setup.py")],
+        [sys.executable, str(ROOT / "tools" / "develop" / "setup.py")],
         env={"PATH": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -91,7 +93,7 @@ def test_terraform_on_the_path_comes_first(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_program() == [str(program)]
     program.unlink()
-    assert find_program() == [sys.executable, "-m", "tools.terraform_library"]
+    assert find_program() == [sys.executable, "-m", "tools.develop.terraform_library"]
 
 
 def test_no_terraform_at_all_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,15 +177,15 @@ def test_a_layer_has_the_same_bytes_whenever_it_is_made(tmp_path: Path, runtime:
 
 def test_the_commands_of_operators_start_no_jsii() -> None:
     """Importing cdktf starts Node.js in the environment of the shell, whatever that exports."""
-    named = set(re.findall(r"-m (tools\.[a-z_]+)", (setup.ROOT / "Makefile").read_text()))
+    named = set(re.findall(r"-m (tools\.[a-z_.]+)", (ROOT / "Makefile").read_text()))
     # The name of a secret is in modules/webhooks.py, beside its construct; the others synthesize.
-    named -= {"tools.bench", "tools.diagram", "tools.scale", "tools.webhook_secret"}
-    assert {"tools.local", "tools.plan", "tools.deployer", "tools.bootstrap"} <= named
-    packages = {name for name in named if (setup.ROOT / name.replace(".", "/")).is_dir()}
+    named -= {"tools.bench", "tools.develop.diagram", "tools.capacity.scale", "tools.operate.webhook_secrets"}
+    assert {"tools.develop.local", "tools.operate.plan", "tools.operate.policies", "tools.operate.bootstrap"} <= named
+    packages = {name for name in named if (ROOT / name.replace(".", "/")).is_dir()}
     names = sorted(named - packages) + sorted(f"{name}.__main__" for name in packages)
     lines = ["import importlib, sys", f"for name in {names}:", "    importlib.import_module(name)"]
     script = "\n".join([*lines, "assert 'jsii' not in sys.modules"])
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=setup.ROOT, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stderr

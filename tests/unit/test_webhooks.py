@@ -34,9 +34,9 @@ from modules.webhooks import ATTEMPTS, receiver_slug
 from tests.conftest import ROOT
 from tests.receiver import Receiver, receiving
 from tests.unit.fakes import FakeContext, refusal
-from tools.console import Failure
 from tools.embedded_aws import certificates
-from tools.webhook_secret import make_secrets
+from tools.operate.console import Failure
+from tools.operate.webhook_secrets import make_secrets
 
 EVENT = {"event": "file_uploaded", "file_id": "f-1", "file_name": "fünf.txt", "file_url": "https://x", "owner": "ann"}
 BODY = json.dumps(EVENT, ensure_ascii=False)

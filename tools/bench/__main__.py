@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 
+from synthesis.paths import ROOT
 from tools.bench import api, client, lambda_functions, synthesis
 from tools.bench.machine import description
 from tools.bench.measuring import Result, Section
-from tools.console import Failure, exit_with, say, step
-from tools.pages import fill
-from tools.setup import ROOT
+from tools.develop.pages import fill
+from tools.operate.console import Failure, exit_with, say, step
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 

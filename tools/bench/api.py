@@ -27,13 +27,13 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.awsrequest import AWSRequest
 
+from synthesis.paths import ROOT
 from tools.bench.measuring import RUNS, Result, Section, percentile
-from tools.console import Failure
+from tools.develop.local import Api, LocalSystem, upload_one_file
 from tools.embedded_aws import control
 from tools.embedded_aws.control import EmbeddedAws
-from tools.local import Api, LocalSystem, upload_one_file
-from tools.setup import ROOT
-from tools.terraform import Terraform, cli_configuration, find_program
+from tools.operate.console import Failure
+from tools.operate.terraform import Terraform, cli_configuration, find_program
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient

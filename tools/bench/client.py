@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from synthesis.paths import ROOT
 from tools.bench.measuring import RUNS, Result, Section, environment, run
-from tools.setup import ROOT
 
 Progress = Callable[[str], None]
 

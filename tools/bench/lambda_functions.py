@@ -18,15 +18,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tools.bench import quota
+from synthesis.paths import ROOT
+from tools.bench import cgroup
 from tools.bench.measuring import RUNS, Result, Section, environment, in_turns, median_seconds, percentile, run
 from tools.bench.measuring import Run as Measured
-from tools.console import Failure
-from tools.judges import resolved
-from tools.layers import host_runtime, make_layer
-from tools.scale.quotas import LAMBDA_GB_SECOND, LAMBDA_REQUEST
-from tools.setup import LAMBDA, ROOT
-from tools.synthesis import synthesize
+from tools.capacity.scale.quotas import LAMBDA_GB_SECOND, LAMBDA_REQUEST
+from tools.develop.judges import resolved
+from tools.develop.layers import host_runtime, make_layer
+from tools.develop.setup import LAMBDA
+from tools.operate.console import Failure
+from tools.operate.synthesize import synthesize
 
 Progress = Callable[[str], None]
 
@@ -268,7 +269,7 @@ def invoke(
     attribute: str = "handler",
     *,
     count: int = CALLS,
-    cgroup: Path | None = None,
+    group: Path | None = None,
 ) -> Invocations:
     """Call a handler many times in a process of its own.
 
@@ -279,7 +280,7 @@ def invoke(
     given = json.dumps({"event": case.event, "answers": case.answers, "count": count})
     path = os.pathsep.join([functions.path, str(ROOT / "tools" / "bench" / "peers")])
     done = subprocess.run(
-        quota.inside(cgroup, [LAMBDA.python, "-P", script, module, attribute]),
+        cgroup.inside(group, [LAMBDA.python, "-P", script, module, attribute]),
         input=given,
         env=functions.environment(case.function) | {"PYTHONPATH": path},
         capture_output=True,
@@ -345,10 +346,10 @@ def memory(progress: Progress) -> Section:
         variables = functions.environment(case.function, PYTHONDONTWRITEBYTECODE="1")
         for size in SIZES:
             share = min(1.0, size / ONE_VCPU_MB)
-            with quota.share(share) as group:
-                start = quota.inside(group, [LAMBDA.python, "-c", f"import {module}"])
+            with cgroup.share(share) as group:
+                start = cgroup.inside(group, [LAMBDA.python, "-c", f"import {module}"])
                 starts = [run(start, variables=variables) for _ in range(RUNS)]
-                invocations = [invoke(functions, case, module, count=CALLS // 10, cgroup=group) for _ in range(RUNS)]
+                invocations = [invoke(functions, case, module, count=CALLS // 10, group=group) for _ in range(RUNS)]
             cold = median_seconds(starts)
             warm = statistics.median(each.wall for each in invocations) / 1e6
             if group is None:

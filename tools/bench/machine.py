@@ -9,9 +9,9 @@ import platform
 import subprocess
 from pathlib import Path
 
-from tools.environment import child_environment
-from tools.setup import LOCK
-from tools.terraform import find_program
+from synthesis.child_environment import child_environment
+from tools.develop.setup import LOCK
+from tools.operate.terraform import find_program
 
 _DISTRIBUTIONS = ("cdktf", "cdktf-cdktf-provider-aws", "jsii", "mypy", "pydantic", "aws-lambda-powertools", "puremagic")
 

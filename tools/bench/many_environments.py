@@ -7,14 +7,13 @@ import sys
 import tomllib
 from pathlib import Path
 
-from tools import bindings, jsii_process
-from tools.setup import ROOT
+from synthesis.boot import boot
+from synthesis.paths import LAYERS, ROOT
 
 
 def main(count: int, output: Path) -> None:
     """Synthesize environments `e1` to `eCOUNT`, each as environments/dev.toml says."""
-    jsii_process.use()
-    bindings.use(ROOT)
+    boot()
     from cdktf import App
 
     from modules.functions import Sources
@@ -31,7 +30,7 @@ def main(count: int, output: Path) -> None:
         UploadsStack(
             app,
             settings=settings,
-            sources=Sources(functions=ROOT / "functions", layers=ROOT / ".build" / "layers", output=folder),
+            sources=Sources(functions=ROOT / "functions", layers=LAYERS, output=folder),
         )
     app.synth()
 

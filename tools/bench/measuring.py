@@ -17,9 +17,9 @@ from typing import TypeVar
 
 import psutil
 
-from tools.console import Failure
-from tools.environment import child_environment
-from tools.setup import ROOT
+from synthesis.child_environment import child_environment
+from synthesis.paths import ROOT
+from tools.operate.console import Failure
 
 RUNS = 5
 """Of each program, beside one that does not count and fills caches."""

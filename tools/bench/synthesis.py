@@ -8,9 +8,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from synthesis.paths import BUILD, ROOT
 from tools.bench.measuring import RUNS, Result, Run, Section, environment, in_turns, median_mib, median_seconds, run
-from tools.setup import BENCH, BUILD, PROJECT, ROOT, prepare
-from tools.synthesis import synthesize
+from tools.develop.setup import BENCH, PROJECT, prepare
+from tools.operate.synthesize import synthesize
 
 Progress = Callable[[str], None]
 

@@ -1,0 +1,1 @@
+"""Prices, quotas, cost, scale and simulation."""

@@ -1,0 +1,1 @@
+"""What a contributor runs on this repository."""

@@ -1,0 +1,74 @@
+"""`make release-hold FILE_ID=... ENVIRONMENT=...`: lifts the legal hold of a file.
+
+S3 holds every version of the file, and the record says so to its owner. S3 comes first: cut off in between, nobody can
+delete the file yet, and the same command ends what it began. The file itself stays until its owner deletes it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import boto3
+
+from modules.settings import Settings, SettingsError, load
+from synthesis.paths import ROOT
+from tools.operate.console import Failure, exit_with, say
+
+
+def release(settings: Settings, session: boto3.Session, file_id: str) -> int:
+    """Lift the hold of every version of a file, and return how many there are.
+
+    Args:
+        session: credentials and region; an account other than the settings' is refused.
+
+    Raises:
+        Failure: the credentials are for another account, or there is no such file.
+        ClientError: AWS refused.
+    """
+    account = session.client("sts").get_caller_identity()["Account"]
+    if account != settings.account_id:
+        raise Failure(
+            "release-hold", f"these credentials are for account {account}", f"use those of {settings.account_id}"
+        )
+    s3, dynamodb = session.client("s3"), session.client("dynamodb")
+    table = f"{settings.prefix}-files"
+    item = dynamodb.get_item(TableName=table, Key={"file_id": {"S": file_id}}, ConsistentRead=True).get("Item")
+    if item is None:
+        raise Failure("release-hold", f"there is no record of {file_id!r} in {table}", "name the file_id of a file")
+    key = item["object_key"]["S"]
+    released = 0
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=settings.files_bucket_name, Prefix=key):
+        for version in page.get("Versions", []):
+            if version["Key"] == key:
+                s3.put_object_legal_hold(
+                    Bucket=settings.files_bucket_name,
+                    Key=key,
+                    VersionId=version["VersionId"],
+                    LegalHold={"Status": "OFF"},
+                )
+                released += 1
+    dynamodb.update_item(
+        TableName=table,
+        Key={"file_id": {"S": file_id}},
+        UpdateExpression="SET legal_hold = :released",
+        ConditionExpression="attribute_exists(file_id)",
+        ExpressionAttributeValues={":released": {"BOOL": False}},
+    )
+    return released
+
+
+def main() -> None:
+    """Release the file that the argument names, in the environment that ENVIRONMENT names."""
+    if len(sys.argv) != 2 or not sys.argv[1]:
+        raise Failure("release-hold", "no file is named", "make release-hold FILE_ID=... ENVIRONMENT=...")
+    try:
+        settings = load(ROOT / "environments")
+    except SettingsError as error:
+        raise Failure("reading the settings", str(error), "mend it and run the same command again") from None
+    file_id = sys.argv[1]
+    released = release(settings, boto3.Session(region_name=settings.primary_region), file_id)
+    say(f"{file_id}: the hold of {released} version(s) is lifted.")
+
+
+if __name__ == "__main__":
+    exit_with(main)
