@@ -267,10 +267,10 @@ class Uploads:
             Refused: bytes are missing or wrong (409), or the upload has ended.
             ClientError: AWS refused.
         """
-        if record.state in {"uploading"}:
+        if record.state == "uploading":
             self._still_uploading(record, now)
             if record.part_size:
-                self._put_together(record)
+                record = self._put_together(record, now)
             elif not self._objects.is_there(record.object_key):
                 raise Refused("No bytes have arrived yet", 409)
         elif record.state not in {"scanning", "available"}:
@@ -293,21 +293,29 @@ class Uploads:
                 return
         self._discard(record.file_id)
 
-    def _put_together(self, record: FileRecord) -> None:
-        cut = Cut(record.size, record.part_size)
+    def _put_together(self, record: FileRecord, now: datetime) -> FileRecord:
+        """Complete the multipart upload; return the record as it is now.
+
+        The same call may have completed it before, or at the same time. The workflow may even have removed the object
+        again, so the record tells whether the upload was completed.
+        """
         try:
             if not record.upload_id:
                 raise Refused("No part has arrived yet", 409)
             parts = self._objects.parts(record.object_key, record.upload_id)
-            wrong = faults(cut, record.checksum, parts)
+            wrong = faults(Cut(record.size, record.part_size), record.checksum, parts)
             if wrong:
                 more = f", and {len(wrong) - MAX_FAULTS_TOLD} more" if len(wrong) > MAX_FAULTS_TOLD else ""
                 raise Refused(f"Parts are missing or wrong{more}", 409, wrong[:MAX_FAULTS_TOLD])
             self._objects.complete(record.object_key, record.upload_id, parts, size=record.size)
         except NoUploadError:
-            # Somebody completed it: the same call before, whose answer was lost, or one at the same time.
             if not self._objects.is_there(record.object_key):
-                raise Refused("The upload was aborted", 409) from None
+                record = self._records.get(record.file_id) or record
+                if record.state == "uploading":
+                    raise Refused("The upload is aborted", 409) from None
+                if record.state not in {"scanning", "available"}:
+                    self._still_uploading(record, now)
+        return record
 
     def _begin_parts(self, record: FileRecord) -> str:
         """S3's id of the multipart upload: where two calls begin one at once, that which the record has.

@@ -10,6 +10,7 @@ import threading
 import urllib.request
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -207,16 +208,9 @@ def test_parts_are_sent_resumed_and_put_together(deployed: Deployed) -> None:
     ]
     for number, link in enumerate(links(api, file_id, range(3, CUT.count + 1)), 3):
         assert put(deployed, link, part(number)) == 200
-    results: list[int] = []
-    twice = [
-        threading.Thread(target=lambda: results.append(ask(api, "POST", f"/uploads/{file_id}/complete", {})[0]))
-        for _ in range(2)
-    ]
-    for thread in twice:
-        thread.start()
-    for thread in twice:
-        thread.join()
-    assert results == [200, 200], "both callers learn that it is complete"
+    with ThreadPoolExecutor() as both:
+        answers = list(both.map(lambda _: ask(api, "POST", f"/uploads/{file_id}/complete", {}), range(2)))
+    assert [status for status, _ in answers] == [200, 200], f"both callers learn that it is complete: {answers}"
     wait_for(available(api, file_id))
     known = ask(api, "GET", f"/files/{file_id}")[1]
     assert (known["size"], known["checksum"]) == (LARGE, WHOLE)

@@ -20,7 +20,7 @@ from functions.common.records import FileRecord, Quota, timestamp
 from functions.files.listing import Page, cursor_after
 from functions.uploads.logic import Declaration, Rules, file_id_of
 from functions.uploads.parts import MAX_FILE_BYTES, MAX_PARTS, MAX_POST_BYTES, Cut, checksum_of, faults
-from tests.unit.fakes import rest_event, sha256
+from tests.unit.fakes import refusal, rest_event, sha256
 from tests.unit.memory import Aws, call
 
 MIB = 2**20
@@ -215,6 +215,33 @@ def test_what_has_ended_cannot_be_completed(aws: Aws, state: str) -> None:
     aws.change(begun["file_id"], state=state, ends_as="deleted" if state == "ending" else "")
     status, problem = ask("POST", f"/uploads/{begun['file_id']}/complete", "{}")
     assert (status, problem["detail"]) == (409, f"The upload is {'deleted' if state == 'ending' else state}")
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "said"),
+    [
+        ("scanning", 200, "scanning"),
+        ("available", 200, "available"),
+        ("rejected", 409, "The upload is rejected"),
+        ("uploading", 409, "The upload is aborted"),
+    ],
+)
+def test_a_caller_who_comes_second_learns_what_became_of_the_upload(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch, state: str, status: int, said: str
+) -> None:
+    _, begun = ask("POST", "/uploads", body(size=LARGE, checksum=COMPOSITE))
+    file_id = begun["file_id"]
+    aws.change(file_id, upload_id="u1")
+
+    def pages(operation: str) -> Any:  # noqa: ANN401
+        """Another call completes the upload, and the workflow takes the object, before S3 lists the parts."""
+        assert operation == "list_parts"
+        aws.change(file_id, state=state)
+        raise refusal("NoSuchUpload", "ListParts")
+
+    monkeypatch.setattr(aws.s3, "get_paginator", pages)
+    answer = ask("POST", f"/uploads/{file_id}/complete", "{}")
+    assert (answer[0], answer[1].get("state") or answer[1]["detail"]) == (status, said)
 
 
 def test_an_abort_claims_the_record_and_has_it_discarded(aws: Aws) -> None:
