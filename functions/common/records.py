@@ -73,7 +73,8 @@ class FileRecord:
     """One file. Times are ISO 8601 in UTC, sizes are bytes, checksums are SHA-256 in base64, as S3 writes them.
 
     Attributes:
-        checksum: of the whole file; for several parts that of their digests, `-`, and their number.
+        checksum: of the whole file; for several parts that of their digests, `-`, and their number. Empty while parts
+            arrive of an upload that was begun without it.
         ends_as: what a record in the state `ending` is about to be.
         expires_time: until when an upload may take; no link is good for longer.
         failure: reason why it is not available, as text of `failures.Failure`; show `shown_failure` to owners.
@@ -117,7 +118,7 @@ class FileRecord:
         numbers: dict[str, Any] = {
             name: int(str(known[name])) for name in ("size", "part_size", "purge_time") if name in known
         }
-        return cls(**{**known, **numbers})
+        return cls(**{"checksum": "", **known, **numbers})
 
     @property
     def shown_state(self) -> str:
@@ -235,6 +236,19 @@ class Records:
             file_id,
             {"upload_id": upload_id},
             "#state = :uploading AND attribute_not_exists(upload_id)",
+            {":uploading": "uploading"},
+        )
+
+    def remember_checksum(self, file_id: str, checksum: str) -> bool:
+        """Note the checksum of an upload in parts; False if the record has another or is not uploading any more.
+
+        Raises:
+            ClientError: DynamoDB refused.
+        """
+        return self._change(
+            file_id,
+            {"checksum": checksum},
+            "#state = :uploading AND attribute_not_exists(checksum)",
             {":uploading": "uploading"},
         )
 

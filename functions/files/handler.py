@@ -99,7 +99,8 @@ MORE = ("available_time", "detected_type")
 
 
 def _listed(item: dict[str, object]) -> dict[str, object]:
-    return {**{name: item[name] for name in LISTED}, "size": int(str(item["size"]))}
+    # An upload that was begun without a checksum has none until its parts are put together.
+    return {**{name: item[name] for name in LISTED if item.get(name)}, "size": int(str(item["size"]))}
 
 
 def served_as(record: FileRecord) -> str:

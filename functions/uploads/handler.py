@@ -81,7 +81,7 @@ def status(file_id: str) -> Response[str]:
 @app.post("/uploads/<file_id>/complete")
 def complete(file_id: str) -> Response[str]:
     """Check what arrived, and put it together."""
-    done = uploads.complete(own(file_id), now=datetime.now(UTC))
+    done = uploads.complete(own(file_id), body_of(app.current_event), now=datetime.now(UTC))
     logger.info("upload complete", file_id=file_id)
     return answer(200, done)
 

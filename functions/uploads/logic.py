@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ from functions.common.records import (
     TakenError,
     timestamp,
 )
-from functions.uploads.parts import MAX_POST_BYTES, Cut, faults
+from functions.uploads.parts import MAX_POST_BYTES, Cut, checksum_of_parts, faults
 
 MAX_FIRST_PARTS = 10
 MAX_PARTS_A_CALL = 100
@@ -54,12 +54,16 @@ class Rules:
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a caller says about a file before sending it."""
+    """A caller's description of a file before sending it.
+
+    Attributes:
+        checksum: of the whole file; empty if it is agreed when the parts are put together.
+    """
 
     file_name: str
     size: int
     content_type: str
-    checksum: str
+    checksum: str = ""
     part_checksums: tuple[str, ...] = ()
 
     @classmethod
@@ -73,13 +77,15 @@ class Declaration:
         size = fields.whole_number(found, "size", least=1)
         if size > rules.max_bytes:
             raise Refused(f"size is larger than {rules.max_bytes} bytes, which is the most that is taken here", 413)
-        checksum = fields.text(found, "checksum")
+        # The form of a small file pins its checksum. Links pin those of parts, so the whole may follow at completion.
+        checksum = fields.text(found, "checksum") if size <= MAX_POST_BYTES or "checksum" in found else ""
         part_checksums = found.get("part_checksums", [])
         if size <= MAX_POST_BYTES:
             fields.digest(checksum, "checksum")
             part_checksums = []
         else:
-            _check_composite(checksum, Cut.of(size))
+            if checksum:
+                _check_composite(checksum, Cut.of(size))
             if not isinstance(part_checksums, list) or len(part_checksums) > MAX_FIRST_PARTS:
                 raise Refused(f"Invalid part_checksums: a list of {MAX_FIRST_PARTS} at most is needed")
             for number, part in enumerate(part_checksums[: Cut.of(size).count], 1):
@@ -93,8 +99,8 @@ class Declaration:
         )
 
     def is_of(self, record: FileRecord) -> bool:
-        """Whether a record was begun with the same words."""
-        return (self.file_name, self.size, self.content_type, self.checksum) == (
+        """Return whether a record describes the same file; a declaration without a checksum fits any checksum."""
+        return (self.file_name, self.size, self.content_type, self.checksum or record.checksum) == (
             record.file_name,
             record.size,
             record.content_type,
@@ -111,6 +117,27 @@ def _check_composite(checksum: str, cut: Cut) -> None:
             f"base64, then '-{cut.count}'"
         )
     fields.digest(form["digest"], "checksum")
+
+
+def _checksum_at_completion(body: str | None, record: FileRecord) -> str:
+    """Return the checksum in the body of a completion; empty if there is none."""
+    found = fields.json_object(body) if body else {}
+    if "checksum" not in found:
+        return ""
+    checksum = fields.text(found, "checksum")
+    if record.part_size:
+        _check_composite(checksum, Cut(record.size, record.part_size))
+    else:
+        fields.digest(checksum, "checksum")
+    return checksum
+
+
+def _agree(checksum: str, record: FileRecord) -> None:
+    """Refuse a checksum that differs from the one in the record; an empty one differs from none."""
+    if checksum and record.checksum and checksum != record.checksum:
+        raise Refused(
+            "The checksum is not that of this upload", 409, [("checksum", f"this upload has {record.checksum}")]
+        )
 
 
 def file_id_of(owner: str, idempotency_key: str | None) -> str:
@@ -237,11 +264,12 @@ class Uploads:
             "file_name": record.file_name,
             "size": record.size,
             "content_type": record.content_type,
-            "checksum": record.checksum,
             "state": record.shown_state,
             "expires_time": record.expires_time,
             "method": "multipart" if record.part_size else "post",
         }
+        if record.checksum:
+            known["checksum"] = record.checksum
         known |= failure_of(record)
         if record.part_size:
             known |= {"part_size": record.part_size, "part_count": Cut(record.size, record.part_size).count}
@@ -258,19 +286,25 @@ class Uploads:
         listed = [{"part_number": part.number, "size": part.size, "checksum": part.checksum} for part in parts]
         return {**known, "parts": listed}
 
-    def complete(self, record: FileRecord, *, now: datetime) -> dict[str, Any]:
+    def complete(self, record: FileRecord, body: str | None, *, now: datetime) -> dict[str, Any]:
         """Put the parts together once sizes and checksums are right; for one piece, see that it has arrived.
 
         The workflow then opens the file. Calling it again changes nothing.
 
+        Args:
+            body: of the request. It may have the `checksum` of the whole file, which the parts then have to fit.
+
         Raises:
-            Refused: bytes are missing or wrong (409), or the upload has ended.
+            Refused: the request is wrong, bytes are missing or wrong (409), or the upload has ended.
             ClientError: AWS refused.
         """
+        checksum = _checksum_at_completion(body, record)
+        _agree(checksum, record)
         if record.state == "uploading":
             self._still_uploading(record, now)
             if record.part_size:
-                record = self._put_together(record, now)
+                record = self._put_together(record, checksum, now)
+                _agree(checksum, record)
             elif not self._objects.is_there(record.object_key):
                 raise Refused("No bytes have arrived yet", 409)
         elif record.state not in {"scanning", "available"}:
@@ -293,29 +327,42 @@ class Uploads:
                 return
         self._discard(record.file_id)
 
-    def _put_together(self, record: FileRecord, now: datetime) -> FileRecord:
+    def _put_together(self, record: FileRecord, checksum: str, now: datetime) -> FileRecord:
         """Complete the multipart upload; return the record as it is now.
 
-        The same call may have completed it before, or at the same time. The workflow may even have removed the object
+        The record has the checksum before S3 puts the parts together, because the workflow compares it at once. The
+        same call may have completed it before, or at the same time. The workflow may even have removed the object
         again, so the record tells whether the upload was completed.
         """
         try:
             if not record.upload_id:
                 raise Refused("No part has arrived yet", 409)
             parts = self._objects.parts(record.object_key, record.upload_id)
-            wrong = faults(Cut(record.size, record.part_size), record.checksum, parts)
+            wrong = faults(Cut(record.size, record.part_size), record.checksum or checksum, parts)
             if wrong:
                 more = f", and {len(wrong) - MAX_FAULTS_TOLD} more" if len(wrong) > MAX_FAULTS_TOLD else ""
                 raise Refused(f"Parts are missing or wrong{more}", 409, wrong[:MAX_FAULTS_TOLD])
+            if not record.checksum:
+                record = self._remember_checksum(record, checksum_of_parts(parts), now)
             self._objects.complete(record.object_key, record.upload_id, parts, size=record.size)
         except NoUploadError:
-            if not self._objects.is_there(record.object_key):
-                record = self._records.get(record.file_id) or record
+            is_there = self._objects.is_there(record.object_key)
+            record = self._records.get(record.file_id) or record
+            if not is_there:
                 if record.state == "uploading":
                     raise Refused("The upload is aborted", 409) from None
                 if record.state not in {"scanning", "available"}:
                     self._still_uploading(record, now)
         return record
+
+    def _remember_checksum(self, record: FileRecord, checksum: str, now: datetime) -> FileRecord:
+        """Write the checksum of the parts into the record. The first of several callers decides."""
+        if self._records.remember_checksum(record.file_id, checksum):
+            return replace(record, checksum=checksum)
+        current = self._records.get(record.file_id) or record
+        _agree(checksum, current)
+        self._still_uploading(current, now)
+        return current
 
     def _begin_parts(self, record: FileRecord) -> str:
         """S3's id of the multipart upload: where two calls begin one at once, that which the record has.

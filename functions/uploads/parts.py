@@ -47,11 +47,16 @@ def checksum_of(digests: Sequence[bytes]) -> str:
     return f"{base64.b64encode(hashlib.sha256(b''.join(digests)).digest()).decode()}-{len(digests)}"
 
 
+def checksum_of_parts(parts: Sequence[Part]) -> str:
+    """Return the checksum of a file from all of its parts in S3."""
+    return checksum_of([base64.b64decode(part.checksum) for part in sorted(parts, key=lambda part: part.number)])
+
+
 def faults(cut: Cut, checksum: str, parts: Sequence[Part]) -> list[tuple[str, str]]:
     """What is missing or wrong before parts may be put together: fields and sentences; none if all is right.
 
     Args:
-        checksum: what was declared for the whole.
+        checksum: what was declared for the whole; empty if nothing was.
         parts: what S3 has.
     """
     found = {part.number: part for part in parts}
@@ -63,8 +68,8 @@ def faults(cut: Cut, checksum: str, parts: Sequence[Part]) -> list[tuple[str, st
             wrong.append((f"parts/{number}", f"it has {part.size} bytes instead of {cut.size_of(number)}"))
         elif not part.checksum:
             wrong.append((f"parts/{number}", "it was sent without its checksum"))
-    if not wrong:
-        together = checksum_of([base64.b64decode(found[number].checksum) for number in sorted(found)])
+    if not wrong and checksum:
+        together = checksum_of_parts(parts)
         if together != checksum:
             wrong.append(("checksum", f"the parts that arrived have {together}, declared was {checksum}"))
     return wrong

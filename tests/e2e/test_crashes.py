@@ -201,7 +201,7 @@ def upload_small(case: Case, process: Process) -> None:
 
 
 def complete(case: Case, process: Process) -> None:
-    process.uploads.complete(case.in_parts(), now=datetime.now(UTC))
+    process.uploads.complete(case.in_parts(), None, now=datetime.now(UTC))
 
 
 def abort(case: Case, process: Process) -> None:

@@ -340,7 +340,9 @@ class World:
                 declared = Declaration("a.txt", 5, "text/plain", sha256(GOOD))
         else:
             checksum = checksum_of([hashlib.sha256(part).digest() for part in parts])
-            declared = Declaration("a.bin", LARGE, "application/octet-stream", checksum)
+            # Half of the callers hash while they send.
+            said = self.random.choice([checksum, ""])
+            declared = Declaration("a.bin", LARGE, "application/octet-stream", said)
         for _ in range(5):
             outcome, begun = self.ask(
                 lambda: self.uploads.start(
@@ -368,8 +370,9 @@ class World:
                 return
             self.aws.s3.uploads[upload_id] = (key, dict(enumerate(parts, 1)))
             yield
+            body = json.dumps({"checksum": checksum}) if self.random.random() < 0.5 else None
             for _ in range(3):
-                outcome, _ = self.ask(lambda: self.uploads.complete(self.record(life.file_id), now=self.now))
+                outcome, _ = self.ask(lambda: self.uploads.complete(self.record(life.file_id), body, now=self.now))
                 life.stored = life.stored or outcome == "well"
                 yield
 

@@ -59,6 +59,7 @@ def ask(method: str, path: str, text: str | None = None, **event: Any) -> tuple[
         (body(checksum=sha256(b"hello")[:-2] + "p="), 400, "Invalid checksum"),
         (body(checksum=COMPOSITE), 400, "Invalid checksum"),
         (body(size=LARGE), 400, "here 12 of 8388608 bytes"),
+        (body(size=LARGE, checksum=None), 400, "Missing checksum"),
         (body(size=LARGE, checksum=f"{sha256(b'any')}-11"), 400, "here 12 of 8388608 bytes"),
         (body(size=LARGE, checksum=COMPOSITE, part_checksums="x"), 400, "Invalid part_checksums"),
         (body(size=LARGE, checksum=COMPOSITE, part_checksums=[sha256(b"")] * 11), 400, "a list of 10 at most"),
@@ -123,6 +124,8 @@ def test_parts_are_put_together_when_all_is_right_and_not_before() -> None:
     assert faults(cut, checksum, blank) == [("parts/2", "it was sent without its checksum")]
     swapped = [right[0], Part(2, right[1].size, right[0].checksum, "e"), right[2]]
     assert [field for field, _ in faults(cut, checksum, swapped)] == ["checksum"]
+    assert faults(cut, "", swapped) == []
+    assert faults(cut, "", right[:2]) == [("parts/3", "it has not arrived")]
 
 
 def test_a_key_of_a_caller_names_one_file_and_no_key_names_a_new_one() -> None:
@@ -242,6 +245,123 @@ def test_a_caller_who_comes_second_learns_what_became_of_the_upload(
     monkeypatch.setattr(aws.s3, "get_paginator", pages)
     answer = ask("POST", f"/uploads/{file_id}/complete", "{}")
     assert (answer[0], answer[1].get("state") or answer[1]["detail"]) == (status, said)
+
+
+# the checksum that is agreed at completion
+
+PARTS = [b"x" * Cut.of(LARGE).size_of(number) for number in range(1, Cut.of(LARGE).count + 1)]
+WHOLE = checksum_of([hashlib.sha256(part).digest() for part in PARTS])
+UNHASHED = json.dumps({"file_name": "a.txt", "size": LARGE, "content_type": "text/plain"})
+
+
+def sent(aws: Aws, text: str = UNHASHED, parts: list[bytes] = PARTS, key: str = "12345678") -> str:
+    """Start an upload in parts and send the parts; return its id."""
+    first = json.loads(text) | {"part_checksums": [sha256(parts[0])]}
+    _, begun = ask("POST", "/uploads", json.dumps(first), headers={"Idempotency-Key": key})
+    upload_id = aws.items()[begun["file_id"]]["upload_id"]
+    aws.s3.uploads[upload_id] = (f"uploads/{begun['file_id']}", dict(enumerate(parts, 1)))
+    return str(begun["file_id"])
+
+
+@pytest.mark.parametrize("said", [None, "{}", json.dumps({"checksum": WHOLE})])
+def test_an_upload_without_a_checksum_gets_that_of_its_parts(aws: Aws, said: str | None) -> None:
+    file_id = sent(aws)
+    for path in (f"/uploads/{file_id}", f"/files/{file_id}"):
+        assert "checksum" not in ask("GET", path)[1]
+    (listed,) = ask("GET", "/files")[1]["files"]
+    assert "checksum" not in listed
+    for _ in range(2):
+        assert ask("POST", f"/uploads/{file_id}/complete", said)[0] == 200
+    assert aws.s3.versions[f"uploads/{file_id}"][0][2] == WHOLE
+    (listed,) = ask("GET", "/files")[1]["files"]
+    assert {listed["checksum"], ask("GET", f"/uploads/{file_id}")[1]["checksum"]} == {WHOLE}
+    # The same start is the same upload, also now that the checksum is known.
+    assert ask("POST", "/uploads", UNHASHED, headers={"Idempotency-Key": "12345678"})[1]["file_id"] == file_id
+
+
+@pytest.mark.parametrize("changed", [{"size": LARGE + 1}, {"checksum": WHOLE}])
+def test_another_declaration_under_the_key_of_one_without_a_checksum_is_refused(
+    aws: Aws, changed: dict[str, object]
+) -> None:
+    sent(aws)
+    other = json.dumps(json.loads(UNHASHED) | changed)
+    assert ask("POST", "/uploads", other, headers={"Idempotency-Key": "12345678"})[0] == 422
+
+
+def test_the_checksum_at_completion_is_held_to(aws: Aws) -> None:
+    file_id = sent(aws)
+    status, problem = ask("POST", f"/uploads/{file_id}/complete", json.dumps({"checksum": COMPOSITE}))
+    assert (status, [fault["field"] for fault in problem["errors"]]) == (409, ["checksum"])
+    assert not aws.s3.objects
+    assert "checksum" not in aws.items()[file_id]
+    assert ask("POST", f"/uploads/{file_id}/complete", json.dumps({"checksum": WHOLE}))[0] == 200
+    for state in ("uploading", "scanning", "available"):
+        aws.change(file_id, state=state)
+        assert ask("POST", f"/uploads/{file_id}/complete", json.dumps({"checksum": WHOLE}))[0] == 200
+        assert ask("POST", f"/uploads/{file_id}/complete", json.dumps({"checksum": COMPOSITE}))[0] == 409
+
+
+def test_the_checksum_of_the_start_is_held_to_at_completion(aws: Aws) -> None:
+    file_id = sent(aws, json.dumps(json.loads(UNHASHED) | {"checksum": COMPOSITE}))
+    for said in (None, json.dumps({"checksum": WHOLE})):
+        status, problem = ask("POST", f"/uploads/{file_id}/complete", said)
+        assert (status, [fault["field"] for fault in problem["errors"]]) == (409, ["checksum"])
+    assert not aws.s3.objects
+
+
+@pytest.mark.parametrize("wrong", ["x", sha256(b"any"), f"{sha256(b'any')}-11", 7, None, ""])
+def test_a_wrong_checksum_at_completion_is_refused(aws: Aws, wrong: object) -> None:
+    file_id = sent(aws)
+    status, problem = ask("POST", f"/uploads/{file_id}/complete", json.dumps({"checksum": wrong}))
+    assert (status, "checksum" in problem["detail"]) == (400, True)
+
+
+def test_a_small_file_is_completed_with_its_own_checksum(aws: Aws) -> None:
+    _, begun = ask("POST", "/uploads", body())
+    aws.s3.store(f"uploads/{begun['file_id']}", b"hello")
+    path = f"/uploads/{begun['file_id']}/complete"
+    assert ask("POST", path, json.dumps({"checksum": sha256(b"hello")}))[0] == 200
+    assert ask("POST", path, json.dumps({"checksum": sha256(b"other")}))[0] == 409
+    assert ask("POST", path, json.dumps({"checksum": COMPOSITE}))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "status"),
+    [
+        ({"checksum": WHOLE}, 200),
+        ({"checksum": COMPOSITE}, 409),
+        ({"state": "ending", "ends_as": "aborted"}, 409),
+    ],
+)
+def test_the_first_of_two_who_complete_decides_on_the_checksum(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch, meanwhile: dict[str, object], status: int
+) -> None:
+    file_id = sent(aws)
+    pages = aws.s3.get_paginator
+
+    def listing(operation: str) -> Any:  # noqa: ANN401
+        aws.change(file_id, **meanwhile)
+        return pages(operation)
+
+    monkeypatch.setattr(aws.s3, "get_paginator", listing)
+    assert ask("POST", f"/uploads/{file_id}/complete", "{}")[0] == status
+    assert bool(aws.s3.objects) == (status == 200)
+
+
+def test_the_second_of_two_who_complete_is_held_to_the_checksum_of_the_first(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first call puts the parts together while the second lists them."""
+    file_id = sent(aws)
+
+    def listing(operation: str) -> Any:  # noqa: ANN401
+        aws.change(file_id, checksum=WHOLE)
+        aws.s3.store(f"uploads/{file_id}", b"".join(PARTS), WHOLE)
+        raise refusal("NoSuchUpload", "ListParts")
+
+    monkeypatch.setattr(aws.s3, "get_paginator", listing)
+    assert ask("POST", f"/uploads/{file_id}/complete", json.dumps({"checksum": COMPOSITE}))[0] == 409
+    assert ask("POST", f"/uploads/{file_id}/complete", json.dumps({"checksum": WHOLE}))[0] == 200
 
 
 def test_an_abort_claims_the_record_and_has_it_discarded(aws: Aws) -> None:

@@ -116,8 +116,10 @@ class File:
     @classmethod
     def of(cls, answer: Answer) -> File:
         """Read one."""
-        names = ("file_id", "file_name", "content_type", "checksum", "state", "upload_time")
-        return cls(size=answer.number("size"), **{name: answer.text(name) for name in names})
+        names = ("file_id", "file_name", "content_type", "state", "upload_time")
+        texts = {name: answer.text(name) for name in names}
+        # An upload has no checksum yet if it was begun without one.
+        return cls(size=answer.number("size"), checksum=answer.text("checksum", ""), **texts)
 
 
 class Api:
