@@ -49,8 +49,9 @@ class InboxStack(BaseStack):
             "monitoring",
             settings=settings,
             alerts=alerts,
-            functions=[archive],
-            storage=storage,
-            queues=[archive.dead_letters, announced.dead_letters, shared.failures],
-            inbox=announced.queue,
+            monitored=[
+                archive,
+                *(archive.dead_letters, announced.dead_letters, shared.failures, announced.queue),
+                *(storage, topics, queues),
+            ],
         )

@@ -1,7 +1,7 @@
-"""How an alarm is made: a metric or a formula of some, a threshold, and what to do next.
+"""How an alarm is made: a metric or a formula of some, a threshold, and the next step.
 
-Every alarm tells the alert topic when it goes off and when it is over. Its section in docs/operations.md says what it
-means and what to do.
+Constructs declare alarms as data (`modules/monitored.py`); `Alarms` makes the resources. Every alarm tells the alert
+topic when it goes off and when it is over. Its section in docs/operations.md says what it means and what to do.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from cdktf import ITerraformDependable
+from cdktf_cdktf_provider_aws.cloudwatch_log_metric_filter import (
+    CloudwatchLogMetricFilter,
+    CloudwatchLogMetricFilterMetricTransformation,
+)
 from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import (
     CloudwatchMetricAlarm,
     CloudwatchMetricAlarmMetricQuery,
@@ -23,8 +27,8 @@ from modules.settings import Settings
 PERIOD = 300
 ERROR_RATE_PERCENT = 1
 
-# One where there is work and nothing is told of what was done. A difference, since a series without any data counts as
-# zero in one, and in IF as no answer.
+# 1 where there is work and no data point says that some of it was done. A difference, since a series without any data
+# counts as zero in one, and in IF as no answer.
 STANDS_STILL = "(FILL({work}, 0) > 0) - (FILL({done}, -1) >= 0)"
 
 # CloudWatch, "Limits that apply to alarms based on metric math expressions".
@@ -32,7 +36,7 @@ MOST_METRICS = 10
 
 
 class AlertTopic(Protocol):
-    """The topic that alarms are told to; its policy and its key have to admit CloudWatch."""
+    """The topic that alarms publish to; its policy and its key have to admit CloudWatch."""
 
     @property
     def arn(self) -> str: ...  # noqa: D102
@@ -43,11 +47,11 @@ class AlertTopic(Protocol):
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric of AWS's, and how its samples of a period become one number.
+    """One metric of CloudWatch, and how its samples of a period become one number.
 
     Attributes:
         statistic: such as `Sum`, or a percentile such as `p99`.
-        label: what the dashboard calls it.
+        label: name of the metric on the dashboard.
     """
 
     namespace: str
@@ -62,9 +66,24 @@ class Metric:
         return self.statistic.startswith("p")
 
 
+@dataclass(frozen=True, kw_only=True)
+class LogMetric(Metric):
+    """The number of lines in a log group that match a pattern.
+
+    Attributes:
+        log_group: name of the log group.
+        pattern: in the syntax of CloudWatch Logs, "Filter pattern syntax for metric filters".
+        filter_id: construct id and last part of the name of the metric filter.
+    """
+
+    log_group: str
+    pattern: str
+    filter_id: str
+
+
 @dataclass(frozen=True)
 class Advice:
-    """What an alarm says to whoever gets it.
+    """The text of an alarm.
 
     Attributes:
         happened: what happened, a sentence.
@@ -77,99 +96,143 @@ class Advice:
     section: str
 
     def text(self, handbook: str) -> str:
-        """All of it, with where the handbook is."""
+        """Return the whole text, with the place of the handbook."""
         return f"{self.happened} Next: {self.next_step}. More: {handbook}#{self.section}"
 
 
-class Alarms(Construct):
-    """Alarms that one topic is told of.
+@dataclass(frozen=True, kw_only=True)
+class Alarm:
+    """An alarm as a construct declares it. It goes off above its threshold.
 
     Attributes:
-        alarms: those that were made so far.
+        name: last part of its address and of its name, in lower case with underscores.
+        metrics: by the id that the expression uses.
+        expression: metric math (CloudWatch, "Using math expressions"); empty for the value of the only metric.
+        label: name of the expression's result.
+        periods: number of periods of PERIOD seconds that are looked at.
+        datapoints: number of those in which the threshold has to be exceeded; None for all.
+        missing: how a period without data is treated.
+    """
+
+    name: str
+    metrics: Mapping[str, Metric]
+    threshold: int
+    periods: int
+    advice: Advice
+    expression: str = ""
+    label: str = ""
+    datapoints: int | None = None
+    missing: Literal["notBreaching", "breaching", "ignore"] = "notBreaching"
+
+
+def error_rate(name: str, *, errors: Metric, requests: Metric, advice: Advice, excluded: Metric | None = None) -> Alarm:
+    """Return an alarm on the share of errors, in percent, in two consecutive periods.
+
+    FILL makes a period without requests a zero. Otherwise CloudWatch would use older periods instead, and two bad
+    periods with quiet ones between them would be enough.
+
+    Args:
+        excluded: counted by both other metrics, and subtracted from both.
+    """
+    metrics = {"errors": errors, "requests": requests}
+    failed, asked = "FILL(errors, 0)", "FILL(requests, 0)"
+    if excluded is not None:
+        metrics["neither"] = excluded
+        failed, asked = f"({failed} - FILL(neither, 0))", f"({asked} - FILL(neither, 0))"
+    return Alarm(
+        name=name,
+        metrics=metrics,
+        expression=f"IF({asked} > 0, 100 * {failed} / {asked}, 0)",
+        label="errors in percent",
+        threshold=ERROR_RATE_PERCENT,
+        periods=2,
+        advice=advice,
+    )
+
+
+def any_count(name: str, metrics: Sequence[Metric], advice: Advice) -> Alarm:
+    """Return an alarm on a sum of counts above zero; it is over after two periods with a sum of zero.
+
+    A period may be filled with zero before its late data comes in (CloudWatch, "Using math expressions", on FILL in
+    alarms): the alarm looks at two periods, and one is enough.
+
+    Raises:
+        ValueError: more metrics than CloudWatch takes.
+    """
+    if len(metrics) > MOST_METRICS:
+        raise ValueError(f"alarm {name}: {len(metrics)} metrics; CloudWatch takes {MOST_METRICS}")
+    by_id = {f"m{index}": metric for index, metric in enumerate(metrics)}
+    return Alarm(
+        name=name,
+        metrics=by_id,
+        expression=" + ".join(f"FILL({metric_id}, 0)" for metric_id in by_id),
+        label="count",
+        threshold=0,
+        periods=2,
+        datapoints=1,
+        advice=advice,
+    )
+
+
+class Alarms(Construct):
+    """Alarms that publish to one topic.
+
+    Attributes:
+        created: the alarms so far, by the names that their constructs declared.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, alerts: AlertTopic) -> None:
         """
         Args:
-            alerts: where alarms go; CloudWatch publishes to topics of its own region alone.
+            alerts: where alarms go; CloudWatch publishes only to topics of its own region.
         """
         super().__init__(scope, construct_id)
         self._prefix = settings.prefix
         self._handbook = settings.handbook
         self._alerts = alerts
-        self.alarms: list[CloudwatchMetricAlarm] = []
+        self.created: dict[str, CloudwatchMetricAlarm] = {}
 
-    def rate(
-        self, construct_id: str, *, errors: Metric, requests: Metric, advice: Advice, neither: Metric | None = None
-    ) -> CloudwatchMetricAlarm:
-        """An alarm on the share of errors, in percent, in two periods one after the other.
-
-        FILL makes a period without requests a zero. Otherwise CloudWatch would go back to older periods, so that two
-        bad ones with quiet ones between them would do.
-
-        Args:
-            neither: what counts as an error and a request, and is none that this is about.
-        """
-        metrics = {"errors": errors, "requests": requests}
-        failed, asked = "FILL(errors, 0)", "FILL(requests, 0)"
-        if neither is not None:
-            metrics["neither"] = neither
-            failed, asked = f"({failed} - FILL(neither, 0))", f"({asked} - FILL(neither, 0))"
-        return self.expression(
-            construct_id,
-            metrics,
-            f"IF({asked} > 0, 100 * {failed} / {asked}, 0)",
-            label="errors in percent",
-            threshold=ERROR_RATE_PERCENT,
-            periods=2,
-            datapoints=2,
-            advice=advice,
+    def create(self, alarm: Alarm) -> None:
+        """Create an alarm, and a metric filter for each of its metrics that is counted from a log."""
+        for metric in alarm.metrics.values():
+            if isinstance(metric, LogMetric):
+                count_lines(self, metric, prefix=self._prefix)
+        value = None if alarm.expression else next(iter(alarm.metrics.values()))
+        percentile = value is not None and value.is_percentile
+        self.created[alarm.name] = CloudwatchMetricAlarm(
+            self,
+            alarm.name,
+            alarm_name=f"{self._prefix}-{alarm.name.replace('_', '-')}",
+            alarm_description=alarm.advice.text(self._handbook),
+            metric_query=_queries(alarm) if alarm.expression else None,
+            namespace=value.namespace if value else None,
+            metric_name=value.name if value else None,
+            dimensions=value.dimensions if value else None,
+            statistic=value.statistic if value and not percentile else None,
+            extended_statistic=value.statistic if value and percentile else None,
+            # Most environments have fewer requests in five minutes than a p99 is sure of (1,000): with `ignore`, the
+            # alarm would not fire there, and would keep its state once it had fired.
+            evaluate_low_sample_count_percentiles="evaluate" if percentile else None,
+            period=PERIOD if value else None,
+            comparison_operator="GreaterThanThreshold",
+            threshold=alarm.threshold,
+            evaluation_periods=alarm.periods,
+            datapoints_to_alarm=alarm.datapoints or alarm.periods,
+            treat_missing_data=alarm.missing,
+            alarm_actions=[self._alerts.arn],
+            ok_actions=[self._alerts.arn],
+            # This alarm fires as soon as it exists. Its message is lost if the topic's policy does not admit it.
+            depends_on=[self._alerts.policy] if alarm.missing == "breaching" else None,
         )
 
-    def any(self, construct_id: str, metrics: Sequence[Metric], advice: Advice) -> None:
-        """An alarm on anything at all that is counted, over as soon as two periods have none.
 
-        A period may be filled with zero before its late data comes in (CloudWatch, "Using math expressions", on FILL
-        in alarms): the alarm looks at two periods, and one is enough.
-
-        Raises:
-            ValueError: more metrics than CloudWatch takes.
-        """
-        if len(metrics) > MOST_METRICS:
-            raise ValueError(f"alarm {construct_id}: {len(metrics)} metrics; CloudWatch takes {MOST_METRICS}")
-        queries = {f"m{index}": metric for index, metric in enumerate(metrics)}
-        self.expression(
-            construct_id,
-            queries,
-            " + ".join(f"FILL({query_id}, 0)" for query_id in queries),
-            label="count",
-            threshold=0,
-            periods=2,
-            datapoints=1,
-            advice=advice,
-        )
-
-    def expression(
-        self,
-        construct_id: str,
-        metrics: Mapping[str, Metric],
-        expression: str,
-        *,
-        label: str,
-        threshold: int,
-        periods: int,
-        datapoints: int,
-        advice: Advice,
-        missing: Literal["notBreaching", "breaching"] = "notBreaching",
-    ) -> CloudwatchMetricAlarm:
-        """An alarm on metric math.
-
-        Args:
-            missing: what it counts as if none of the metrics has any data.
-        """
-        queries = [
+def _queries(alarm: Alarm) -> list[CloudwatchMetricAlarmMetricQuery]:
+    """Return the expression of an alarm, and the metrics in it."""
+    return [
+        CloudwatchMetricAlarmMetricQuery(id="result", expression=alarm.expression, label=alarm.label, return_data=True),
+        *(
             CloudwatchMetricAlarmMetricQuery(
-                id=query_id,
+                id=metric_id,
                 metric=CloudwatchMetricAlarmMetricQueryMetric(
                     namespace=metric.namespace,
                     metric_name=metric.name,
@@ -178,63 +241,24 @@ class Alarms(Construct):
                     period=PERIOD,
                 ),
             )
-            for query_id, metric in metrics.items()
-        ]
-        result = CloudwatchMetricAlarmMetricQuery(id="result", expression=expression, label=label, return_data=True)
-        alarm = CloudwatchMetricAlarm(
-            self,
-            construct_id,
-            alarm_name=self._name(construct_id),
-            alarm_description=advice.text(self._handbook),
-            metric_query=[result, *queries],
-            comparison_operator="GreaterThanThreshold",
-            threshold=threshold,
-            evaluation_periods=periods,
-            datapoints_to_alarm=datapoints,
-            treat_missing_data=missing,
-            alarm_actions=[self._alerts.arn],
-            ok_actions=[self._alerts.arn],
-            # This alarm fires as soon as it exists. Its message is lost if the topic's policy does not admit it.
-            depends_on=[self._alerts.policy] if missing == "breaching" else None,
-        )
-        self.alarms.append(alarm)
-        return alarm
+            for metric_id, metric in alarm.metrics.items()
+        ),
+    ]
 
-    def level(
-        self,
-        construct_id: str,
-        metric: Metric,
-        *,
-        threshold: int,
-        periods: int,
-        missing: Literal["notBreaching", "ignore"],
-        advice: Advice,
-    ) -> None:
-        """An alarm on one metric that is above a threshold in some periods."""
-        self.alarms.append(
-            CloudwatchMetricAlarm(
-                self,
-                construct_id,
-                alarm_name=self._name(construct_id),
-                alarm_description=advice.text(self._handbook),
-                namespace=metric.namespace,
-                metric_name=metric.name,
-                dimensions=metric.dimensions,
-                statistic=None if metric.is_percentile else metric.statistic,
-                extended_statistic=metric.statistic if metric.is_percentile else None,
-                # Most environments have fewer requests in five minutes than a p99 is sure of (1,000): with `ignore`,
-                # the alarm would keep silent there, and keep its state once it had spoken.
-                evaluate_low_sample_count_percentiles="evaluate" if metric.is_percentile else None,
-                period=PERIOD,
-                comparison_operator="GreaterThanThreshold",
-                threshold=threshold,
-                evaluation_periods=periods,
-                datapoints_to_alarm=periods,
-                treat_missing_data=missing,
-                alarm_actions=[self._alerts.arn],
-                ok_actions=[self._alerts.arn],
-            )
-        )
 
-    def _name(self, construct_id: str) -> str:
-        return f"{self._prefix}-{construct_id.replace('_', '-')}"
+def count_lines(scope: Construct, metric: LogMetric, *, prefix: str) -> None:
+    """Let CloudWatch Logs count a metric as lines come in ("Creating metrics from log events using filters").
+
+    Args:
+        prefix: first part of the names of the environment's resources.
+    """
+    CloudwatchLogMetricFilter(
+        scope,
+        metric.filter_id,
+        name=f"{prefix}-{metric.filter_id.replace('_', '-')}",
+        log_group_name=metric.log_group,
+        pattern=metric.pattern,
+        metric_transformation=CloudwatchLogMetricFilterMetricTransformation(
+            namespace=metric.namespace, name=metric.name, value="1", unit="Count"
+        ),
+    )

@@ -36,9 +36,11 @@ from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from cdktf_cdktf_provider_aws.lambda_permission import LambdaPermission
 from constructs import Construct
 
+from modules.alarms import ERROR_RATE_PERCENT, Advice, Alarm, Metric, error_rate
 from modules.authorization import OPEN, Authorization, Requirement
 from modules.encryption import CustomerKey
 from modules.functions import Function
+from modules.monitored import Graph, LogQuery, Monitored, Row
 from modules.permissions import Role
 from modules.policy import Statement
 from modules.settings import Settings
@@ -58,6 +60,12 @@ ALLOWED_HEADERS = (
 EXPOSED_HEADERS = "Location,Retry-After,WWW-Authenticate,x-amzn-RequestId,x-amz-apigw-id"
 PREFLIGHT_SECONDS = 600
 
+# A third of the default LAMBDA_TIMEOUT: the alarm goes off well before functions are stopped. Where LAMBDA_TIMEOUT is
+# shorter, they are stopped first, and the alarm on 5xx answers goes off.
+LATENCY_P99_MILLISECONDS = 5000
+# Answers that the saved query shows.
+SLOW_MILLISECONDS = 1000
+
 
 @dataclass(frozen=True)
 class Throttle:
@@ -67,7 +75,7 @@ class Throttle:
     burst: int
 
 
-class Api(Construct):
+class Api(Construct, Monitored):
     """A regional REST API that is open to those whom `authorization` lets in, except for health and preflight.
 
     Call `route` for each route, then `publish` once.
@@ -239,6 +247,77 @@ class Api(Construct):
         self.stage_name = stage.stage_name
         self.stage_arn = stage.arn
         self.access_log = access_log.name
+
+    def alarms(self) -> list[Alarm]:
+        """Return the alarms on 5xx answers and on latency."""
+        return [
+            error_rate(
+                "api_errors",
+                errors=self._metric("5XXError"),
+                requests=self._metric("Count", "SampleCount"),
+                advice=Advice(
+                    f"More than {ERROR_RATE_PERCENT} % of the answers of the API {self.name} were 5xx, in two periods "
+                    "of 5 minutes.",
+                    "look which function fails or runs into its timeout, in the dashboard's row of functions",
+                    "api-errors",
+                ),
+            ),
+            Alarm(
+                name="api_latency",
+                metrics={"latency": self._metric("Latency", "p99")},
+                threshold=LATENCY_P99_MILLISECONDS,
+                periods=3,
+                advice=Advice(
+                    f"One answer in a hundred of the API {self.name} took more than "
+                    f"{LATENCY_P99_MILLISECONDS // 1000} seconds, for 15 minutes.",
+                    "compare the duration of the functions with the latency of the table on the dashboard",
+                    "api-latency",
+                ),
+            ),
+        ]
+
+    def dashboard_rows(self) -> list[Row]:
+        """Return the row of the API."""
+        # The average of an error metric is its share of the requests (API Gateway, "dimensions and metrics").
+        shares = [self._metric("4XXError", "Average", "4xx"), self._metric("5XXError", "Average", "5xx")]
+        latencies = [self._metric("Latency", "p50", "p50"), self._metric("Latency", "p99", "p99")]
+        graphs = [
+            Graph("requests", [self._metric("Count", "SampleCount", "requests")], "requests"),
+            Graph("share of errors", shares, "of 1"),
+            Graph("latency", latencies, "ms", limit=LATENCY_P99_MILLISECONDS),
+        ]
+        return [Row("API", graphs, at_top=True)]
+
+    def log_queries(self) -> list[LogQuery]:
+        """Return the queries of the access log, whose lines are JSON."""
+        return [
+            LogQuery(
+                "slow-requests",
+                [
+                    "fields @timestamp, httpMethod, resourcePath, status, responseLatency, integrationLatency, "
+                    "requestId",
+                    f"filter responseLatency > {SLOW_MILLISECONDS}",
+                    "sort responseLatency desc",
+                    "limit 100",
+                ],
+                [self.access_log],
+            ),
+            LogQuery(
+                "refused-requests",
+                [
+                    "filter status >= 400 and status < 500",
+                    "stats count(*) as times, count_distinct(sourceIp) as addresses, max(@timestamp) as last"
+                    " by status, errorResponseType, httpMethod, resourcePath",
+                    "sort times desc",
+                    "limit 100",
+                ],
+                [self.access_log],
+            ),
+        ]
+
+    def _metric(self, name: str, statistic: str = "Sum", label: str = "") -> Metric:
+        """Return a metric of the stage (API Gateway, "Amazon API Gateway dimensions and metrics")."""
+        return Metric("AWS/ApiGateway", name, {"ApiName": self.name, "Stage": self.stage_name}, statistic, label)
 
     def route_arn(self, method: str, path: str) -> str:
         """ARN of one route of the stage, for a policy; each path parameter stands for any one value."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from cdktf_cdktf_provider_aws.api_gateway_authorizer import ApiGatewayAuthorizer
 from cdktf_cdktf_provider_aws.cognito_user_pool import (
@@ -22,7 +23,9 @@ from cdktf_cdktf_provider_aws.cognito_user_pool_client import (
 from cdktf_cdktf_provider_aws.lambda_permission import LambdaPermission
 from constructs import Construct
 
-from modules.functions import Function
+from modules.alarms import ERROR_RATE_PERCENT, Advice, Alarm, LogMetric, error_rate
+from modules.functions import Function, Shared
+from modules.monitored import LogQuery, Row, label_of
 from modules.settings import Settings
 
 TOKEN_MINUTES = 60
@@ -33,6 +36,9 @@ DECISION_SECONDS = 60
 IDENTITY_SOURCE = "method.request.header.Authorization"
 # Three parts of base64url (RFC 7519, section 3); anything else is refused before a function is paid for.
 _BEARER = r"^[Bb]earer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$"
+
+# The message that the function logs, as JSON, with each token that it refuses.
+REFUSAL = "token refused"
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,69 @@ class Requirement:
 
 
 OPEN = Requirement("NONE")
+
+
+class Authorizer(Function):
+    """A function that checks tokens for API Gateway.
+
+    Lambda counts each token that it refuses as an error: an error is the only way to the answer 401 (API Gateway,
+    "Output from an API Gateway Lambda authorizer"). So refused tokens are counted from the log, too.
+
+    Attributes:
+        refused: metric of the refused tokens.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, shared: Shared, description: str, environment: Mapping[str, str]
+    ) -> None:
+        super().__init__(scope, construct_id, shared=shared, description=description, environment=environment)
+        self.refused = LogMetric(
+            # Dimensions would have to be in the line; the namespace tells environments of one account apart.
+            shared.settings.prefix,
+            "TokensRefused",
+            {},
+            label="refused tokens",
+            log_group=self.log_group,
+            pattern=f'{{ $.message = "{REFUSAL}" }}',
+            filter_id="tokens_refused",
+        )
+
+    def error_alarm(self) -> Alarm:
+        """Return the alarm on errors other than refused tokens.
+
+        Refused tokens are subtracted from both sides of the rate. If they stayed among the invocations, a flood of
+        wrong tokens would hide that the function fails on the right ones. The count from the log may arrive later than
+        Lambda's metrics; the alarm needs two bad periods, so one period that looks bad meanwhile is not enough.
+        """
+        return error_rate(
+            f"{label_of(self)}_errors",
+            errors=self.metric("Errors"),
+            requests=self.metric("Invocations"),
+            excluded=self.refused,
+            advice=Advice(
+                f"The function {self.name} failed on more than {ERROR_RATE_PERCENT} % of the tokens that it did "
+                "not refuse, in two periods of 5 minutes.",
+                f"look for IssuerError in the log group /aws/lambda/{self.name}, and see whether the issuer's "
+                "keys can be had",
+                "authorizer-errors",
+            ),
+        )
+
+    def dashboard_rows(self) -> list[Row]:
+        """Return the row of the functions, with the refused tokens beside the errors."""
+        (row,) = super().dashboard_rows()
+        errors, *others = row.graphs
+        return [replace(row, graphs=[replace(errors, metrics=[*errors.metrics, self.refused]), *others])]
+
+    def log_queries(self) -> list[LogQuery]:
+        """Return the queries of every function, and that of the errors of the issuer."""
+        lines = [
+            "fields @timestamp, @requestId, @message",
+            "filter @message like /IssuerError|Task timed out|Runtime exited|ImportModuleError/",
+            "sort @timestamp desc",
+            "limit 50",
+        ]
+        return [*super().log_queries(), LogQuery("issuer-errors", lines, [self.log_group])]
 
 
 class Authorization(Construct):

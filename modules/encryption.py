@@ -8,6 +8,7 @@ from cdktf_cdktf_provider_aws.kms_alias import KmsAlias
 from cdktf_cdktf_provider_aws.kms_key import KmsKey
 from constructs import Construct
 
+from modules.monitored import Monitored
 from modules.permissions import Role
 from modules.policy import Statement, document
 from modules.settings import Settings
@@ -51,7 +52,7 @@ _USE = (
 )
 
 
-class CustomerKey(Construct):
+class CustomerKey(Construct, Monitored):
     """A key of the customer's for one service.
 
     Attributes:

@@ -29,10 +29,13 @@ from cdktf_cdktf_provider_aws.lambda_function_event_invoke_config import (
 from cdktf_cdktf_provider_aws.lambda_layer_version import LambdaLayerVersion
 from constructs import Construct
 
+from modules.alarms import ERROR_RATE_PERCENT, Advice, Alarm, Metric, any_count, error_rate
 from modules.encryption import CustomerKey
+from modules.monitored import Graph, LogQuery, Monitored, Row, label_of, title_of
 from modules.packaging import find_layer, function_files, write_archive
 from modules.permissions import Role
 from modules.policy import Statement
+from modules.queries import DENIED, ERRORS, FILE
 from modules.queues import Queue
 from modules.settings import LIVE, Settings
 
@@ -109,7 +112,7 @@ class Shared:
     failures: Queue
 
 
-class Function(Construct):
+class Function(Construct, Monitored):
     """One function with everything that is its own, published as versions behind the alias `live`.
 
     Each change of its code or configuration is a version that never changes again (Lambda, "Manage Lambda function
@@ -232,6 +235,68 @@ class Function(Construct):
         self.invoke_arn = alias.invoke_arn
         self.function_arn = function.arn
         self.log_group = logs.name
+
+    def alarms(self) -> list[Alarm]:
+        """Return the alarms on errors, throttles and lost events."""
+        return [
+            self.error_alarm(),
+            any_count(
+                f"{label_of(self)}_throttles",
+                [self.metric("Throttles")],
+                Advice(
+                    f"Lambda turned invocations of the function {self.name} away, for lack of concurrency.",
+                    "compare the concurrency on the dashboard with the account's quota, and have the quota raised",
+                    "function-throttles",
+                ),
+            ),
+            any_count(
+                f"{label_of(self)}_lost_events",
+                [self.metric("DeadLetterErrors"), self.metric("DestinationDeliveryFailures")],
+                Advice(
+                    f"An event that the function {self.name} failed on could not be written to its dead-letter queue.",
+                    "see that the function's role may send to the queue and use its key, then find the event in the "
+                    "log",
+                    "lost-events",
+                ),
+            ),
+        ]
+
+    def error_alarm(self) -> Alarm:
+        """Return the alarm on the rate of errors; it counts all invocations, also those without the alias."""
+        return error_rate(
+            f"{label_of(self)}_errors",
+            errors=self.metric("Errors"),
+            requests=self.metric("Invocations"),
+            advice=Advice(
+                f"More than {ERROR_RATE_PERCENT} % of the invocations of the function {self.name} failed, in two "
+                "periods of 5 minutes.",
+                f"read the errors in the log group /aws/lambda/{self.name}, and undo the last deployment if they "
+                "began with it",
+                "function-errors",
+            ),
+        )
+
+    def dashboard_rows(self) -> list[Row]:
+        """Return the row of the functions."""
+        return [
+            Row(
+                "Functions",
+                [
+                    Graph("errors", [self.metric("Errors")], "errors"),
+                    Graph("duration, p99", [self.metric("Duration", "p99")], "ms"),
+                    Graph("throttles", [self.metric("Throttles")], "throttles"),
+                    Graph("concurrency", [self.metric("ConcurrentExecutions", "Maximum")], "at once"),
+                ],
+            )
+        ]
+
+    def log_queries(self) -> list[LogQuery]:
+        """Return the queries of the log of every function."""
+        return [query.of(self.log_group) for query in (ERRORS, FILE, DENIED)]
+
+    def metric(self, name: str, statistic: str = "Sum") -> Metric:
+        """Return a metric of the function (Lambda, "Types of metrics for Lambda functions")."""
+        return Metric("AWS/Lambda", name, {"FunctionName": self.name}, statistic, title_of(self))
 
     def leave_traffic_alone(self) -> None:
         """Have somebody else move the alias to new versions: Terraform would move it all at once, with the apply."""

@@ -15,7 +15,9 @@ from cdktf_cdktf_provider_aws.dynamodb_table import (
 )
 from constructs import Construct
 
+from modules.alarms import Advice, Alarm, Metric, any_count
 from modules.encryption import CustomerKey
+from modules.monitored import Graph, Monitored, Row
 from modules.permissions import Role
 from modules.policy import Statement
 from modules.settings import Settings
@@ -25,8 +27,11 @@ BY_DUE = "by-due"
 BY_OWNER = "by-owner"
 _LISTED = ["file_name", "content_type", "size", "state", "ends_as", "checksum"]
 
+# Values of the dimension `Operation` of the requests to a table, as the permissions that are granted here allow them.
+TABLE_OPERATIONS = ("GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem")
 
-class Table(Construct):
+
+class Table(Construct, Monitored):
     """A table as every table here is: paid by request, under a customer key, recoverable where data is protected.
 
     Attributes:
@@ -76,6 +81,58 @@ class Table(Construct):
         )
         self.name = table.name
         self.arn = table.arn
+
+    def alarms(self) -> list[Alarm]:
+        """Return the alarms on failed and throttled requests.
+
+        CloudWatch lets alarms on DynamoDB's metrics keep their state where data is missing, whatever they ask for
+        ("Configuring how CloudWatch alarms treat missing data"); FILL makes the zeros with which they end.
+        """
+        return [
+            any_count(
+                f"{self.node.id}_table_errors",
+                self._by_operation("SystemErrors"),
+                Advice(
+                    f"DynamoDB failed on requests to the table {self.name} (HTTP 500).",
+                    "look at AWS Health for the region; requests were tried again, so see whether callers got 5xx",
+                    "table-errors",
+                ),
+            ),
+            any_count(
+                f"{self.node.id}_table_throttles",
+                self._by_operation("ThrottledRequests"),
+                Advice(
+                    f"DynamoDB throttled requests to the table {self.name}.",
+                    "see on the dashboard which operation it was and whether one key is hot, and slow its caller down",
+                    "table-throttles",
+                ),
+            ),
+        ]
+
+    def dashboard_rows(self) -> list[Row]:
+        """Return the row of the table."""
+        capacity = [
+            Metric("AWS/DynamoDB", f"Consumed{kind}CapacityUnits", {"TableName": self.name}, label=kind.lower())
+            for kind in ("Read", "Write")
+        ]
+        return [
+            Row(
+                f"Table {self.node.id}",
+                [
+                    Graph("latency", self._by_operation("SuccessfulRequestLatency", "Average"), "ms"),
+                    Graph("errors of DynamoDB", self._by_operation("SystemErrors"), "errors"),
+                    Graph("throttled requests", self._by_operation("ThrottledRequests"), "requests"),
+                    Graph("capacity", capacity, "units"),
+                ],
+            )
+        ]
+
+    def _by_operation(self, name: str, statistic: str = "Sum") -> list[Metric]:
+        """Return a metric for each operation: together they are the table's (DynamoDB, "Metrics and dimensions")."""
+        return [
+            Metric("AWS/DynamoDB", name, {"TableName": self.name, "Operation": operation}, statistic, operation)
+            for operation in TABLE_OPERATIONS
+        ]
 
 
 class Metadata(Construct):

@@ -10,7 +10,9 @@ from cdktf_cdktf_provider_aws.sqs_queue import SqsQueue
 from cdktf_cdktf_provider_aws.sqs_queue_policy import SqsQueuePolicy
 from constructs import Construct
 
+from modules.alarms import Advice, Alarm, Metric
 from modules.encryption import CustomerKey
+from modules.monitored import Graph, Monitored, Row, label_of, title_of
 from modules.permissions import Role
 from modules.policy import Statement, deny_plain_http, document
 from modules.settings import Settings
@@ -19,6 +21,8 @@ RETENTION_SECONDS = 14 * 24 * 3600  # the most that SQS keeps a message
 KEY_REUSE_SECONDS = 300
 # After so many tries a message of a queue with readers is a dead letter.
 MAX_RECEIVES = 5
+# A day before SQS deletes the message.
+OLDEST_MESSAGE_SECONDS = RETENTION_SECONDS - 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Sender:
     source_arn: str
 
 
-class Queue(Construct):
+class Queue(Construct, Monitored):
     """One queue under the customer key of the queues.
 
     Attributes:
@@ -68,6 +72,7 @@ class Queue(Construct):
         """
         super().__init__(scope, construct_id)
         self._key = key
+        self._has_readers = dead_letters is not None
         queue = SqsQueue(
             self,
             "Default",
@@ -99,6 +104,55 @@ class Queue(Construct):
                 ),
             ),
         )
+
+    def alarms(self) -> list[Alarm]:
+        """Return the alarm on dead letters, or that on messages which expire before a reader takes them."""
+        return [self._expiring() if self._has_readers else self._waiting()]
+
+    def _waiting(self) -> Alarm:
+        return Alarm(
+            name=f"{label_of(self)}_waiting",
+            metrics={"messages": self.metric("ApproximateNumberOfMessagesVisible")},
+            threshold=0,
+            periods=1,
+            # A queue without traffic stops to report after six hours; the message is still in it.
+            missing="ignore",
+            advice=Advice(
+                f"Messages that could not be processed lie in the dead-letter queue {self.name}, for 14 days at most.",
+                "read one message, mend what it failed on, then run `make redrive`",
+                "dead-letters",
+            ),
+        )
+
+    def _expiring(self) -> Alarm:
+        return Alarm(
+            name=f"{label_of(self)}_expiring",
+            metrics={"age": self.metric("ApproximateAgeOfOldestMessage")},
+            threshold=OLDEST_MESSAGE_SECONDS,
+            periods=1,
+            # It is reported only while a message waits.
+            missing="notBreaching",
+            advice=Advice(
+                f"SQS will delete messages of the queue {self.name} within a day, and nobody has read them.",
+                "start the queue's reader, or end the queue's subscription if nobody wants to read it",
+                "expiring-messages",
+            ),
+        )
+
+    def dashboard_rows(self) -> list[Row]:
+        """Return the row of the queues."""
+        messages = self.metric("ApproximateNumberOfMessagesVisible")
+        age = self.metric("ApproximateAgeOfOldestMessage")
+        return [
+            Row(
+                "Queues",
+                [Graph("messages", [messages], "messages"), Graph("age of the oldest message", [age], "s")],
+            )
+        ]
+
+    def metric(self, name: str, statistic: str = "Maximum", label: str = "") -> Metric:
+        """Return a metric of the queue (SQS, "Available CloudWatch metrics for Amazon SQS")."""
+        return Metric("AWS/SQS", name, {"QueueName": self.name}, statistic, label or title_of(self))
 
     def send_statements(self) -> list[Statement]:
         """What a role needs that sends here (SQS, "Key management": a data key, and Decrypt to check it)."""

@@ -9,23 +9,26 @@ from cdktf import TerraformProvider, TerraformResource
 from cdktf_cdktf_provider_aws.dynamodb_table_replica import DynamodbTableReplicaA
 from constructs import Construct
 
-from modules.alarms import STANDS_STILL, Advice, Alarms, Metric
+from modules.alarms import STANDS_STILL, Advice, Alarm, Alarms, Metric, any_count
 from modules.buckets import PrivateBucket
 from modules.encryption import CustomerKey, admit_service
-from modules.metadata import Metadata
+from modules.metadata import Metadata, Table
+from modules.monitored import Monitored
 from modules.notifications import Topic, alarms_of, tell_by_email
 from modules.settings import Settings
 from modules.storage import Storage, access_logs, lifecycle, only_clean_files
 
 # What S3 promises of replication with time control: 99.99 % of files within it (S3, "Replication Time Control").
 LATE_SECONDS = 900
+# DynamoDB copies mostly within a second ("Global tables: How it works").
+LATE_RECORD_MILLISECONDS = 60_000
 
 
-class Replica(Construct):
+class Replica(Construct, Monitored):
     """Everything in here is in the second region: its bucket and tables, their keys, and a topic for its alarms.
 
-    CloudWatch has the delay of S3's copies in the region where they arrive, and its alarms publish to topics of their
-    own region alone: so two alarms and a topic are here.
+    CloudWatch has the delay of S3's copies in the region where they arrive, and its alarms publish only to topics of
+    their own region: so two alarms and a topic are here. The other alarms on copies are in the first region.
 
     Attributes:
         region: where it is.
@@ -74,7 +77,8 @@ class Replica(Construct):
             access_logs(self, bucket, settings=there)
         if settings.malware_scanning:
             only_clean_files(bucket)
-        for table in (metadata.files, metadata.quotas):
+        self._tables = (metadata.files, metadata.quotas)
+        for table in self._tables:
             DynamodbTableReplicaA(
                 self,
                 table.node.id + "_table",
@@ -86,41 +90,99 @@ class Replica(Construct):
         alerts = Topic(self, "alerts", settings=there, name="alerts", key=topics_key, publishers=[alarms_of(there)])
         tell_by_email(self, there, alerts)
         self.copied = storage.copy_to(bucket, settings=settings, key=files_key)
-        self._watch(Alarms(self, "monitoring", settings=there, alerts=alerts))
+        alarms = Alarms(self, "monitoring", settings=there, alerts=alerts)
+        for alarm in self._alarms_there():
+            alarms.create(alarm)
         for each in self.node.find_all():
             if isinstance(each, TerraformResource):
                 each.provider = provider
 
-    def _watch(self, alarms: Alarms) -> None:
-        """Alarms on copies that are late (S3, "Using S3 Replication metrics").
+    def _alarms_there(self) -> list[Alarm]:
+        """Return the alarms on files whose copies are late (S3, "Using S3 Replication metrics").
 
-        S3 may tell a delay only while it copies, and how much waits always: what waits without a delay stands still.
+        S3 may report a delay only while it copies. It always reports the number of files that wait: if files wait and
+        there is no delay, copying stands still.
         """
         late = Metric("AWS/S3", "ReplicationLatency", self.copied, "Maximum")
+        waiting = Metric("AWS/S3", "OperationsPendingReplication", self.copied, "Minimum")
         next_step = "look at AWS Health for both regions, and at the alarm on copies that failed"
-        alarms.level(
-            "copies_late",
-            late,
-            threshold=LATE_SECONDS,
-            periods=1,
-            missing="ignore",
-            advice=Advice(
-                f"Files reach the copy in {self.region} more than {LATE_SECONDS // 60} minutes late.",
-                next_step,
-                "late-copies",
+        return [
+            Alarm(
+                name="copies_late",
+                metrics={"late": late},
+                threshold=LATE_SECONDS,
+                periods=1,
+                missing="ignore",
+                advice=Advice(
+                    f"Files reach the copy in {self.region} more than {LATE_SECONDS // 60} minutes late.",
+                    next_step,
+                    "late-copies",
+                ),
             ),
-        )
-        alarms.expression(
-            "copies_stand_still",
-            {"waiting": Metric("AWS/S3", "OperationsPendingReplication", self.copied, "Minimum"), "late": late},
-            STANDS_STILL.format(work="waiting", done="late"),
-            label="stands still",
-            threshold=0,
-            periods=3,
-            datapoints=3,
-            advice=Advice(
-                f"Files wait for their copy in {self.region}, and none was made for 15 minutes.",
-                next_step,
-                "late-copies",
+            Alarm(
+                name="copies_stand_still",
+                metrics={"waiting": waiting, "late": late},
+                expression=STANDS_STILL.format(work="waiting", done="late"),
+                label="stands still",
+                threshold=0,
+                periods=3,
+                advice=Advice(
+                    f"Files wait for their copy in {self.region}, and none was made for 15 minutes.",
+                    next_step,
+                    "late-copies",
+                ),
             ),
-        )
+        ]
+
+    def alarms(self) -> list[Alarm]:
+        """Return the alarms on copies of records, and on copies that failed (S3, "Using S3 Replication metrics")."""
+        return [
+            *(alarm for table in self._tables for alarm in self._alarms_of(table)),
+            any_count(
+                "copies_failed",
+                [Metric("AWS/S3", "OperationsFailedReplication", self.copied)],
+                Advice(
+                    f"S3 could not copy files, or what was deleted, to {self.region}.",
+                    "find out what S3 may not do there, mend it, and have S3 Batch Replication copy what failed",
+                    "failed-copies",
+                ),
+            ),
+        ]
+
+    def _alarms_of(self, table: Table) -> list[Alarm]:
+        """Return the alarms on a table whose copy is late (DynamoDB, "DynamoDB Metrics and dimensions").
+
+        DynamoDB reports the delay of writes that were copied. If there are writes and no delay, copying stands still.
+        """
+        name, next_step = table.node.id, "see the status of the copy, whether its key can be used, and AWS Health"
+        dimensions = {"TableName": table.name, "ReceivingRegion": self.region}
+        late = Metric("AWS/DynamoDB", "ReplicationLatency", dimensions, "Average")
+        written = Metric("AWS/DynamoDB", "ConsumedWriteCapacityUnits", {"TableName": table.name})
+        return [
+            Alarm(
+                name=f"{name}_copy_late",
+                metrics={"late": late},
+                threshold=LATE_RECORD_MILLISECONDS,
+                periods=3,
+                missing="ignore",
+                advice=Advice(
+                    f"The copy of the table {table.name} in {self.region} is more than "
+                    f"{LATE_RECORD_MILLISECONDS // 1000} seconds behind, for 15 minutes.",
+                    next_step,
+                    "late-copies",
+                ),
+            ),
+            Alarm(
+                name=f"{name}_copy_stands_still",
+                metrics={"written": written, "late": late},
+                expression=STANDS_STILL.format(work="written", done="late"),
+                label="stands still",
+                threshold=0,
+                periods=3,
+                advice=Advice(
+                    f"The table {table.name} is written to, and nothing reached its copy in {self.region}.",
+                    next_step,
+                    "late-copies",
+                ),
+            ),
+        ]

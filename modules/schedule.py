@@ -13,14 +13,19 @@ from cdktf_cdktf_provider_aws.scheduler_schedule import (
 )
 from constructs import Construct
 
+from modules.alarms import PERIOD, Advice, Alarm
 from modules.encryption import CustomerKey
 from modules.functions import MAX_EVENT_AGE_SECONDS, MAX_RETRIES, Function
+from modules.monitored import Monitored, label_of
 from modules.permissions import Role
 from modules.queues import Queue
 from modules.settings import Settings
 
+# An hour without a run.
+STOPPED_PERIODS = 12
 
-class Schedule(Construct):
+
+class Schedule(Construct, Monitored):
     """A schedule of EventBridge Scheduler that invokes one function.
 
     Attributes:
@@ -39,10 +44,12 @@ class Schedule(Construct):
     ) -> None:
         """
         Args:
-            every: number and unit, such as `15 minutes` (EventBridge Scheduler, "Rate-based schedules").
+            every: number and unit, such as `15 minutes` (EventBridge Scheduler, "Rate-based schedules"); several times
+                an hour, since the alarm goes off after an hour without a run.
             queues_key: what encrypts dead letters.
         """
         super().__init__(scope, construct_id)
+        self._function = function
         slug = construct_id.replace("_", "-")
         self.dead_letters = Queue(self, "dead_letters", settings=settings, name=f"{slug}-dead-letters", key=queues_key)
         role = Role(
@@ -74,3 +81,26 @@ class Schedule(Construct):
             # A rate-based schedule runs as soon as it is created ("Rate-based schedules").
             depends_on=role.grants,
         )
+
+    def alarms(self) -> list[Alarm]:
+        """Return the alarm on a schedule that does not run.
+
+        CloudWatch does not document whether FILL makes zeros of a metric that has no data at all; missing data counts
+        as no run.
+        """
+        return [
+            Alarm(
+                name=f"{label_of(self._function)}_stopped",
+                metrics={"runs": self._function.metric("Invocations")},
+                expression="IF(FILL(runs, 0) > 0, 0, 1)",
+                label="periods without a run",
+                threshold=0,
+                periods=STOPPED_PERIODS,
+                missing="breaching",
+                advice=Advice(
+                    f"The function {self._function.name} did not run for {STOPPED_PERIODS * PERIOD // 60} minutes.",
+                    "see whether its schedule is there and enabled, and whether Lambda lets it run",
+                    "stopped-sweeper",
+                ),
+            )
+        ]

@@ -35,8 +35,10 @@ from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
 )
 from constructs import Construct
 
+from modules.alarms import Metric
 from modules.buckets import PrivateBucket
 from modules.encryption import CustomerKey
+from modules.monitored import Graph, Monitored, Row
 from modules.permissions import Role
 from modules.policy import Conditions, Statement
 from modules.settings import Settings
@@ -210,7 +212,7 @@ def only_clean_files(bucket: PrivateBucket, *, scanner: Role | None = None, insp
     )
 
 
-class Storage(Construct):
+class Storage(Construct, Monitored):
     """The files of an environment.
 
     Attributes:
@@ -239,6 +241,21 @@ class Storage(Construct):
         if settings.cors_allowed_origins:
             self._admit_pages(settings)
         self.events = S3BucketNotification(self, "events", bucket=self._bucket.name, eventbridge=True)
+
+    def dashboard_rows(self) -> list[Row]:
+        """Return the row of the bucket, which S3 measures once a day ("Amazon S3 metrics and dimensions")."""
+        sizes = [
+            self._metric("BucketSizeBytes", "StandardStorage", "STANDARD"),
+            self._metric("BucketSizeBytes", "StandardIAStorage", "STANDARD_IA"),
+        ]
+        objects = [self._metric("NumberOfObjects", "AllStorageTypes", "objects")]
+        day = 86400
+        graphs = [Graph("size", sizes, "bytes", period=day), Graph("objects", objects, "objects", period=day)]
+        return [Row("Storage", graphs)]
+
+    def _metric(self, name: str, storage_type: str, label: str) -> Metric:
+        dimensions = {"BucketName": self.bucket_name, "StorageType": storage_type}
+        return Metric("AWS/S3", name, dimensions, "Average", label)
 
     def _admit_pages(self, settings: Settings) -> None:
         """Let pages of the API's origins send bytes here and fetch them, by the links that the API gives."""

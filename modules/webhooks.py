@@ -16,8 +16,10 @@ from cdktf_cdktf_provider_aws.secretsmanager_secret import SecretsmanagerSecret
 from cdktf_cdktf_provider_aws.sns_topic_subscription import SnsTopicSubscription
 from constructs import Construct
 
+from modules.alarms import Advice, Alarm, Metric
 from modules.encryption import CustomerKey
 from modules.functions import Function
+from modules.monitored import Graph, LogQuery, Monitored, Row, label_of, title_of
 from modules.notifications import Topic
 from modules.policy import Statement
 from modules.queues import Queue, Sender, redrive_policy
@@ -30,6 +32,11 @@ BATCH_SIZE = 10
 MAX_CONCURRENCY = 5
 # SQS hides a message for so many timeouts of the function, as Lambda asks ("Using Lambda with Amazon SQS").
 TIMEOUTS_HIDDEN = 6
+# A webhook is sent within seconds. A webhook that is sent again does not count here: SQS takes a message out of this
+# metric once it was received three times ("Available CloudWatch metrics for Amazon SQS").
+LATE_SECONDS = 900
+# Receivers belong to others: an alarm on one in two failures tells lasting trouble from a short outage.
+UNDELIVERED_PERCENT = 50
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class _Receiver:
     secret: SecretsmanagerSecret
 
 
-class Webhooks(Construct):
+class Webhooks(Construct, Monitored):
     """A queue and a secret for each receiver; `deliver` names the function that sends.
 
     Attributes:
@@ -68,6 +75,7 @@ class Webhooks(Construct):
         """
         super().__init__(scope, construct_id)
         self._secrets_key = secrets_key
+        self._log_groups: list[str] = []
         self.dead_letters: list[Queue] = []
         self._receivers: dict[str, _Receiver] = {}
         from_files = [Sender("sns.amazonaws.com", files.arn)]
@@ -129,6 +137,7 @@ class Webhooks(Construct):
 
     def deliver(self, function: Function) -> None:
         """Let a function sign, and send what is in the queues."""
+        self._log_groups.append(function.log_group)
         function.role.grant(
             "secrets_read",
             Statement(
@@ -140,6 +149,66 @@ class Webhooks(Construct):
         )
         for name, receiver in self._receivers.items():
             function.consume(receiver.queue, name, batch_size=BATCH_SIZE, max_concurrency=MAX_CONCURRENCY)
+
+    def alarms(self) -> list[Alarm]:
+        """Return the alarms on receivers that do not take webhooks, and on webhooks that are late."""
+        return [alarm for queue in self.queues for alarm in (_undelivered(queue), _late(queue))]
+
+    def dashboard_rows(self) -> list[Row]:
+        """Return the rows of the queues, and that of the webhooks."""
+        sent_and_taken = [metric for queue in self.queues for metric in (_received(queue), _deleted(queue))]
+        return [
+            *(row for queue in self.queues for row in queue.dashboard_rows()),
+            Row("Webhooks", [Graph("sent and taken", sent_and_taken, "webhooks")]),
+        ]
+
+    def log_queries(self) -> list[LogQuery]:
+        """Return the query of webhooks that were not taken."""
+        lines = ["fields @timestamp, receiver, reason, receives", 'filter message = "not delivered"']
+        lines += ["sort @timestamp desc", "limit 50"]
+        return [LogQuery("undelivered-webhooks", lines, self._log_groups)]
+
+
+def _undelivered(queue: Queue) -> Alarm:
+    """Return the alarm on a receiver; a message that is received and not deleted was not taken."""
+    return Alarm(
+        name=f"{label_of(queue)}_undelivered",
+        metrics={"received": _received(queue), "deleted": _deleted(queue)},
+        expression="IF(FILL(received, 0) > 0, 100 * (FILL(received, 0) - FILL(deleted, 0)) / FILL(received, 0), 0)",
+        label="not taken in percent",
+        threshold=UNDELIVERED_PERCENT,
+        periods=2,
+        advice=Advice(
+            f"More than {UNDELIVERED_PERCENT} % of the webhooks of the queue {queue.name} were not taken, in two "
+            "periods of 5 minutes.",
+            "read in the log of the function webhooks what the receiver answers, and tell who runs it",
+            "undelivered-webhooks",
+        ),
+    )
+
+
+def _late(queue: Queue) -> Alarm:
+    return Alarm(
+        name=f"{label_of(queue)}_late",
+        metrics={"age": queue.metric("ApproximateAgeOfOldestMessage")},
+        threshold=LATE_SECONDS,
+        periods=1,
+        # It is reported only while a message waits.
+        missing="notBreaching",
+        advice=Advice(
+            f"Webhooks of the queue {queue.name} wait for more than {LATE_SECONDS // 60} minutes to be sent.",
+            "see whether the function webhooks runs, is throttled, or has no secret to sign with",
+            "late-webhooks",
+        ),
+    )
+
+
+def _received(queue: Queue) -> Metric:
+    return queue.metric("NumberOfMessagesReceived", "Sum", f"{title_of(queue)} sent")
+
+
+def _deleted(queue: Queue) -> Metric:
+    return queue.metric("NumberOfMessagesDeleted", "Sum", f"{title_of(queue)} taken")
 
 
 def secret_name(settings: Settings, url: str) -> str:

@@ -21,13 +21,16 @@ from cdktf_cdktf_provider_aws.sfn_state_machine import (
 )
 from constructs import Construct
 
+from modules.alarms import Advice, Alarm, Metric, any_count
 from modules.encryption import CustomerKey
 from modules.functions import Function, tracing_statement
 from modules.limits import WORKFLOW_SECONDS
 from modules.metadata import Metadata
+from modules.monitored import Graph, LogQuery, Monitored, Row
 from modules.notifications import Notifications
 from modules.permissions import Role
 from modules.policy import Statement
+from modules.queries import DENIED, FILE
 from modules.queues import Queue, Sender
 from modules.settings import Settings
 from modules.storage import FILES, Storage
@@ -72,7 +75,7 @@ _LOG_DELIVERY = (
 )
 
 
-class Workflow(Construct):
+class Workflow(Construct, Monitored):
     """State machine, the rule that starts it, and where events go that could not start it.
 
     Attributes:
@@ -241,12 +244,73 @@ class Workflow(Construct):
         self.rules[construct_id] = rule.name
         return dead_letters
 
+    def alarms(self) -> list[Alarm]:
+        """Return the alarms on executions that failed, and on rules that could not start one."""
+        ends = ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted")
+        starts = ("FailedInvocations", "InvocationsFailedToBeSentToDlq")
+        return [
+            any_count(
+                "workflow_failures",
+                [self._metric(name) for name in ends],
+                Advice(
+                    "An execution of the workflow failed, timed out or was aborted, so that a file was not processed.",
+                    "open the execution in Step Functions, mend the cause, and redrive the execution",
+                    "workflow-failures",
+                ),
+            ),
+            any_count(
+                "workflow_not_started",
+                [_of_rule(rule, name) for rule in self.rules.values() for name in starts],
+                Advice(
+                    f"A rule could not start the workflow for a file: {', '.join(self.rules.values())}.",
+                    "see that the rule's role may start the state machine, then redrive the rule's dead letters",
+                    "workflow-not-started",
+                ),
+            ),
+        ]
+
+    def dashboard_rows(self) -> list[Row]:
+        """Return the row of the workflow."""
+        ends = {"Started": "started", "Succeeded": "succeeded", "Failed": "failed"}
+        ends |= {"TimedOut": "timed out", "Aborted": "aborted"}
+        starts = {"TriggeredRules": "events", "FailedInvocations": "failed", "InvocationsSentToDlq": "dead letters"}
+        executions = [self._metric(f"Executions{name}", label=label) for name, label in ends.items()]
+        durations = [self._metric("ExecutionTime", statistic, statistic) for statistic in ("p50", "p99")]
+        events = [
+            _of_rule(rule, name, f"{happened} {label}")
+            for happened, rule in self.rules.items()
+            for name, label in starts.items()
+        ]
+        return [
+            Row(
+                "Workflow",
+                [
+                    Graph("executions", executions, "executions"),
+                    Graph("duration", durations, "ms"),
+                    Graph("starts by events", events, "events"),
+                ],
+            )
+        ]
+
+    def log_queries(self) -> list[LogQuery]:
+        """Return the queries that look at executions too."""
+        return [query.of(self.log_group) for query in (FILE, DENIED)]
+
+    def _metric(self, name: str, statistic: str = "Sum", label: str = "") -> Metric:
+        """Return a metric of the state machine ("Monitoring Step Functions metrics using Amazon CloudWatch")."""
+        return Metric("AWS/States", name, {"StateMachineArn": self.state_machine_arn}, statistic, label)
+
     def grant_start(self, role: Role, concern: str) -> None:
         """Let a role start the workflow."""
         role.grant(
             concern,
             Statement(sid="StartWorkflow", actions=["states:StartExecution"], resources=[self.state_machine_arn]),
         )
+
+
+def _of_rule(rule: str, name: str, label: str = "") -> Metric:
+    """Return a metric of a rule (EventBridge, "Monitoring Amazon EventBridge")."""
+    return Metric("AWS/Events", name, {"RuleName": rule}, label=label)
 
 
 # Text for the owner of a file that could not be processed (functions/common/failures.py).

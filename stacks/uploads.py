@@ -8,11 +8,12 @@ from constructs import Construct
 from modules.api import ACCESS_LOG_PREFIX, EXECUTION_LOG_PREFIX, Api, Throttle
 from modules.api_bodies import COMPLETE_BODY, PARTS_BODY, START_BODY, UPLOAD_BODY
 from modules.api_routes import KNOWN_ROUTES
-from modules.authorization import Authorization
+from modules.authorization import Authorization, Authorizer
 from modules.encryption import CustomerKey, admit_logs, admit_service
 from modules.firewall import FIREWALL_LOG_PREFIX, Firewall
 from modules.functions import Function, Layer, Shared, Sources
 from modules.metadata import Metadata
+from modules.monitored import Monitored
 from modules.monitoring import Monitoring
 from modules.notifications import Notifications
 from modules.queries import Queries
@@ -298,48 +299,41 @@ class UploadsStack(BaseStack):
             *(upload, uploads, files, inspect, discard, sweep, health),
             *(each for each in (authorizer, sender) if each),
         ]
+        monitored: list[Monitored] = [
+            *functions,
+            schedule,
+            api,
+            workflow,
+            *(function.dead_letters for function in functions),
+            shared.failures,
+            workflow.dead_letters,
+            *([scanning.dead_letters] if scanning else []),
+            schedule.dead_letters,
+            *notifications.queues,
+            *(webhooks.dead_letters if webhooks else []),
+            notifications.inbox,
+            *([webhooks] if webhooks else []),
+            metadata.files,
+            metadata.quotas,
+            *([replica] if replica else []),
+            storage,
+            *(storage_key, metadata_key, functions_key, logs_key, queues_key, topics_key),
+        ]
         monitoring = Monitoring(
             self,
             "monitoring",
             settings=settings,
             alerts=notifications.alerts,
-            functions=functions,
-            authorizer=authorizer,
-            api=api,
-            tables=[metadata.files, metadata.quotas],
-            storage=storage,
-            queues=[
-                *(function.dead_letters for function in functions),
-                shared.failures,
-                workflow.dead_letters,
-                *([scanning.dead_letters] if scanning else []),
-                schedule.dead_letters,
-                *notifications.queues,
-                *(webhooks.dead_letters if webhooks else []),
-            ],
-            workflow=workflow,
-            inbox=notifications.inbox,
-            webhooks=webhooks.queues if webhooks else [],
-            replica=replica,
-            scheduled=[sweep],
+            monitored=monitored,
         )
-        Queries(
-            self,
-            "queries",
-            settings=settings,
-            functions=[function.log_group for function in functions],
-            workflows=[workflow.log_group],
-            access=[api.access_log],
-            authorizer=authorizer.log_group if authorizer else None,
-            webhooks=sender.log_group if sender else None,
-        )
+        Queries(self, "queries", settings=settings, monitored=monitored)
         if settings.release_strategy == "canary":
             Releases(
                 self,
                 "releases",
                 settings=settings,
                 functions=functions,
-                error_alarms=monitoring.error_alarms,
+                error_alarms={each.name: monitoring.created[each.error_alarm().name] for each in functions},
                 alerts=notifications.alerts,
             )
 
@@ -391,10 +385,10 @@ class UploadsStack(BaseStack):
                 description="What an application names when its users sign in.",
             )
 
-    def _authorizer(self, shared: Shared) -> Function:
+    def _authorizer(self, shared: Shared) -> Authorizer:
         """The function that checks the tokens of an issuer of one's own."""
         settings = self.settings
-        return Function(
+        return Authorizer(
             self,
             "authorizer",
             shared=shared,

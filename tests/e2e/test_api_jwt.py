@@ -29,12 +29,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import RSAAlgorithm
 
 from functions.common.records import FileRecord, Quota, Records
+from modules.alarms import count_lines
 from modules.api import ACCESS_LOG_PREFIX, EXECUTION_LOG_PREFIX, Api
-from modules.authorization import Authorization
+from modules.authorization import REFUSAL, Authorization, Authorizer
 from modules.encryption import CustomerKey, admit_logs
 from modules.functions import Function, Layer, Shared, Sources
 from modules.metadata import Metadata
-from modules.monitoring import REFUSAL, RefusedTokens
 from modules.queues import Queue
 from modules.settings import Settings
 from stacks.base import BaseStack
@@ -137,7 +137,7 @@ class TokensStack(BaseStack):
             failures=Queue(self, "failures", settings=settings, name="failures", key=queues_key),
         )
         metadata = Metadata(self, "metadata", settings=settings, key=key("records", "dynamodb"))
-        authorizer = Function(
+        authorizer = Authorizer(
             self,
             "authorizer",
             shared=shared,
@@ -163,7 +163,7 @@ class TokensStack(BaseStack):
         api.health_check()  # no API without one, says a guard
         api.route("GET", "/files/{file_id}/content", files)
         api.publish()
-        RefusedTokens(self, "tokens_refused", settings=settings, authorizer=authorizer)
+        count_lines(self, authorizer.refused, prefix=settings.prefix)
         TerraformOutput(self, "api_url", value=api.invoke_url, description="Address of the API's stage.")
         TerraformOutput(self, "quotas_table_name", value=metadata.quotas.name, description="Table of the quotas.")
         TerraformOutput(self, "table_name", value=metadata.files.name, description="Table of the records.")

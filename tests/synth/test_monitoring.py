@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modules.alarms import Alarms, Metric
-from modules.monitoring import REFUSAL
+from modules.alarms import Advice, Metric, any_count
+from modules.authorization import REFUSAL
 from tests.conftest import ROOT
 from tests.metric_math import Alarm, Series, evaluate
 from tests.synth.conftest import Synthesized, settings_of, synthesize
@@ -358,7 +358,7 @@ def test_latency_warns_before_functions_run_into_their_timeout(stack: Synthesize
 def test_an_alarm_on_more_metrics_than_cloudwatch_takes_is_refused() -> None:
     metrics = [Metric("AWS/DynamoDB", "SystemErrors", {"Operation": str(number)}) for number in range(11)]
     with pytest.raises(ValueError, match="11 metrics; CloudWatch takes 10"):
-        Alarms.any(object.__new__(Alarms), "too_many", metrics, None)  # type: ignore[arg-type]
+        any_count("too_many", metrics, Advice("", "", ""))
 
 
 # When alarms fire

@@ -36,7 +36,7 @@ from functions.authorizer.tokens import (
     IssuerError,
     subject_of,
 )
-from modules.monitoring import REFUSAL
+from modules.authorization import REFUSAL
 from tests.unit.fakes import FakeContext
 from tools.embedded_aws import certificates
 
