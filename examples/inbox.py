@@ -21,24 +21,25 @@ class InboxStack(BaseStack):
 
     def __init__(self, scope: Construct, *, settings: Settings, sources: Sources, platform: str = "sluice") -> None:
         super().__init__(scope, settings=settings, component="inbox")
+        base = self.foundation
 
         def key(of: str, service: str, *admit: Statement) -> CustomerKey:
-            return CustomerKey(self, f"{of}_key", settings=settings, purpose=of, service=service, admit=admit)
+            return CustomerKey(self, f"{of}_key", foundation=base, purpose=of, service=service, admit=admit)
 
-        topics = key("topics", "sns", admit_service(settings, "cloudwatch", f"alarm:{settings.prefix}-*"))
-        topic_arn = shared_value(self, "files_topic_arn", settings=settings, project=platform, name="files-topic-arn")
-        queues = key("queues", "sqs", admit_service(settings, "sns", topic_arn))
-        storage = Storage(self, "storage", settings=settings, key=key("documents", "s3"))
-        announced = SubscribedQueue(self, "announced", settings=settings, topic_arn=topic_arn, key=queues)
-        alerts = Topic(self, "alerts", settings=settings, name="alerts", key=topics, publishers=[alarms_of(settings)])
+        topics = key("topics", "sns", admit_service(base, "cloudwatch", f"alarm:{base.prefix}-*"))
+        topic_arn = shared_value(self, "files_topic_arn", foundation=base, project=platform, name="files-topic-arn")
+        queues = key("queues", "sqs", admit_service(base, "sns", topic_arn))
+        storage = Storage(self, "storage", foundation=base, key=key("documents", "s3"))
+        announced = SubscribedQueue(self, "announced", foundation=base, topic_arn=topic_arn, key=queues)
+        alerts = Topic(self, "alerts", foundation=base, name="alerts", key=topics, publishers=[alarms_of(base)])
         shared = Shared(
-            settings=settings,
+            foundation=base,
             sources=sources,
-            layer=Layer(self, "layer", settings=settings, sources=sources),
+            layer=Layer(self, "layer", foundation=base, sources=sources),
             environment_key=key("variables", "lambda"),
-            logs_key=key("logs", "logs", admit_logs(settings, [f"/aws/lambda/{settings.prefix}-"])),
+            logs_key=key("logs", "logs", admit_logs(base, [f"/aws/lambda/{base.prefix}-"])),
             queues_key=queues,
-            failures=Queue(self, "failures", settings=settings, name="failures", key=queues),
+            failures=Queue(self, "failures", foundation=base, name="failures", key=queues),
         )
         variables = {"BUCKET_NAME": storage.bucket_name}
         archive = Function(self, "archive", shared=shared, description="Keeps each event", environment=variables)
@@ -47,7 +48,7 @@ class InboxStack(BaseStack):
         Monitoring(
             self,
             "monitoring",
-            settings=settings,
+            foundation=base,
             alerts=alerts,
             monitored=[
                 archive,

@@ -22,7 +22,7 @@ from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import (
 )
 from constructs import Construct
 
-from modules.settings import Settings
+from modules.foundation import Foundation
 
 PERIOD = 300
 ERROR_RATE_PERCENT = 1
@@ -181,14 +181,14 @@ class Alarms(Construct):
         created: the alarms so far, by the names that their constructs declared.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, alerts: AlertTopic) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, foundation: Foundation, alerts: AlertTopic) -> None:
         """
         Args:
             alerts: where alarms go; CloudWatch publishes only to topics of its own region.
         """
         super().__init__(scope, construct_id)
-        self._prefix = settings.prefix
-        self._handbook = settings.handbook
+        self._prefix = foundation.prefix
+        self._handbook = foundation.handbook
         self._alerts = alerts
         self.created: dict[str, CloudwatchMetricAlarm] = {}
 

@@ -335,7 +335,7 @@ class Api(Construct, Monitored):
         role = Role(
             self,
             "logging_role",
-            settings=self._settings,
+            foundation=self._settings.foundation,
             name="api-logging",
             service="apigateway.amazonaws.com",
             description="API Gateway writes its logs",

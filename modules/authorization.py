@@ -76,7 +76,7 @@ class Authorizer(Function):
         super().__init__(scope, construct_id, shared=shared, description=description, environment=environment)
         self.refused = LogMetric(
             # Dimensions would have to be in the line; the namespace tells environments of one account apart.
-            shared.settings.prefix,
+            shared.foundation.prefix,
             "TokensRefused",
             {},
             label="refused tokens",

@@ -24,8 +24,8 @@ from cdktf_cdktf_provider_aws.s3_bucket_versioning import (
 from constructs import Construct
 
 from modules.encryption import CustomerKey
+from modules.foundation import Foundation
 from modules.policy import Conditions, Statement, deny_plain_http, document
-from modules.settings import Settings
 
 
 class PrivateBucket(Construct):
@@ -46,7 +46,7 @@ class PrivateBucket(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        settings: Settings,
+        foundation: Foundation,
         name: str,
         key: CustomerKey | None,
         admit: Sequence[Statement] = (),
@@ -66,7 +66,7 @@ class PrivateBucket(Construct):
             self,
             "Default",
             bucket=name,
-            force_destroy=not settings.protect_data,
+            force_destroy=not foundation.protect_data,
             object_lock_enabled=object_lock or None,
         )
         self.arn = bucket.arn
@@ -108,7 +108,10 @@ class PrivateBucket(Construct):
                 )
             ],
         )
-        self._statements = [*self._denials(settings, key, key_alias_arn), *(_about(each, bucket.arn) for each in admit)]
+        self._statements = [
+            *self._denials(foundation, key, key_alias_arn),
+            *(_about(each, bucket.arn) for each in admit),
+        ]
         self.policy = S3BucketPolicy(
             self,
             "policy",
@@ -123,7 +126,7 @@ class PrivateBucket(Construct):
         self._statements.extend(statements)
         self.policy.policy = document(*self._statements)
 
-    def _denials(self, settings: Settings, key: CustomerKey | None, key_alias_arn: str | None) -> list[Statement]:
+    def _denials(self, foundation: Foundation, key: CustomerKey | None, key_alias_arn: str | None) -> list[Statement]:
         """What nobody may do to the bucket, whatever an IAM policy allows."""
         objects = f"{self.arn}/*"
         denials = [
@@ -135,7 +138,7 @@ class PrivateBucket(Construct):
                 resources=[self.arn, objects],
                 principals="*",
                 conditions={
-                    "StringNotEquals": {"aws:PrincipalAccount": settings.account_id},
+                    "StringNotEquals": {"aws:PrincipalAccount": foundation.account_id},
                     "BoolIfExists": {"aws:PrincipalIsAWSService": "false"},
                 },
             ),

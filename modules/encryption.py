@@ -8,10 +8,10 @@ from cdktf_cdktf_provider_aws.kms_alias import KmsAlias
 from cdktf_cdktf_provider_aws.kms_key import KmsKey
 from constructs import Construct
 
+from modules.foundation import Foundation
 from modules.monitored import Monitored
 from modules.permissions import Role
 from modules.policy import Statement, document
-from modules.settings import Settings
 
 _THIS_KEY = "in the policy of a key, `*` means that key (KMS, Key policies)"
 
@@ -65,7 +65,7 @@ class CustomerKey(Construct, Monitored):
         scope: Construct,
         construct_id: str,
         *,
-        settings: Settings,
+        foundation: Foundation,
         purpose: str,
         service: str,
         admit: Sequence[Statement] = (),
@@ -77,14 +77,14 @@ class CustomerKey(Construct, Monitored):
             admit: statements for AWS services that use the key on their own behalf.
         """
         super().__init__(scope, construct_id)
-        self._via = f"{service}.{settings.primary_region}.amazonaws.com"
-        account = {"AWS": [f"arn:aws:iam::{settings.account_id}:root"]}
+        self._via = f"{service}.{foundation.region}.amazonaws.com"
+        account = {"AWS": [f"arn:aws:iam::{foundation.account_id}:root"]}
         key = KmsKey(
             self,
             "Default",
-            description=f"{settings.prefix}: {purpose}",
+            description=f"{foundation.prefix}: {purpose}",
             enable_key_rotation=True,
-            deletion_window_in_days=settings.kms_deletion_window_days,
+            deletion_window_in_days=foundation.key_deletion_window_days,
             policy=document(
                 Statement(
                     sid="AccountAdministersKey",
@@ -101,7 +101,7 @@ class CustomerKey(Construct, Monitored):
                     any_resource=_THIS_KEY,
                     principals=account,
                     conditions={
-                        "StringEquals": {"kms:ViaService": self._via, "kms:CallerAccount": settings.account_id}
+                        "StringEquals": {"kms:ViaService": self._via, "kms:CallerAccount": foundation.account_id}
                     },
                 ),
                 *admit,
@@ -110,7 +110,7 @@ class CustomerKey(Construct, Monitored):
         KmsAlias(
             self,
             "alias",
-            name=f"alias/{settings.prefix}-{purpose.replace(' ', '-')}",
+            name=f"alias/{foundation.prefix}-{purpose.replace(' ', '-')}",
             target_key_id=key.key_id,
         )
         self.arn = key.arn
@@ -130,7 +130,7 @@ class CustomerKey(Construct, Monitored):
         role.grant(concern, self.statement("Decrypt", "kms:Decrypt"))
 
 
-def admit_service(settings: Settings, service: str, sources: str) -> Statement:
+def admit_service(foundation: Foundation, service: str, sources: str) -> Statement:
     """Let an AWS service use a key for what it delivers on behalf of this account's resources.
 
     Args:
@@ -140,7 +140,7 @@ def admit_service(settings: Settings, service: str, sources: str) -> Statement:
 
     Source: SNS and SQS, "Key management: Enable compatibility between event sources from AWS services".
     """
-    home = f"arn:aws:{service}:{settings.primary_region}:{settings.account_id}"
+    home = f"arn:aws:{service}:{foundation.region}:{foundation.account_id}"
     # An ARN may be a reference, which Terraform resolves.
     arns = sources if sources.startswith(("arn:", "${")) else f"{home}:{sources}"
     return Statement(
@@ -150,25 +150,25 @@ def admit_service(settings: Settings, service: str, sources: str) -> Statement:
         any_resource=_THIS_KEY,
         principals={"Service": [f"{service}.amazonaws.com"]},
         conditions={
-            "StringEquals": {"aws:SourceAccount": settings.account_id},
+            "StringEquals": {"aws:SourceAccount": foundation.account_id},
             "ArnLike": {"aws:SourceArn": arns},
         },
     )
 
 
-def admit_logs(settings: Settings, log_group_prefixes: Sequence[str]) -> Statement:
+def admit_logs(foundation: Foundation, log_group_prefixes: Sequence[str]) -> Statement:
     """Let CloudWatch Logs use a key for the log groups with these name prefixes in this account and region.
 
     Source: CloudWatch Logs, "Encrypt log data using AWS KMS".
     """
-    home = f"arn:aws:logs:{settings.primary_region}:{settings.account_id}:log-group"
+    home = f"arn:aws:logs:{foundation.region}:{foundation.account_id}:log-group"
     return Statement(
         sid="LogsUseKey",
         actions=["kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey"]
         + ["kms:GenerateDataKeyWithoutPlaintext"],
         resources=["*"],
         any_resource=_THIS_KEY,
-        principals={"Service": [f"logs.{settings.primary_region}.amazonaws.com"]},
+        principals={"Service": [f"logs.{foundation.region}.amazonaws.com"]},
         conditions={
             "ArnLike": {"kms:EncryptionContext:aws:logs:arn": [f"{home}:{prefix}*" for prefix in log_group_prefixes]}
         },

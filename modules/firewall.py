@@ -31,7 +31,7 @@ from cdktf_cdktf_provider_aws.wafv2_web_acl_logging_configuration import (
 from constructs import Construct
 
 from modules.encryption import CustomerKey
-from modules.settings import Settings
+from modules.foundation import Foundation
 
 # AWS WAF takes no other log groups ("Sending web ACL traffic logs to a CloudWatch Logs log group").
 FIREWALL_LOG_PREFIX = "aws-waf-logs-"
@@ -78,7 +78,7 @@ class Firewall(Construct):
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, settings: Settings, stage_arn: str, logs_key: CustomerKey
+        self, scope: Construct, construct_id: str, *, foundation: Foundation, stage_arn: str, logs_key: CustomerKey
     ) -> None:
         """
         Args:
@@ -89,7 +89,7 @@ class Firewall(Construct):
         acl = Wafv2WebAcl(
             self,
             "Default",
-            name=settings.prefix,
+            name=foundation.prefix,
             description="Before the API",
             scope="REGIONAL",
             default_action=Wafv2WebAclDefaultAction(allow=Wafv2WebAclDefaultActionAllow()),
@@ -101,15 +101,15 @@ class Firewall(Construct):
                 ),
             ],
             visibility_config=Wafv2WebAclVisibilityConfig(
-                cloudwatch_metrics_enabled=True, metric_name=settings.prefix, sampled_requests_enabled=True
+                cloudwatch_metrics_enabled=True, metric_name=foundation.prefix, sampled_requests_enabled=True
             ),
         )
         Wafv2WebAclAssociation(self, "association", resource_arn=stage_arn, web_acl_arn=acl.arn)
         logs = CloudwatchLogGroup(
             self,
             "logs",
-            name=f"{FIREWALL_LOG_PREFIX}{settings.prefix}-api",
-            retention_in_days=settings.log_retention_days,
+            name=f"{FIREWALL_LOG_PREFIX}{foundation.prefix}-api",
+            retention_in_days=foundation.log_retention_days,
             kms_key_id=logs_key.arn,
         )
         Wafv2WebAclLoggingConfiguration(

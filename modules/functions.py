@@ -31,13 +31,14 @@ from constructs import Construct
 
 from modules.alarms import ERROR_RATE_PERCENT, Advice, Alarm, Metric, any_count, error_rate
 from modules.encryption import CustomerKey
+from modules.foundation import Foundation
 from modules.monitored import Graph, LogQuery, Monitored, Row, label_of, title_of
 from modules.packaging import find_layer, function_files, write_archive
 from modules.permissions import Role
 from modules.policy import Statement
 from modules.queries import DENIED, ERRORS, FILE
 from modules.queues import Queue
-from modules.settings import LIVE, Settings
+from modules.settings import LIVE
 
 # An event that a function fails on is tried again this often, for this long; then it is a dead letter.
 MAX_RETRIES = 2
@@ -70,21 +71,21 @@ class Layer(Construct):
         arn: ARN of the layer's version.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, sources: Sources) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, foundation: Foundation, sources: Sources) -> None:
         super().__init__(scope, construct_id)
-        package = find_layer(sources.layers, settings.lambda_runtime, settings.lambda_architecture)
+        package = find_layer(sources.layers, foundation.lambda_runtime, foundation.lambda_architecture)
         copy = sources.output / "packages" / package.path.name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(package.path, copy)
         layer = LambdaLayerVersion(
             self,
             "Default",
-            layer_name=f"{settings.prefix}-dependencies",
+            layer_name=f"{foundation.prefix}-dependencies",
             description="Python packages of the functions, as Pipfile.lock pins them",
             filename=sources.terraform_path(copy),
             source_code_hash=package.source_code_hash,
-            compatible_runtimes=[settings.lambda_runtime],
-            compatible_architectures=[settings.lambda_architecture],
+            compatible_runtimes=[foundation.lambda_runtime],
+            compatible_architectures=[foundation.lambda_architecture],
         )
         self.arn = layer.arn
 
@@ -94,7 +95,7 @@ class Shared:
     """What all functions of a stack have in common.
 
     Attributes:
-        settings: runtime, processor, memory, timeout, tracing, retention of logs.
+        foundation: runtime, processor, memory, timeout, tracing, retention of logs.
         sources: where packages come from.
         layer: the dependencies.
         environment_key: what encrypts variables at rest.
@@ -103,7 +104,7 @@ class Shared:
         failures: queue that gets a report of each asynchronous invocation that failed for good.
     """
 
-    settings: Settings
+    foundation: Foundation
     sources: Sources
     layer: Layer
     environment_key: CustomerKey
@@ -146,23 +147,23 @@ class Function(Construct, Monitored):
             environment: its variables; the function's own model of them says which.
         """
         super().__init__(scope, construct_id)
-        settings, sources = shared.settings, shared.sources
+        foundation, sources = shared.foundation, shared.sources
         slug = construct_id.replace("_", "-")
-        name = f"{settings.prefix}-{slug}"
+        name = f"{foundation.prefix}-{slug}"
         logs = CloudwatchLogGroup(
             self,
             "logs",
             name=f"/aws/lambda/{name}",
-            retention_in_days=settings.log_retention_days,
+            retention_in_days=foundation.log_retention_days,
             kms_key_id=shared.logs_key.arn,
         )
         self.dead_letters = Queue(
-            self, "dead_letters", settings=settings, name=f"{slug}-dead-letters", key=shared.queues_key
+            self, "dead_letters", foundation=foundation, name=f"{slug}-dead-letters", key=shared.queues_key
         )
         self.role = Role(
             self,
             "role",
-            settings=settings,
+            foundation=foundation,
             name=f"{slug}-function",
             service="lambda.amazonaws.com",
             description=f"Function {name}",
@@ -179,7 +180,7 @@ class Function(Construct, Monitored):
         shared.environment_key.grant_decrypt(self.role, "environment_decrypt")
         self.dead_letters.grant_send(self.role, "dead_letters_send")
         shared.failures.grant_send(self.role, "failures_send")
-        if settings.enable_xray_tracing:
+        if foundation.tracing:
             self.role.grant("tracing", tracing_statement())
         code = write_archive(
             function_files(sources.functions, construct_id), sources.output / "packages" / f"{construct_id}.zip"
@@ -190,21 +191,19 @@ class Function(Construct, Monitored):
             function_name=name,
             description=description,
             role=self.role.arn,
-            runtime=settings.lambda_runtime,
-            architectures=[settings.lambda_architecture],
+            runtime=foundation.lambda_runtime,
+            architectures=[foundation.lambda_architecture],
             handler=f"functions.{construct_id}.handler.handler",
             filename=sources.terraform_path(code.path),
             source_code_hash=code.source_code_hash,
             publish=True,
             layers=[shared.layer.arn],
-            timeout=settings.lambda_timeout,
-            memory_size=settings.lambda_memory_size,
+            timeout=foundation.lambda_timeout,
+            memory_size=foundation.lambda_memory_size,
             environment=LambdaFunctionEnvironment(variables={**environment, "POWERTOOLS_LOG_LEVEL": "INFO"}),
             kms_key_arn=shared.environment_key.arn,
             logging_config=LambdaFunctionLoggingConfig(log_format="Text", log_group=logs.name),
-            tracing_config=LambdaFunctionTracingConfig(
-                mode="Active" if settings.enable_xray_tracing else "PassThrough"
-            ),
+            tracing_config=LambdaFunctionTracingConfig(mode="Active" if foundation.tracing else "PassThrough"),
             dead_letter_config=LambdaFunctionDeadLetterConfig(target_arn=self.dead_letters.arn),
             # Lambda checks when it is created that its role may send dead letters and read its variables.
             depends_on=self.role.grants,

@@ -17,10 +17,10 @@ from constructs import Construct
 
 from modules.alarms import Advice, Alarm, Metric, any_count
 from modules.encryption import CustomerKey
+from modules.foundation import Foundation
 from modules.monitored import Graph, Monitored, Row
 from modules.permissions import Role
 from modules.policy import Statement
-from modules.settings import Settings
 
 # What has to be looked at, by time; and what an owner has, by time.
 BY_DUE = "by-due"
@@ -44,40 +44,42 @@ class Table(Construct, Monitored):
         scope: Construct,
         construct_id: str,
         *,
-        settings: Settings,
+        foundation: Foundation,
         name: str,
         key: CustomerKey,
         hash_key: str,
         attributes: Sequence[str],
         indexes: Sequence[DynamodbTableGlobalSecondaryIndex],
         forget_at: str | None = None,
+        replicable: bool = False,
     ) -> None:
         """
         Args:
             name: what comes behind the environment's prefix.
             attributes: those of the keys, `hash_key` too; all are text.
             forget_at: attribute with the second in which DynamoDB forgets an item.
+            replicable: whether another region has, or had, a copy of it.
         """
         super().__init__(scope, construct_id)
         table = DynamodbTable(
             self,
             "Default",
-            name=f"{settings.prefix}-{name}",
+            name=f"{foundation.prefix}-{name}",
             billing_mode="PAY_PER_REQUEST",
             hash_key=hash_key,
             attribute=[DynamodbTableAttribute(name=attribute, type="S") for attribute in attributes],
             global_secondary_index=list(indexes),
             ttl=DynamodbTableTtl(attribute_name=forget_at, enabled=True) if forget_at else None,
             server_side_encryption=DynamodbTableServerSideEncryption(enabled=True, kms_key_arn=key.arn),
-            point_in_time_recovery=DynamodbTablePointInTimeRecovery(enabled=settings.protect_data),
-            deletion_protection_enabled=settings.protect_data,
+            point_in_time_recovery=DynamodbTablePointInTimeRecovery(enabled=foundation.protect_data),
+            deletion_protection_enabled=foundation.protect_data,
             # Copies are made of its stream, which DynamoDB does not let go before they are gone: so not with them
             # (DynamoDB, "Global tables: How it works").
-            stream_enabled=True if settings.replica_region else None,
-            stream_view_type="NEW_AND_OLD_IMAGES" if settings.replica_region else None,
+            stream_enabled=True if replicable else None,
+            stream_view_type="NEW_AND_OLD_IMAGES" if replicable else None,
             # A copy is a resource of its own, in its own region; without this, the table would plan to remove it
             # (Terraform, "Resource: aws_dynamodb_table_replica").
-            lifecycle=TerraformResourceLifecycle(ignore_changes=["replica"]) if settings.replica_region else None,
+            lifecycle=TerraformResourceLifecycle(ignore_changes=["replica"]) if replicable else None,
         )
         self.name = table.name
         self.arn = table.arn
@@ -143,7 +145,19 @@ class Metadata(Construct):
         quotas: table of what owners take up.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, key: CustomerKey) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        foundation: Foundation,
+        key: CustomerKey,
+        replicable: bool = False,
+    ) -> None:
+        """
+        Args:
+            replicable: whether another region has, or had, copies of the tables.
+        """
         super().__init__(scope, construct_id)
         due = DynamodbTableGlobalSecondaryIndex(
             name=BY_DUE, hash_key="due_shard", range_key="due_time", projection_type="KEYS_ONLY"
@@ -151,7 +165,7 @@ class Metadata(Construct):
         self.files = Table(
             self,
             "files",
-            settings=settings,
+            foundation=foundation,
             name="files",
             key=key,
             hash_key="file_id",
@@ -167,16 +181,18 @@ class Metadata(Construct):
                 ),
             ],
             forget_at="purge_time",
+            replicable=replicable,
         )
         self.quotas = Table(
             self,
             "quotas",
-            settings=settings,
+            foundation=foundation,
             name="quotas",
             key=key,
             hash_key="owner",
             attributes=["owner", "due_shard", "due_time"],
             indexes=[due],
+            replicable=replicable,
         )
         self._key = key
 

@@ -10,8 +10,8 @@ from cdktf_cdktf_provider_aws.cloudwatch_dashboard import CloudwatchDashboard
 from constructs import Construct
 
 from modules.alarms import Alarms, AlertTopic
+from modules.foundation import Foundation
 from modules.monitored import Graph, Monitored, Row
-from modules.settings import Settings
 
 
 class Monitoring(Alarms):
@@ -26,7 +26,7 @@ class Monitoring(Alarms):
         scope: Construct,
         construct_id: str,
         *,
-        settings: Settings,
+        foundation: Foundation,
         alerts: AlertTopic,
         monitored: Sequence[Monitored],
     ) -> None:
@@ -35,19 +35,19 @@ class Monitoring(Alarms):
             alerts: where alarms go.
             monitored: constructs in the order of their alarms and of their rows on the dashboard.
         """
-        super().__init__(scope, construct_id, settings=settings, alerts=alerts)
+        super().__init__(scope, construct_id, foundation=foundation, alerts=alerts)
         for construct in monitored:
             for alarm in construct.alarms():
                 self.create(alarm)
         rows = _merged([row for construct in monitored for row in construct.dashboard_rows()])
         widgets = [
             [_alarms_widget([alarm.arn for alarm in self.created.values()])],
-            *([_metrics_widget(row, graph, settings.primary_region) for graph in row.graphs] for row in rows),
+            *([_metrics_widget(row, graph, foundation.region) for graph in row.graphs] for row in rows),
         ]
         dashboard = CloudwatchDashboard(
             self,
             "dashboard",
-            dashboard_name=settings.prefix,
+            dashboard_name=foundation.prefix,
             dashboard_body=json.dumps({"widgets": _placed(widgets)}),
         )
         self.dashboard_name = dashboard.dashboard_name

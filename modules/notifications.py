@@ -10,10 +10,10 @@ from cdktf_cdktf_provider_aws.sns_topic_subscription import SnsTopicSubscription
 from constructs import Construct
 
 from modules.encryption import CustomerKey
+from modules.foundation import Foundation
 from modules.permissions import Role
 from modules.policy import Statement, deny_plain_http, document
 from modules.queues import Queue, Sender, redrive_policy
-from modules.settings import Settings
 
 
 class Topic(Construct):
@@ -30,7 +30,7 @@ class Topic(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        settings: Settings,
+        foundation: Foundation,
         name: str,
         key: CustomerKey,
         publishers: Sequence[Sender] = (),
@@ -43,7 +43,7 @@ class Topic(Construct):
         """
         super().__init__(scope, construct_id)
         self._key = key
-        topic = SnsTopic(self, "Default", name=f"{settings.prefix}-{name}", kms_master_key_id=key.arn)
+        topic = SnsTopic(self, "Default", name=f"{foundation.prefix}-{name}", kms_master_key_id=key.arn)
         self.name = topic.name
         self.arn = topic.arn
         self.policy = SnsTopicPolicy(
@@ -61,7 +61,7 @@ class Topic(Construct):
                         principals={"Service": [publisher.service]},
                         conditions={
                             "ArnLike": {"aws:SourceArn": publisher.source_arn},
-                            "StringEquals": {"aws:SourceAccount": settings.account_id},
+                            "StringEquals": {"aws:SourceAccount": foundation.account_id},
                         },
                     )
                     for publisher in publishers
@@ -91,7 +91,7 @@ class SubscribedQueue(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        settings: Settings,
+        foundation: Foundation,
         topic_arn: str,
         key: CustomerKey,
         visibility_timeout_seconds: int | None = None,
@@ -106,12 +106,12 @@ class SubscribedQueue(Construct):
         super().__init__(scope, construct_id)
         slug, senders = construct_id.replace("_", "-"), [Sender("sns.amazonaws.com", topic_arn)]
         self.dead_letters = Queue(
-            self, "dead_letters", settings=settings, name=f"{slug}-dead-letters", key=key, senders=senders
+            self, "dead_letters", foundation=foundation, name=f"{slug}-dead-letters", key=key, senders=senders
         )
         self.queue = Queue(
             self,
             "Default",
-            settings=settings,
+            foundation=foundation,
             name=slug,
             key=key,
             senders=senders,
@@ -131,18 +131,16 @@ class SubscribedQueue(Construct):
         )
 
 
-def alarms_of(settings: Settings) -> Sender:
+def alarms_of(foundation: Foundation) -> Sender:
     """The alarms of an environment, which publish to the topic of its alerts."""
-    home = f"{settings.primary_region}:{settings.account_id}"
-    return Sender("cloudwatch.amazonaws.com", f"arn:aws:cloudwatch:{home}:alarm:{settings.prefix}-*")
+    home = f"{foundation.region}:{foundation.account_id}"
+    return Sender("cloudwatch.amazonaws.com", f"arn:aws:cloudwatch:{home}:alarm:{foundation.prefix}-*")
 
 
-def tell_by_email(scope: Construct, settings: Settings, alerts: Topic) -> None:
-    """Subscribe the address that gets alarms, where there is one, to a topic of alarms."""
-    if settings.alert_email:
-        SnsTopicSubscription(
-            scope, "alert_email", topic_arn=alerts.arn, protocol="email", endpoint=settings.alert_email
-        )
+def tell_by_email(scope: Construct, alerts: Topic, address: str | None) -> None:
+    """Subscribe an address, if there is one, to a topic of alarms."""
+    if address:
+        SnsTopicSubscription(scope, "alert_email", topic_arn=alerts.arn, protocol="email", endpoint=address)
 
 
 class Notifications(Construct):
@@ -156,19 +154,32 @@ class Notifications(Construct):
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, settings: Settings, key: CustomerKey, queues_key: CustomerKey
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        foundation: Foundation,
+        key: CustomerKey,
+        queues_key: CustomerKey,
+        alert_email: str | None = None,
     ) -> None:
+        """
+        Args:
+            key: the key that encrypts the topics.
+            queues_key: the key that encrypts the queues.
+            alert_email: address that gets alarms.
+        """
         super().__init__(scope, construct_id)
-        self.files = Topic(self, "files", settings=settings, name="files", key=key)
+        self.files = Topic(self, "files", foundation=foundation, name="files", key=key)
         self.alerts = Topic(
             self,
             "alerts",
-            settings=settings,
+            foundation=foundation,
             name="alerts",
             key=key,
-            publishers=[alarms_of(settings)],
+            publishers=[alarms_of(foundation)],
         )
-        tell_by_email(self, settings, self.alerts)
-        subscribed = SubscribedQueue(self, "inbox", settings=settings, topic_arn=self.files.arn, key=queues_key)
+        tell_by_email(self, self.alerts, alert_email)
+        subscribed = SubscribedQueue(self, "inbox", foundation=foundation, topic_arn=self.files.arn, key=queues_key)
         self.inbox = subscribed.queue
         self.queues = [subscribed.dead_letters]

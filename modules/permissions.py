@@ -7,8 +7,8 @@ from cdktf_cdktf_provider_aws.iam_role import IamRole
 from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
 from constructs import Construct
 
+from modules.foundation import Foundation
 from modules.policy import Statement, assume_role_document, document
-from modules.settings import Settings
 
 
 class Role(Construct):
@@ -20,7 +20,7 @@ class Role(Construct):
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, settings: Settings, name: str, service: str, description: str
+        self, scope: Construct, construct_id: str, *, foundation: Foundation, name: str, service: str, description: str
     ) -> None:
         """
         Args:
@@ -32,7 +32,7 @@ class Role(Construct):
         role = IamRole(
             self,
             "Default",
-            name=settings.role_name(name),
+            name=foundation.role_name(name),
             description=description,
             assume_role_policy=assume_role_document(service),
         )

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from cdktf_cdktf_provider_aws.cloudwatch_query_definition import CloudwatchQueryDefinition
 from constructs import Construct
 
+from modules.foundation import Foundation
 from modules.monitored import LogQuery, Monitored
-from modules.settings import Settings
 
 # Placeholder in a query that the operator replaces by the id of a file.
 FILE_ID = "FILE_ID"
@@ -47,7 +47,7 @@ class Queries(Construct):
     """The saved queries of an environment, in a folder with its name (CloudWatch Logs, "Saving queries")."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, settings: Settings, monitored: Sequence[Monitored]
+        self, scope: Construct, construct_id: str, *, foundation: Foundation, monitored: Sequence[Monitored]
     ) -> None:
         """
         Args:
@@ -62,7 +62,7 @@ class Queries(Construct):
             CloudwatchQueryDefinition(
                 self,
                 name.replace("-", "_"),
-                name=f"{settings.prefix}/{name}",
+                name=f"{foundation.prefix}/{name}",
                 log_group_names=list(query.log_groups),
                 query_string="\n| ".join(query.lines),
             )

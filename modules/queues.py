@@ -12,10 +12,10 @@ from constructs import Construct
 
 from modules.alarms import Advice, Alarm, Metric
 from modules.encryption import CustomerKey
+from modules.foundation import Foundation
 from modules.monitored import Graph, Monitored, Row, label_of, title_of
 from modules.permissions import Role
 from modules.policy import Statement, deny_plain_http, document
-from modules.settings import Settings
 
 RETENTION_SECONDS = 14 * 24 * 3600  # the most that SQS keeps a message
 KEY_REUSE_SECONDS = 300
@@ -53,7 +53,7 @@ class Queue(Construct, Monitored):
         scope: Construct,
         construct_id: str,
         *,
-        settings: Settings,
+        foundation: Foundation,
         name: str,
         key: CustomerKey,
         senders: Sequence[Sender] = (),
@@ -76,7 +76,7 @@ class Queue(Construct, Monitored):
         queue = SqsQueue(
             self,
             "Default",
-            name=f"{settings.prefix}-{name}",
+            name=f"{foundation.prefix}-{name}",
             message_retention_seconds=RETENTION_SECONDS,
             kms_master_key_id=key.arn,
             kms_data_key_reuse_period_seconds=KEY_REUSE_SECONDS,

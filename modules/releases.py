@@ -15,11 +15,11 @@ from cdktf_cdktf_provider_aws.codedeploy_deployment_group import (
 )
 from constructs import Construct
 
+from modules.foundation import Foundation
 from modules.functions import Function
 from modules.notifications import Topic
 from modules.permissions import Role
 from modules.policy import Statement
-from modules.settings import Settings
 
 # A tenth of the traffic for 15 minutes, then all of it. An alarm on the rate of errors needs two periods of 5 minutes:
 # a shorter canary would be over before the alarm could stop it.
@@ -39,7 +39,7 @@ class Releases(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        settings: Settings,
+        foundation: Foundation,
         functions: Sequence[Function],
         error_alarms: Mapping[str, CloudwatchMetricAlarm],
         alerts: Topic,
@@ -50,11 +50,11 @@ class Releases(Construct):
             alerts: where releases that went back are told.
         """
         super().__init__(scope, construct_id)
-        application = CodedeployApp(self, "Default", name=settings.prefix, compute_platform="Lambda")
+        application = CodedeployApp(self, "Default", name=foundation.prefix, compute_platform="Lambda")
         role = Role(
             self,
             "role",
-            settings=settings,
+            foundation=foundation,
             name="releases",
             service="codedeploy.amazonaws.com",
             description="Moves the traffic of functions from one version to the next",

@@ -52,14 +52,14 @@ class Replica(Construct, Monitored):
             metadata: the records; DynamoDB copies all.
         """
         super().__init__(scope, construct_id)
-        there = settings.in_replica_region
-        self.region = there.primary_region
-        files_key = CustomerKey(self, "files_key", settings=there, purpose="files", service="s3")
-        records_key = CustomerKey(self, "records_key", settings=there, purpose="records", service="dynamodb")
+        there = settings.in_replica_region.foundation
+        self.region = there.region
+        files_key = CustomerKey(self, "files_key", foundation=there, purpose="files", service="s3")
+        records_key = CustomerKey(self, "records_key", foundation=there, purpose="records", service="dynamodb")
         topics_key = CustomerKey(
             self,
             "topics_key",
-            settings=there,
+            foundation=there,
             purpose="topics",
             service="sns",
             admit=[admit_service(there, "cloudwatch", f"alarm:{there.prefix}-*")],
@@ -67,14 +67,20 @@ class Replica(Construct, Monitored):
         bucket = PrivateBucket(
             self,
             "files",
-            settings=there,
-            name=there.files_bucket_name,
+            foundation=there,
+            name=there.bucket_name("uploads"),
             key=files_key,
             object_lock=settings.legal_hold,
         )
-        lifecycle(self, bucket, settings=there, copies=True)
+        lifecycle(
+            self,
+            bucket,
+            transition_days=settings.s3_lifecycle_transition_days,
+            expiration_days=settings.s3_lifecycle_expiration_days,
+            marked=True,
+        )
         if settings.enable_access_logs:
-            access_logs(self, bucket, settings=there)
+            access_logs(self, bucket, foundation=there)
         if settings.malware_scanning:
             only_clean_files(bucket)
         self._tables = (metadata.files, metadata.quotas)
@@ -87,10 +93,10 @@ class Replica(Construct, Monitored):
                 point_in_time_recovery=settings.protect_data,
                 deletion_protection_enabled=settings.protect_data,
             )
-        alerts = Topic(self, "alerts", settings=there, name="alerts", key=topics_key, publishers=[alarms_of(there)])
-        tell_by_email(self, there, alerts)
-        self.copied = storage.copy_to(bucket, settings=settings, key=files_key)
-        alarms = Alarms(self, "monitoring", settings=there, alerts=alerts)
+        alerts = Topic(self, "alerts", foundation=there, name="alerts", key=topics_key, publishers=[alarms_of(there)])
+        tell_by_email(self, alerts, settings.alert_email)
+        self.copied = storage.copy_to(bucket, key=files_key)
+        alarms = Alarms(self, "monitoring", foundation=there, alerts=alerts)
         for alarm in self._alarms_there():
             alarms.create(alarm)
         for each in self.node.find_all():

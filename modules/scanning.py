@@ -13,10 +13,10 @@ from cdktf_cdktf_provider_aws.guardduty_malware_protection_plan import (
 from constructs import Construct
 
 from modules.encryption import CustomerKey
+from modules.foundation import Foundation
 from modules.functions import Function
 from modules.permissions import Role
 from modules.policy import Statement
-from modules.settings import Settings
 from modules.storage import FILES, Storage
 from modules.workflow import Workflow
 
@@ -39,7 +39,7 @@ class Scanning(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        settings: Settings,
+        foundation: Foundation,
         storage: Storage,
         workflow: Workflow,
         inspect: Function,
@@ -54,13 +54,13 @@ class Scanning(Construct):
         scanner = Role(
             self,
             "role",
-            settings=settings,
+            foundation=foundation,
             name="scanner",
             service=GUARDDUTY,
             description="GuardDuty scans files for malware",
         )
         storage.grant_scan(scanner)
-        self._grant_own_rule(scanner, settings)
+        self._grant_own_rule(scanner, foundation)
         storage.grant_scan_result(inspect.role)
         storage.open_clean_files_alone(scanner=scanner, inspect=inspect.role)
         GuarddutyMalwareProtectionPlan(
@@ -89,7 +89,7 @@ class Scanning(Construct):
         self.dead_letters = workflow.start_on(
             self,
             "scanned",
-            settings=settings,
+            foundation=foundation,
             name="scan",
             description="A file was scanned: start its workflow with what was found",
             # GuardDuty, "Monitoring S3 object scans with Amazon EventBridge".
@@ -110,9 +110,9 @@ class Scanning(Construct):
         )
 
     @staticmethod
-    def _grant_own_rule(scanner: Role, settings: Settings) -> None:
+    def _grant_own_rule(scanner: Role, foundation: Foundation) -> None:
         """Let GuardDuty keep the rule by which it hears of new objects (ids of statements as in its guide)."""
-        rule = f"arn:aws:events:{settings.primary_region}:{settings.account_id}:rule/{_OWN_RULE}*"
+        rule = f"arn:aws:events:{foundation.region}:{foundation.account_id}:rule/{_OWN_RULE}*"
         scanner.grant(
             "own_rule",
             Statement(

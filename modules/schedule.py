@@ -15,11 +15,11 @@ from constructs import Construct
 
 from modules.alarms import PERIOD, Advice, Alarm
 from modules.encryption import CustomerKey
+from modules.foundation import Foundation
 from modules.functions import MAX_EVENT_AGE_SECONDS, MAX_RETRIES, Function
 from modules.monitored import Monitored, label_of
 from modules.permissions import Role
 from modules.queues import Queue
-from modules.settings import Settings
 
 # An hour without a run.
 STOPPED_PERIODS = 12
@@ -37,7 +37,7 @@ class Schedule(Construct, Monitored):
         scope: Construct,
         construct_id: str,
         *,
-        settings: Settings,
+        foundation: Foundation,
         function: Function,
         every: str,
         queues_key: CustomerKey,
@@ -51,11 +51,13 @@ class Schedule(Construct, Monitored):
         super().__init__(scope, construct_id)
         self._function = function
         slug = construct_id.replace("_", "-")
-        self.dead_letters = Queue(self, "dead_letters", settings=settings, name=f"{slug}-dead-letters", key=queues_key)
+        self.dead_letters = Queue(
+            self, "dead_letters", foundation=foundation, name=f"{slug}-dead-letters", key=queues_key
+        )
         role = Role(
             self,
             "role",
-            settings=settings,
+            foundation=foundation,
             name=slug,
             service="scheduler.amazonaws.com",
             description=f"Schedule {slug}",
@@ -66,7 +68,7 @@ class Schedule(Construct, Monitored):
         SchedulerSchedule(
             self,
             "Default",
-            name=f"{settings.prefix}-{slug}",
+            name=f"{foundation.prefix}-{slug}",
             schedule_expression=f"rate({every})",
             flexible_time_window=SchedulerScheduleFlexibleTimeWindow(mode="OFF"),
             target=SchedulerScheduleTarget(

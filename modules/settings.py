@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from modules import limits
+from modules.foundation import Foundation
 
 LOCAL = "local"
 # The alias of every function. What calls a function calls this, so which version answers is decided in one place.
@@ -317,7 +318,10 @@ class Settings(BaseSettings):
     def _fits_aws(self) -> Self:
         """Refuse settings that AWS accepts one by one, but not together."""
         regions = {self.primary_region, self.replica_region or self.primary_region}
-        buckets = [self.state_bucket_name, *(self._bucket_name("uploads", region) for region in regions)]
+        buckets = [
+            self.state_bucket_name,
+            *(self.foundation.in_region(region).bucket_name("uploads") for region in regions),
+        ]
         longest = max(buckets, key=len)
         if (over := len(longest) - limits.BUCKET_NAME_LENGTH) > 0:
             raise ValueError(
@@ -412,7 +416,26 @@ class Settings(BaseSettings):
     @property
     def prefix(self) -> str:
         """First part of the names of this environment's resources."""
-        return f"{self.project_name}-{self.environment}"
+        return self.foundation.prefix
+
+    @property
+    def foundation(self) -> Foundation:
+        """The part of the settings that every construct may use."""
+        return Foundation(
+            project_name=self.project_name,
+            environment=self.environment,
+            account_id=self.account_id,
+            region=self.primary_region,
+            log_retention_days=self.log_retention_days,
+            tracing=self.enable_xray_tracing,
+            key_deletion_window_days=self.kms_deletion_window_days,
+            protect_data=self.protect_data,
+            handbook=self.handbook,
+            lambda_runtime=self.lambda_runtime,
+            lambda_architecture=self.lambda_architecture,
+            lambda_timeout=self.lambda_timeout,
+            lambda_memory_size=self.lambda_memory_size,
+        )
 
     @property
     def replicates(self) -> bool:
@@ -440,25 +463,12 @@ class Settings(BaseSettings):
     @property
     def state_bucket_name(self) -> str:
         """Name of the bucket that holds the Terraform state."""
-        return self.state_bucket or self._bucket_name("state", self.primary_region)
+        return self.state_bucket or self.foundation.bucket_name("state")
 
     @property
     def files_bucket_name(self) -> str:
         """Name of the bucket that holds the files."""
-        return self._bucket_name("uploads", self.primary_region)
-
-    @property
-    def access_logs_bucket_name(self) -> str:
-        """Name of the bucket that holds S3's access logs of the files."""
-        return self._bucket_name("access", self.primary_region)
-
-    def _bucket_name(self, purpose: str, region: str) -> str:
-        """Return the name of a bucket; it has account and region in it, since bucket names are unique in all of AWS."""
-        return f"{self.prefix}-{purpose}-{self.account_id}-{region}"
-
-    def role_name(self, name: str) -> str:
-        """Return the name of a role. IAM has no regions, so the name contains the region, to separate environments."""
-        return f"{self.prefix}-{name}-{self.primary_region}"
+        return self.foundation.bucket_name("uploads")
 
     @property
     def state_key_alias(self) -> str:
@@ -479,11 +489,6 @@ class Settings(BaseSettings):
         if self.state_kms_key_id is None:
             return self.state_key_alias_arn
         return f"arn:aws:kms:{self.primary_region}:{self.account_id}:key/{self.state_kms_key_id}"
-
-
-def parameter_name(project: str, environment: str, name: str) -> str:
-    """Name of the parameter with which an environment of a project shares a value with others."""
-    return f"/{project}/{environment}/{name}"
 
 
 def load(environments: Path) -> Settings:

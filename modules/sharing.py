@@ -12,14 +12,14 @@ from cdktf_cdktf_provider_aws.data_aws_ssm_parameter import DataAwsSsmParameter
 from cdktf_cdktf_provider_aws.ssm_parameter import SsmParameter
 from constructs import Construct
 
-from modules.settings import Settings, parameter_name
+from modules.foundation import Foundation
 
 
 class SharedValues(Construct):
     """What an environment shares. Nothing secret: whoever may read the parameter reads the value."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, settings: Settings, values: Mapping[str, tuple[str, str]]
+        self, scope: Construct, construct_id: str, *, foundation: Foundation, values: Mapping[str, tuple[str, str]]
     ) -> None:
         """
         Args:
@@ -30,7 +30,7 @@ class SharedValues(Construct):
             SsmParameter(
                 self,
                 name.replace("-", "_"),
-                name=parameter_name(settings.project_name, settings.environment, name),
+                name=foundation.parameter_name(name),
                 description=description,
                 type="String",
                 # Shown in plans, unlike `value`: a reviewer sees what others will get.
@@ -38,12 +38,12 @@ class SharedValues(Construct):
             )
 
 
-def shared_value(scope: Construct, construct_id: str, *, settings: Settings, project: str, name: str) -> str:
+def shared_value(scope: Construct, construct_id: str, *, foundation: Foundation, project: str, name: str) -> str:
     """What another project shares in the same environment, account and region. Terraform reads it when it plans.
 
     Whoever plans has to be allowed `ssm:GetParameter` on that parameter.
     """
     parameter = DataAwsSsmParameter(
-        scope, construct_id, name=parameter_name(project, settings.environment, name), with_decryption=False
+        scope, construct_id, name=foundation.parameter_name(name, project_name=project), with_decryption=False
     )
     return parameter.insecure_value

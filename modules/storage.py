@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cdktf_cdktf_provider_aws.s3_bucket_cors_configuration import (
     S3BucketCorsConfiguration,
@@ -38,10 +38,10 @@ from constructs import Construct
 from modules.alarms import Metric
 from modules.buckets import PrivateBucket
 from modules.encryption import CustomerKey
+from modules.foundation import Foundation
 from modules.monitored import Graph, Monitored, Row
 from modules.permissions import Role
 from modules.policy import Conditions, Statement
-from modules.settings import Settings
 
 # Where files are. Everything below it is under the lifecycle; everything a role may touch is below it.
 FILES = "uploads/"
@@ -72,26 +72,27 @@ _EXPIRE_DELETED_FILES = S3BucketLifecycleConfigurationRuleNoncurrentVersionExpir
 _COPIED_WITHIN_MINUTES = 15
 
 
-def lifecycle(scope: Construct, bucket: PrivateBucket, *, settings: Settings, copies: bool = False) -> None:
-    """Files move to cheaper storage, and are DELETED when the settings say so; leftovers never stay.
+def lifecycle(
+    scope: Construct, bucket: PrivateBucket, *, transition_days: int, expiration_days: int, marked: bool
+) -> None:
+    """Move files to cheaper storage, DELETE them after `expiration_days`, and remove leftovers of uploads.
 
     Args:
-        copies: of a bucket of copies. S3 does not copy what its own rules delete ("What does Amazon S3 replicate?").
+        transition_days: days until a file moves to STANDARD_IA.
+        expiration_days: days until a file is DELETED; 0 keeps files for ever.
+        marked: whether a deleted file gets a delete marker, which is copied between two regions. Both buckets need it:
+            S3 does not copy what its own rules delete ("What does Amazon S3 replicate?").
     """
-    # What is deleted gets a marker, which is copied, and goes with it.
-    marked = copies or settings.replicates
     rules = [
         S3BucketLifecycleConfigurationRule(
             id="files",
             status="Enabled",
             filter=[S3BucketLifecycleConfigurationRuleFilter(prefix=FILES)],
             transition=[
-                S3BucketLifecycleConfigurationRuleTransition(
-                    days=settings.s3_lifecycle_transition_days, storage_class="STANDARD_IA"
-                )
+                S3BucketLifecycleConfigurationRuleTransition(days=transition_days, storage_class="STANDARD_IA")
             ],
-            expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=settings.s3_lifecycle_expiration_days)]
-            if settings.s3_lifecycle_expiration_days
+            expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=expiration_days)]
+            if expiration_days
             else None,
         ),
         S3BucketLifecycleConfigurationRule(
@@ -115,17 +116,17 @@ def lifecycle(scope: Construct, bucket: PrivateBucket, *, settings: Settings, co
     )
 
 
-def access_logs(scope: Construct, bucket: PrivateBucket, *, settings: Settings) -> None:
+def access_logs(scope: Construct, bucket: PrivateBucket, *, foundation: Foundation) -> None:
     """Log the requests to a bucket in a second bucket (S3, "Server access logging").
 
     Args:
-        settings: settings with the region of the bucket; S3 requires both buckets in one region.
+        foundation: foundation with the region of the bucket; S3 requires both buckets in one region.
     """
     logs = PrivateBucket(
         scope,
         "access_logs",
-        settings=settings,
-        name=settings.access_logs_bucket_name,
+        foundation=foundation,
+        name=foundation.bucket_name("access"),
         key=None,
         admit=[
             Statement(
@@ -135,7 +136,7 @@ def access_logs(scope: Construct, bucket: PrivateBucket, *, settings: Settings) 
                 principals={"Service": ["logging.s3.amazonaws.com"]},
                 conditions={
                     "ArnEquals": {"aws:SourceArn": bucket.arn},
-                    "StringEquals": {"aws:SourceAccount": settings.account_id},
+                    "StringEquals": {"aws:SourceAccount": foundation.account_id},
                 },
             )
         ],
@@ -149,7 +150,7 @@ def access_logs(scope: Construct, bucket: PrivateBucket, *, settings: Settings) 
                 id="logs",
                 status="Enabled",
                 filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
-                expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=settings.log_retention_days)],
+                expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=foundation.log_retention_days)],
                 abort_incomplete_multipart_upload=[_ABORT_LEFTOVERS],
                 noncurrent_version_expiration=[_EXPIRE_OLD_VERSIONS],
             )
@@ -221,25 +222,55 @@ class Storage(Construct, Monitored):
         events: configuration that makes S3 send events of new objects to EventBridge.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, key: CustomerKey) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        foundation: Foundation,
+        key: CustomerKey,
+        transition_days: int = 30,
+        expiration_days: int = 0,
+        logs_access: bool = False,
+        origins: Sequence[str] = (),
+        legal_hold: bool = False,
+        replicates: bool = False,
+    ) -> None:
+        """
+        Args:
+            transition_days: days until a file moves to STANDARD_IA (AWS: 30 or more).
+            expiration_days: days until a file is DELETED; 0 keeps files for ever.
+            logs_access: whether a second bucket gets S3's access logs.
+            origins: origins whose pages may use links to the bucket.
+            legal_hold: whether files can be held (S3 Object Lock).
+            replicates: whether files are copied to a second region.
+        """
         super().__init__(scope, construct_id)
         self._bucket = PrivateBucket(
             self,
             "uploads",
-            settings=settings,
-            name=settings.files_bucket_name,
+            foundation=foundation,
+            name=foundation.bucket_name("uploads"),
             key=key,
-            object_lock=settings.legal_hold,
+            object_lock=legal_hold,
         )
+        self._foundation = foundation
         self._key = key
+        self._legal_hold = legal_hold
         self.bucket_name = self._bucket.name
         self.bucket_arn = self._bucket.arn
-        self._marks_what_it_deletes = settings.replicates
-        lifecycle(self, self._bucket, settings=settings)
-        if settings.enable_access_logs:
-            access_logs(self, self._bucket, settings=settings)
-        if settings.cors_allowed_origins:
-            self._admit_pages(settings)
+        self._marks_what_it_deletes = replicates
+        lifecycle(
+            self,
+            self._bucket,
+            transition_days=transition_days,
+            expiration_days=expiration_days,
+            marked=replicates,
+        )
+        if logs_access:
+            access_logs(self, self._bucket, foundation=foundation)
+        if origins:
+            self._admit_pages(origins)
         self.events = S3BucketNotification(self, "events", bucket=self._bucket.name, eventbridge=True)
 
     def dashboard_rows(self) -> list[Row]:
@@ -257,7 +288,7 @@ class Storage(Construct, Monitored):
         dimensions = {"BucketName": self.bucket_name, "StorageType": storage_type}
         return Metric("AWS/S3", name, dimensions, "Average", label)
 
-    def _admit_pages(self, settings: Settings) -> None:
+    def _admit_pages(self, origins: Sequence[str]) -> None:
         """Let pages of the API's origins send bytes here and fetch them, by the links that the API gives."""
         S3BucketCorsConfiguration(
             self,
@@ -265,7 +296,7 @@ class Storage(Construct, Monitored):
             bucket=self.bucket_name,
             cors_rule=[
                 S3BucketCorsConfigurationCorsRule(
-                    allowed_origins=list(settings.cors_allowed_origins),
+                    allowed_origins=list(origins),
                     allowed_methods=["GET", "POST", "PUT"],
                     allowed_headers=["*"],
                     expose_headers=list(EXPOSED_HEADERS),
@@ -274,7 +305,7 @@ class Storage(Construct, Monitored):
             ],
         )
 
-    def copy_to(self, bucket: PrivateBucket, *, settings: Settings, key: CustomerKey) -> Mapping[str, str]:
+    def copy_to(self, bucket: PrivateBucket, *, key: CustomerKey) -> Mapping[str, str]:
         """Copy every file, as it comes, to a bucket of another region; what is deleted here goes there too.
 
         S3, "Setting up permissions for live replication", and "Amazon S3 replication failure reasons", which asks for
@@ -289,14 +320,14 @@ class Storage(Construct, Monitored):
         role = Role(
             self,
             "copier",
-            settings=settings,
+            foundation=self._foundation,
             name="copier",
             service="s3.amazonaws.com",
             description="Copies files to the second region",
         )
         files, copies = f"{self.bucket_arn}/{FILES}*", f"{bucket.arn}/{FILES}*"
-        held = ("s3:GetObjectLegalHold", "s3:GetObjectRetention") if settings.legal_hold else ()
-        hold = ("s3:PutObjectLegalHold",) if settings.legal_hold else ()
+        held = ("s3:GetObjectLegalHold", "s3:GetObjectRetention") if self._legal_hold else ()
+        hold = ("s3:PutObjectLegalHold",) if self._legal_hold else ()
         role.grant(
             "files_copy",
             Statement(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -18,12 +18,12 @@ from constructs import Construct
 
 from modules.alarms import Advice, Alarm, Metric
 from modules.encryption import CustomerKey
+from modules.foundation import Foundation
 from modules.functions import Function
 from modules.monitored import Graph, LogQuery, Monitored, Row, label_of, title_of
 from modules.notifications import Topic
 from modules.policy import Statement
 from modules.queues import Queue, Sender, redrive_policy
-from modules.settings import Settings
 
 # With 10 seconds before the first retry, doubled each time, the last of so many attempts comes after 8.5 to 14 hours.
 ATTEMPTS = 13
@@ -62,13 +62,17 @@ class Webhooks(Construct, Monitored):
         scope: Construct,
         construct_id: str,
         *,
-        settings: Settings,
+        foundation: Foundation,
+        urls: Sequence[str],
+        backoff_seconds: int,
         files: Topic,
         queues_key: CustomerKey,
         secrets_key: CustomerKey,
     ) -> None:
         """
         Args:
+            urls: addresses of the receivers.
+            backoff_seconds: seconds before the first retry; they double with each retry.
             files: topic of the events of files.
             queues_key: what encrypts the queues.
             secrets_key: what encrypts the secrets.
@@ -79,13 +83,13 @@ class Webhooks(Construct, Monitored):
         self.dead_letters: list[Queue] = []
         self._receivers: dict[str, _Receiver] = {}
         from_files = [Sender("sns.amazonaws.com", files.arn)]
-        for url in settings.webhook_urls:
+        for url in urls:
             slug = receiver_slug(url)
             name = slug.replace("-", "_")
             dead_letters = Queue(
                 self,
                 f"{name}_dead_letters",
-                settings=settings,
+                foundation=foundation,
                 name=f"webhooks-{slug}-dead-letters",
                 key=queues_key,
                 senders=from_files,
@@ -93,13 +97,13 @@ class Webhooks(Construct, Monitored):
             queue = Queue(
                 self,
                 name,
-                settings=settings,
+                foundation=foundation,
                 name=f"webhooks-{slug}",
                 key=queues_key,
                 senders=from_files,
                 dead_letters=dead_letters,
                 max_receives=ATTEMPTS,
-                visibility_timeout_seconds=TIMEOUTS_HIDDEN * settings.lambda_timeout,
+                visibility_timeout_seconds=TIMEOUTS_HIDDEN * foundation.lambda_timeout,
             )
             SnsTopicSubscription(
                 self,
@@ -119,10 +123,10 @@ class Webhooks(Construct, Monitored):
                 f"{name}_secret",
                 # Secrets Manager keeps the name of a deleted secret for 30 days ("DeleteSecret"). The ending is new
                 # each time, so that an address can be added again after it was removed.
-                name_prefix=f"{secret_name(settings, url)}-",
+                name_prefix=f"{secret_name(foundation.prefix, url)}-",
                 description=f"Signs webhooks to {url}; the two newest versions count",
                 kms_key_id=secrets_key.arn,
-                recovery_window_in_days=30 if settings.protect_data else 0,
+                recovery_window_in_days=30 if foundation.protect_data else 0,
             )
             self.dead_letters.append(dead_letters)
             self._receivers[name] = _Receiver(url, queue, secret)
@@ -132,7 +136,7 @@ class Webhooks(Construct, Monitored):
                 f"{receiver.queue.url}={receiver.secret.arn}={receiver.url}" for receiver in self._receivers.values()
             ),
             "WEBHOOK_ATTEMPTS": str(ATTEMPTS),
-            "WEBHOOK_BACKOFF_SECONDS": str(settings.webhook_backoff_seconds),
+            "WEBHOOK_BACKOFF_SECONDS": str(backoff_seconds),
         }
 
     def deliver(self, function: Function) -> None:
@@ -211,9 +215,9 @@ def _deleted(queue: Queue) -> Metric:
     return queue.metric("NumberOfMessagesDeleted", "Sum", f"{title_of(queue)} taken")
 
 
-def secret_name(settings: Settings, url: str) -> str:
+def secret_name(prefix: str, url: str) -> str:
     """Return the name of a receiver's secret, without the `-` and the digits that Terraform adds."""
-    return f"{settings.prefix}-webhooks-{receiver_slug(url)}"
+    return f"{prefix}-webhooks-{receiver_slug(url)}"
 
 
 def receiver_slug(url: str) -> str:

@@ -23,6 +23,7 @@ from constructs import Construct
 
 from modules.alarms import Advice, Alarm, Metric, any_count
 from modules.encryption import CustomerKey
+from modules.foundation import Foundation
 from modules.functions import Function, tracing_statement
 from modules.limits import WORKFLOW_SECONDS
 from modules.metadata import Metadata
@@ -118,7 +119,7 @@ class Workflow(Construct, Monitored):
         role = Role(
             self,
             "role",
-            settings=settings,
+            foundation=settings.foundation,
             name="file-workflow",
             service="states.amazonaws.com",
             description="Workflow of a file",
@@ -171,7 +172,7 @@ class Workflow(Construct, Monitored):
         self.dead_letters = self.start_on(
             self,
             "stored",
-            settings=settings,
+            foundation=settings.foundation,
             name="workflow",
             description="An object is stored: start the workflow of its file",
             pattern={
@@ -187,7 +188,7 @@ class Workflow(Construct, Monitored):
         scope: Construct,
         construct_id: str,
         *,
-        settings: Settings,
+        foundation: Foundation,
         name: str,
         description: str,
         pattern: Mapping[str, object],
@@ -205,14 +206,14 @@ class Workflow(Construct, Monitored):
         rule = CloudwatchEventRule(
             scope,
             construct_id,
-            name=f"{settings.prefix}-{construct_id}",
+            name=f"{foundation.prefix}-{construct_id}",
             description=description,
             event_pattern=json.dumps(pattern),
         )
         dead_letters = Queue(
             scope,
             "dead_letters",
-            settings=settings,
+            foundation=foundation,
             name=f"{name}-dead-letters",
             key=queues_key,
             senders=[Sender("events.amazonaws.com", rule.arn)],
@@ -220,7 +221,7 @@ class Workflow(Construct, Monitored):
         starter = Role(
             scope,
             "starter",
-            settings=settings,
+            foundation=foundation,
             name=f"{name}-starter",
             service="events.amazonaws.com",
             description="Starts the workflow of a file",

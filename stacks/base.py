@@ -73,7 +73,12 @@ class _Guards:
 
 
 class BaseStack(TerraformStack):
-    """A Terraform root with an explicit AWS provider and its state in S3."""
+    """A Terraform root with an explicit AWS provider and its state in S3.
+
+    Attributes:
+        settings: the settings of the environment.
+        foundation: the part of them that constructs take.
+    """
 
     def __init__(self, scope: Construct, *, settings: Settings, component: str = "") -> None:
         """
@@ -84,6 +89,7 @@ class BaseStack(TerraformStack):
         self.__dict__["_paths"] = {}
         super().__init__(scope, f"{settings.prefix}-{component}" if component else settings.prefix)
         self.settings = settings
+        self.foundation = settings.foundation
         self._moved: list[dict[str, str]] = []
         self.add_override("terraform.required_version", TERRAFORM_VERSIONS)
         self._backend(component or "uploads")

@@ -16,11 +16,11 @@ class StateBackendStack(BaseStack):
 
     def __init__(self, scope: Construct, *, settings: Settings) -> None:
         super().__init__(scope, settings=settings, component="state")
-        key = CustomerKey(self, "state_key", settings=settings, purpose="state", service="s3")
+        key = CustomerKey(self, "state_key", foundation=self.foundation, purpose="state", service="s3")
         bucket = PrivateBucket(
             self,
             "state",
-            settings=settings,
+            foundation=self.foundation,
             name=settings.state_bucket_name,
             key=key,
             key_alias_arn=settings.state_key_alias_arn,

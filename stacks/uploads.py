@@ -37,24 +37,25 @@ class UploadsStack(BaseStack):
 
     def __init__(self, scope: Construct, *, settings: Settings, sources: Sources) -> None:
         super().__init__(scope, settings=settings)
-        storage_key = CustomerKey(self, "storage_key", settings=settings, purpose="files", service="s3")
-        metadata_key = CustomerKey(self, "metadata_key", settings=settings, purpose="records", service="dynamodb")
-        functions_key = CustomerKey(self, "functions_key", settings=settings, purpose="variables", service="lambda")
+        foundation = self.foundation
+        storage_key = CustomerKey(self, "storage_key", foundation=foundation, purpose="files", service="s3")
+        metadata_key = CustomerKey(self, "metadata_key", foundation=foundation, purpose="records", service="dynamodb")
+        functions_key = CustomerKey(self, "functions_key", foundation=foundation, purpose="variables", service="lambda")
         logs_key = CustomerKey(
             self,
             "logs_key",
-            settings=settings,
+            foundation=foundation,
             purpose="logs",
             service="logs",
             admit=[
                 admit_logs(
-                    settings,
+                    foundation,
                     [
-                        f"/aws/lambda/{settings.prefix}-",
-                        f"{STATES_LOG_GROUPS}{settings.prefix}-",
-                        f"{ACCESS_LOG_PREFIX}{settings.prefix}-",
+                        f"/aws/lambda/{foundation.prefix}-",
+                        f"{STATES_LOG_GROUPS}{foundation.prefix}-",
+                        f"{ACCESS_LOG_PREFIX}{foundation.prefix}-",
                         EXECUTION_LOG_PREFIX,
-                        f"{FIREWALL_LOG_PREFIX}{settings.prefix}-",
+                        f"{FIREWALL_LOG_PREFIX}{foundation.prefix}-",
                     ],
                 )
             ],
@@ -62,41 +63,65 @@ class UploadsStack(BaseStack):
         queues_key = CustomerKey(
             self,
             "queues_key",
-            settings=settings,
+            foundation=foundation,
             purpose="queues",
             service="sqs",
             admit=[
-                admit_service(settings, "events", f"rule/{settings.prefix}-*"),
-                admit_service(settings, "sns", f"{settings.prefix}-*"),
+                admit_service(foundation, "events", f"rule/{foundation.prefix}-*"),
+                admit_service(foundation, "sns", f"{foundation.prefix}-*"),
             ],
         )
         topics_key = CustomerKey(
             self,
             "topics_key",
-            settings=settings,
+            foundation=foundation,
             purpose="topics",
             service="sns",
-            admit=[admit_service(settings, "cloudwatch", f"alarm:{settings.prefix}-*")],
+            admit=[admit_service(foundation, "cloudwatch", f"alarm:{foundation.prefix}-*")],
         )
 
-        storage = Storage(self, "storage", settings=settings, key=storage_key)
-        metadata = Metadata(self, "metadata", settings=settings, key=metadata_key)
+        storage = Storage(
+            self,
+            "storage",
+            foundation=foundation,
+            key=storage_key,
+            transition_days=settings.s3_lifecycle_transition_days,
+            expiration_days=settings.s3_lifecycle_expiration_days,
+            logs_access=settings.enable_access_logs,
+            origins=settings.cors_allowed_origins,
+            legal_hold=settings.legal_hold,
+            replicates=settings.replicates,
+        )
+        metadata = Metadata(
+            self,
+            "metadata",
+            foundation=foundation,
+            key=metadata_key,
+            replicable=settings.replica_region is not None,
+        )
         provider = self.replica_provider() if settings.replica_region else None
         replica = (
             Replica(self, REPLICA, settings=settings, provider=provider, storage=storage, metadata=metadata)
             if provider and settings.replicates
             else None
         )
-        notifications = Notifications(self, "notifications", settings=settings, key=topics_key, queues_key=queues_key)
+        notifications = Notifications(
+            self,
+            "notifications",
+            foundation=foundation,
+            key=topics_key,
+            queues_key=queues_key,
+            alert_email=settings.alert_email,
+        )
 
         shared = Shared(
-            settings=settings,
+            foundation=foundation,
             sources=sources,
-            layer=Layer(self, "layer", settings=settings, sources=sources),
+            layer=Layer(self, "layer", foundation=foundation, sources=sources),
             environment_key=functions_key,
             logs_key=logs_key,
             queues_key=queues_key,
-            failures=Queue(self, "failures", settings=settings, name="failures", key=queues_key),
+            failures=Queue(self, "failures", foundation=foundation, name="failures", key=queues_key),
         )
         bucket_and_table = {"BUCKET_NAME": storage.bucket_name, "TABLE_NAME": metadata.files.name}
         quotas = {"QUOTAS_TABLE_NAME": metadata.quotas.name}
@@ -208,7 +233,7 @@ class UploadsStack(BaseStack):
             Scanning(
                 self,
                 "scanning",
-                settings=settings,
+                foundation=foundation,
                 storage=storage,
                 workflow=workflow,
                 inspect=inspect,
@@ -239,7 +264,7 @@ class UploadsStack(BaseStack):
         discard.grant_invoke(sweep.role, "discard")
         workflow.grant_start(sweep.role, "workflow_start")
         schedule = Schedule(
-            self, "sweep_schedule", settings=settings, function=sweep, every="15 minutes", queues_key=queues_key
+            self, "sweep_schedule", foundation=foundation, function=sweep, every="15 minutes", queues_key=queues_key
         )
 
         health = Function(
@@ -277,17 +302,19 @@ class UploadsStack(BaseStack):
         api.route("GET", "/files/{file_id}/content", files)
         api.publish()
         if settings.enable_waf:
-            Firewall(self, "firewall", settings=settings, stage_arn=api.stage_arn, logs_key=logs_key)
+            Firewall(self, "firewall", foundation=foundation, stage_arn=api.stage_arn, logs_key=logs_key)
 
         webhooks = (
             Webhooks(
                 self,
                 "webhook",
-                settings=settings,
+                foundation=foundation,
+                urls=settings.webhook_urls,
+                backoff_seconds=settings.webhook_backoff_seconds,
                 files=notifications.files,
                 queues_key=queues_key,
                 secrets_key=CustomerKey(
-                    self, "secrets_key", settings=settings, purpose="secrets", service="secretsmanager"
+                    self, "secrets_key", foundation=foundation, purpose="secrets", service="secretsmanager"
                 ),
             )
             if settings.webhook_urls
@@ -322,16 +349,16 @@ class UploadsStack(BaseStack):
         monitoring = Monitoring(
             self,
             "monitoring",
-            settings=settings,
+            foundation=foundation,
             alerts=notifications.alerts,
             monitored=monitored,
         )
-        Queries(self, "queries", settings=settings, monitored=monitored)
+        Queries(self, "queries", foundation=foundation, monitored=monitored)
         if settings.release_strategy == "canary":
             Releases(
                 self,
                 "releases",
-                settings=settings,
+                foundation=foundation,
                 functions=functions,
                 error_alarms={each.name: monitoring.created[each.error_alarm().name] for each in functions},
                 alerts=notifications.alerts,
@@ -340,7 +367,7 @@ class UploadsStack(BaseStack):
         SharedValues(
             self,
             "shared",
-            settings=settings,
+            foundation=foundation,
             values={
                 "api-url": (api.invoke_url, "Address of the API"),
                 "files-topic-arn": (notifications.files.arn, "Topic of the events of files"),

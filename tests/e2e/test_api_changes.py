@@ -43,17 +43,19 @@ class RoutesStack(BaseStack):
     ) -> None:
         super().__init__(scope, settings=settings)
         groups = [f"{prefix}{settings.prefix}-" for prefix in ("/aws/lambda/", ACCESS_LOG_PREFIX)]
-        admitted = [admit_logs(settings, [*groups, EXECUTION_LOG_PREFIX])]
-        logs_key = CustomerKey(self, "logs_key", settings=settings, purpose="logs", service="logs", admit=admitted)
-        queues_key = CustomerKey(self, "queues_key", settings=settings, purpose="queues", service="sqs")
+        admitted = [admit_logs(self.foundation, [*groups, EXECUTION_LOG_PREFIX])]
+        logs_key = CustomerKey(
+            self, "logs_key", foundation=self.foundation, purpose="logs", service="logs", admit=admitted
+        )
+        queues_key = CustomerKey(self, "queues_key", foundation=self.foundation, purpose="queues", service="sqs")
         shared = Shared(
-            settings=settings,
+            foundation=self.foundation,
             sources=sources,
-            layer=Layer(self, "layer", settings=settings, sources=sources),
-            environment_key=CustomerKey(self, "key", settings=settings, purpose="variables", service="lambda"),
+            layer=Layer(self, "layer", foundation=self.foundation, sources=sources),
+            environment_key=CustomerKey(self, "key", foundation=self.foundation, purpose="variables", service="lambda"),
             logs_key=logs_key,
             queues_key=queues_key,
-            failures=Queue(self, "failures", settings=settings, name="failures", key=queues_key),
+            failures=Queue(self, "failures", foundation=self.foundation, name="failures", key=queues_key),
         )
         health = Function(
             self,

@@ -115,28 +115,28 @@ class TokensStack(BaseStack):
         super().__init__(scope, settings=settings)
 
         def key(name: str, service: str) -> CustomerKey:
-            return CustomerKey(self, f"{name}_key", settings=settings, purpose=name, service=service)
+            return CustomerKey(self, f"{name}_key", foundation=self.foundation, purpose=name, service=service)
 
         groups = [f"{prefix}{settings.prefix}-" for prefix in ("/aws/lambda/", ACCESS_LOG_PREFIX)]
         logs_key = CustomerKey(
             self,
             "logs_key",
-            settings=settings,
+            foundation=self.foundation,
             purpose="logs",
             service="logs",
-            admit=[admit_logs(settings, [*groups, EXECUTION_LOG_PREFIX])],
+            admit=[admit_logs(self.foundation, [*groups, EXECUTION_LOG_PREFIX])],
         )
         queues_key = key("queues", "sqs")
         shared = Shared(
-            settings=settings,
+            foundation=self.foundation,
             sources=sources,
-            layer=Layer(self, "layer", settings=settings, sources=sources),
+            layer=Layer(self, "layer", foundation=self.foundation, sources=sources),
             environment_key=key("variables", "lambda"),
             logs_key=logs_key,
             queues_key=queues_key,
-            failures=Queue(self, "failures", settings=settings, name="failures", key=queues_key),
+            failures=Queue(self, "failures", foundation=self.foundation, name="failures", key=queues_key),
         )
-        metadata = Metadata(self, "metadata", settings=settings, key=key("records", "dynamodb"))
+        metadata = Metadata(self, "metadata", foundation=self.foundation, key=key("records", "dynamodb"))
         authorizer = Authorizer(
             self,
             "authorizer",

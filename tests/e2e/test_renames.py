@@ -24,9 +24,9 @@ class Small(BaseStack):
     def __init__(self, folder: Path, *, settings: Settings, topic: str, was: str = "") -> None:
         app = App(outdir=str(folder))
         super().__init__(app, settings=settings, component="small")
-        key = CustomerKey(self, "key", settings=settings, purpose="small", service="sns")
+        key = CustomerKey(self, "key", foundation=self.foundation, purpose="small", service="sns")
         # The name in AWS stays: it is the address that changes.
-        Topic(self, topic, settings=settings, name="small", key=key)
+        Topic(self, topic, foundation=self.foundation, name="small", key=key)
         if was:
             self.rename(was, topic)
         app.synth()

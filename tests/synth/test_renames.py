@@ -20,9 +20,9 @@ SETTINGS = settings_of("dev")
 def stack_with(folder: Path, *names: str) -> BaseStack:
     """A stack with a topic under each name."""
     stack = BaseStack(App(outdir=str(folder)), settings=SETTINGS, component="small")
-    key = CustomerKey(stack, "key", settings=SETTINGS, purpose="small", service="sns")
+    key = CustomerKey(stack, "key", foundation=stack.foundation, purpose="small", service="sns")
     for name in names:
-        Topic(stack, name, settings=SETTINGS, name=name, key=key)
+        Topic(stack, name, foundation=stack.foundation, name=name, key=key)
     return stack
 
 

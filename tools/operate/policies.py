@@ -15,7 +15,7 @@ import json
 import re
 
 from modules.policy import POLICY_VERSION, Statement, document
-from modules.settings import Settings, SettingsError, load, parameter_name
+from modules.settings import Settings, SettingsError, load
 from synthesis.paths import ROOT
 from tools.operate.console import Failure, exit_with
 
@@ -348,7 +348,7 @@ def deployer_policies(settings: Settings) -> list[str]:
     """Policy documents for the deployer of one environment, each short enough for a managed policy of IAM."""
     here = f"{settings.primary_region}:{settings.account_id}"
     named = f"{settings.prefix}-*"
-    roles = f"arn:aws:iam::{settings.account_id}:role/{settings.role_name('*')}"
+    roles = f"arn:aws:iam::{settings.account_id}:role/{settings.foundation.role_name('*')}"
     state = f"arn:aws:s3:::{settings.state_bucket_name}"
 
     def allow(sid: str, actions: tuple[str, ...], *resources: str, any_resource: str = "") -> Statement:
@@ -382,7 +382,7 @@ def deployer_policies(settings: Settings) -> list[str]:
         Statement(
             sid="HandRoleToApiGateway",
             actions=["iam:PassRole"],
-            resources=[f"arn:aws:iam::{settings.account_id}:role/{settings.role_name('api-logging')}"],
+            resources=[f"arn:aws:iam::{settings.account_id}:role/{settings.foundation.role_name('api-logging')}"],
             conditions={"StringEquals": {"iam:PassedToService": ["apigateway.amazonaws.com"]}},
         ),
         allow("KeepFunctions", _FUNCTIONS, f"arn:aws:lambda:{here}:function:{named}"),
@@ -401,7 +401,7 @@ def deployer_policies(settings: Settings) -> list[str]:
         allow(
             "KeepSharedValues",
             _PARAMETERS,
-            f"arn:aws:ssm:{here}:parameter{parameter_name(settings.project_name, settings.environment, '*')}",
+            f"arn:aws:ssm:{here}:parameter{settings.foundation.parameter_name('*')}",
         ),
         allow("FindSharedValues", ("ssm:DescribeParameters",), "*", any_resource="it names no resource"),
         allow("KeepQueries", _QUERIES, "*", any_resource="a saved query is no resource to IAM"),
@@ -461,7 +461,7 @@ def _copies(settings: Settings) -> str:
         Statement(
             sid="HandRoleToS3",
             actions=["iam:PassRole"],
-            resources=[f"arn:aws:iam::{settings.account_id}:role/{settings.role_name('copier')}"],
+            resources=[f"arn:aws:iam::{settings.account_id}:role/{settings.foundation.role_name('copier')}"],
             conditions={"StringEquals": {"iam:PassedToService": ["s3.amazonaws.com"]}},
         ),
         # DynamoDB, "Global tables security": who makes a copy has to be allowed what filling it takes.
@@ -593,7 +593,7 @@ def _scanning(settings: Settings) -> list[Statement]:
         Statement(
             sid="HandRoleToGuardDuty",
             actions=["iam:PassRole"],
-            resources=[f"arn:aws:iam::{settings.account_id}:role/{settings.role_name('scanner')}"],
+            resources=[f"arn:aws:iam::{settings.account_id}:role/{settings.foundation.role_name('scanner')}"],
             conditions={"StringEquals": {"iam:PassedToService": ["malware-protection-plan.guardduty.amazonaws.com"]}},
         ),
     ]

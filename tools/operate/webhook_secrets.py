@@ -61,7 +61,7 @@ def _find(client: SecretsManagerClient, settings: Settings, url: str) -> SecretL
     Raises:
         Failure: there is none.
     """
-    name = secret_name(settings, url)
+    name = secret_name(settings.prefix, url)
     pages = client.get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [f"{name}-"]}])
     for page in pages:
         for secret in page["SecretList"]:
