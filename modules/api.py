@@ -36,6 +36,15 @@ from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from cdktf_cdktf_provider_aws.lambda_permission import LambdaPermission
 from constructs import Construct
 
+from functions.common.contract import (
+    EXPOSED_HEADERS,
+    INVALID_JSON,
+    NO_ROUTE,
+    PROBLEM_JSON,
+    UNAUTHORIZED,
+    Problem,
+    problem_body,
+)
 from modules.alarms import ERROR_RATE_PERCENT, Advice, Alarm, Metric, error_rate
 from modules.authorization import OPEN, Authorization, Requirement
 from modules.encryption import CustomerKey
@@ -55,9 +64,6 @@ ALLOWED_HEADERS = (
     "Content-Type,X-Amz-Date,Authorization,X-Api-Key,X-Amz-Security-Token,Idempotency-Key,X-Amz-Content-Sha256,"
     "X-Amz-User-Agent"
 )
-# Headers that pages may read (Fetch standard, "CORS-safelisted response-header name"). The functions use the same list
-# for their answers.
-EXPOSED_HEADERS = "Location,Retry-After,WWW-Authenticate,x-amzn-RequestId,x-amz-apigw-id"
 PREFLIGHT_SECONDS = 600
 
 # A third of the default LAMBDA_TIMEOUT: the alarm goes off well before functions are stopped. Where LAMBDA_TIMEOUT is
@@ -184,7 +190,7 @@ class Api(Construct, Monitored):
         if len(self._origins) == 1:
             headers["Access-Control-Allow-Origin"] = f"'{self._origins[0]}'"
         if self._origins:
-            headers |= {"Access-Control-Expose-Headers": f"'{EXPOSED_HEADERS}'", "Vary": "'Origin'"}
+            headers |= {"Access-Control-Expose-Headers": f"'{','.join(EXPOSED_HEADERS)}'", "Vary": "'Origin'"}
         self._methods.setdefault(path, []).append("GET")
         mock = self._mock(path, "GET")
         self._answer(mock, path, template=self._own_origin() + json.dumps({"status": "ok"}), headers=headers)
@@ -529,7 +535,7 @@ class Api(Construct, Monitored):
             headers = {"Cache-Control": "'no-store'", **answer.headers}
             if self._origins:
                 own = f"'{self._origins[0]}'" if len(self._origins) == 1 else "method.request.header.Origin"
-                exposed = f"'{EXPOSED_HEADERS}'"
+                exposed = f"'{','.join(EXPOSED_HEADERS)}'"
                 headers |= {
                     "Access-Control-Allow-Origin": own,
                     "Access-Control-Expose-Headers": exposed,
@@ -548,38 +554,40 @@ class Api(Construct, Monitored):
 
     def _answers(self) -> dict[str, _Answer]:
         if self._authorization.takes_tokens:
-            unauthorized = _Answer("Unauthorized", 401, "unauthorized", headers={"WWW-Authenticate": "'Bearer'"})
+            unauthorized = _Answer(UNAUTHORIZED, 401, Problem.UNAUTHORIZED, headers={"WWW-Authenticate": "'Bearer'"})
             # API Gateway's answer to paths and methods that are not there.
-            no_route = _Answer("No such path or method", 404, "not-found")
+            no_route = _Answer(NO_ROUTE, 404, Problem.NOT_FOUND)
         else:
-            unauthorized = _Answer("Unauthorized", 401, "unauthorized")
+            unauthorized = _Answer(UNAUTHORIZED, 401, Problem.UNAUTHORIZED)
             # The same answer is for requests without a signature, so it stays what it is.
-            no_route = _Answer("Missing Authentication Token", 403, "forbidden")
+            no_route = _Answer("Missing Authentication Token", 403, Problem.FORBIDDEN)
         return {
             "DEFAULT_4XX": _Answer(None),
-            "DEFAULT_5XX": _Answer("Internal server error", kind="internal", more={"request_id": "$context.requestId"}),
+            "DEFAULT_5XX": _Answer(
+                "Internal server error", kind=Problem.INTERNAL, more={"request_id": "$context.requestId"}
+            ),
             "UNAUTHORIZED": unauthorized,
             "MISSING_AUTHENTICATION_TOKEN": no_route,
             # Answer of closed routes.
             "INVALID_API_KEY": no_route,
             # The gateway's own words name the caller and the API.
-            "ACCESS_DENIED": _Answer("Forbidden", 403, "forbidden"),
-            "INVALID_SIGNATURE": _Answer("Invalid signature", 403, "forbidden"),
-            "WAF_FILTERED": _Answer("Forbidden", 403, "forbidden"),
+            "ACCESS_DENIED": _Answer("Forbidden", 403, Problem.FORBIDDEN),
+            "INVALID_SIGNATURE": _Answer("Invalid signature", 403, Problem.FORBIDDEN),
+            "WAF_FILTERED": _Answer("Forbidden", 403, Problem.FORBIDDEN),
             "THROTTLED": _Answer(
-                "Too many requests; try again later", 429, "too-many-requests", headers={"Retry-After": "'1'"}
+                "Too many requests; try again later", 429, Problem.TOO_MANY_REQUESTS, headers={"Retry-After": "'1'"}
             ),
             "REQUEST_TOO_LARGE": _Answer(
-                "Request body is too large; send larger files by POST /uploads", 413, "too-large"
+                "Request body is too large; send larger files by POST /uploads", 413, Problem.TOO_LARGE
             ),
             # Answer of paths that the gateway answers itself.
             "UNSUPPORTED_MEDIA_TYPE": _Answer(
-                "Unsupported media type; send no Content-Type, or application/json", 415, "unsupported-type"
+                "Unsupported media type; send no Content-Type, or application/json", 415, Problem.UNSUPPORTED_TYPE
             ),
             "BAD_REQUEST_BODY": _Answer(
-                "Invalid JSON in request body",
+                INVALID_JSON,
                 400,
-                "invalid-request",
+                Problem.INVALID_REQUEST,
                 more={"hint": "send a JSON object whose fields have the types that docs/openapi.yaml names"},
             ),
         }
@@ -656,26 +664,19 @@ class _Answer:
         self,
         error: str | None,
         status: int | None = None,
-        kind: str = "",
+        kind: Problem = Problem.INTERNAL,
         *,
         more: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.status = status
-        self.headers = {"Content-Type": "'application/problem+json'", **(headers or {})}
+        self.headers = {"Content-Type": f"'{PROBLEM_JSON}'", **(headers or {})}
         if error is None:
             # `messageString` comes with its quotation marks.
             words = "$context.error.messageString"
             self.body = f'{{ "type": "about:blank", "detail": {words}, "error": {words} }}'
             return
-        problem = {
-            "type": f"urn:sluice:problem:{kind}",
-            "title": kind.replace("-", " ").capitalize(),
-            "status": status or 500,
-            "detail": error,
-            "error": error,
-            **(more or {}),
-        }
+        problem = {**problem_body(kind, status or 500, error), "error": error, **(more or {})}
         if status is None:
             # Several statuses have this answer.
             del problem["title"], problem["status"]

@@ -7,6 +7,8 @@ answers name the field and the error.
 
 from __future__ import annotations
 
+from functions.common.contract import MAX_NAME_BYTES
+
 
 def _json_object(title: str, **fields: str) -> dict[str, object]:
     return {
@@ -17,7 +19,7 @@ def _json_object(title: str, **fields: str) -> dict[str, object]:
     }
 
 
-_NAME = "Name of the file, 255 bytes at most"
+_NAME = f"Name of the file, {MAX_NAME_BYTES} bytes at most"
 _CONTENT_TYPE = "Media type of the file"
 
 UPLOAD_BODY = _json_object("Upload", file_name=_NAME, file_content="The file in base64", content_type=_CONTENT_TYPE)

@@ -23,6 +23,7 @@ from cdktf_cdktf_provider_aws.cognito_user_pool_client import (
 from cdktf_cdktf_provider_aws.lambda_permission import LambdaPermission
 from constructs import Construct
 
+from functions.common.contract import TOKEN_REFUSED, IssuerError
 from modules.alarms import ERROR_RATE_PERCENT, Advice, Alarm, LogMetric, error_rate
 from modules.functions import Function, Shared
 from modules.monitored import LogQuery, Row, label_of
@@ -36,9 +37,6 @@ DECISION_SECONDS = 60
 IDENTITY_SOURCE = "method.request.header.Authorization"
 # Three parts of base64url (RFC 7519, section 3); anything else is refused before a function is paid for.
 _BEARER = r"^[Bb]earer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$"
-
-# The message that the function logs, as JSON, with each token that it refuses.
-REFUSAL = "token refused"
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class Authorizer(Function):
             {},
             label="refused tokens",
             log_group=self.log_group,
-            pattern=f'{{ $.message = "{REFUSAL}" }}',
+            pattern=f'{{ $.message = "{TOKEN_REFUSED}" }}',
             filter_id="tokens_refused",
         )
 
@@ -100,8 +98,8 @@ class Authorizer(Function):
             advice=Advice(
                 f"The function {self.name} failed on more than {ERROR_RATE_PERCENT} % of the tokens that it did "
                 "not refuse, in two periods of 5 minutes.",
-                f"look for IssuerError in the log group /aws/lambda/{self.name}, and see whether the issuer's "
-                "keys can be had",
+                f"look for {IssuerError.__name__} in the log group /aws/lambda/{self.name}, and see whether the "
+                "issuer's keys can be had",
                 "authorizer-errors",
             ),
         )
@@ -116,7 +114,7 @@ class Authorizer(Function):
         """Return the queries of every function, and that of the errors of the issuer."""
         lines = [
             "fields @timestamp, @requestId, @message",
-            "filter @message like /IssuerError|Task timed out|Runtime exited|ImportModuleError/",
+            f"filter @message like /{IssuerError.__name__}|Task timed out|Runtime exited|ImportModuleError/",
             "sort @timestamp desc",
             "limit 50",
         ]

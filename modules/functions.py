@@ -29,16 +29,17 @@ from cdktf_cdktf_provider_aws.lambda_function_event_invoke_config import (
 from cdktf_cdktf_provider_aws.lambda_layer_version import LambdaLayerVersion
 from constructs import Construct
 
+from functions.common.contract import LIVE_ALIAS
 from modules.alarms import ERROR_RATE_PERCENT, Advice, Alarm, Metric, any_count, error_rate
 from modules.encryption import CustomerKey
 from modules.foundation import Foundation
 from modules.monitored import Graph, LogQuery, Monitored, Row, label_of, title_of
+from modules.names import dead_letters_of, slug
 from modules.packaging import find_layer, function_files, write_archive
 from modules.permissions import Role
 from modules.policy import Statement
 from modules.queries import DENIED, ERRORS, FILE
 from modules.queues import Queue
-from modules.settings import LIVE
 
 # An event that a function fails on is tried again this often, for this long; then it is a dead letter.
 MAX_RETRIES = 2
@@ -148,8 +149,8 @@ class Function(Construct, Monitored):
         """
         super().__init__(scope, construct_id)
         foundation, sources = shared.foundation, shared.sources
-        slug = construct_id.replace("_", "-")
-        name = f"{foundation.prefix}-{slug}"
+        name_part = slug(construct_id)
+        name = f"{foundation.prefix}-{name_part}"
         logs = CloudwatchLogGroup(
             self,
             "logs",
@@ -158,13 +159,13 @@ class Function(Construct, Monitored):
             kms_key_id=shared.logs_key.arn,
         )
         self.dead_letters = Queue(
-            self, "dead_letters", foundation=foundation, name=f"{slug}-dead-letters", key=shared.queues_key
+            self, "dead_letters", foundation=foundation, name=dead_letters_of(name_part), key=shared.queues_key
         )
         self.role = Role(
             self,
             "role",
             foundation=foundation,
-            name=f"{slug}-function",
+            name=f"{name_part}-function",
             service="lambda.amazonaws.com",
             description=f"Function {name}",
         )
@@ -210,8 +211,8 @@ class Function(Construct, Monitored):
         )
         alias = LambdaAlias(
             self,
-            LIVE,
-            name=LIVE,
+            LIVE_ALIAS,
+            name=LIVE_ALIAS,
             description="The version that answers",
             function_name=function.function_name,
             function_version=function.version,

@@ -15,17 +15,14 @@ from cdktf_cdktf_provider_aws.dynamodb_table import (
 )
 from constructs import Construct
 
+from functions.common.contract import BY_DUE, BY_OWNER, LISTED_ATTRIBUTES
 from modules.alarms import Advice, Alarm, Metric, any_count
 from modules.encryption import CustomerKey
 from modules.foundation import Foundation
 from modules.monitored import Graph, Monitored, Row
+from modules.names import FILES_TABLE, QUOTAS_TABLE
 from modules.permissions import Role
 from modules.policy import Statement
-
-# What has to be looked at, by time; and what an owner has, by time.
-BY_DUE = "by-due"
-BY_OWNER = "by-owner"
-_LISTED = ["file_name", "content_type", "size", "state", "ends_as", "checksum"]
 
 # Values of the dimension `Operation` of the requests to a table, as the permissions that are granted here allow them.
 TABLE_OPERATIONS = ("GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem")
@@ -166,7 +163,7 @@ class Metadata(Construct):
             self,
             "files",
             foundation=foundation,
-            name="files",
+            name=FILES_TABLE,
             key=key,
             hash_key="file_id",
             attributes=["file_id", "due_shard", "due_time", "owner", "upload_time"],
@@ -177,7 +174,7 @@ class Metadata(Construct):
                     hash_key="owner",
                     range_key="upload_time",
                     projection_type="INCLUDE",
-                    non_key_attributes=_LISTED,
+                    non_key_attributes=list(LISTED_ATTRIBUTES),
                 ),
             ],
             forget_at="purge_time",
@@ -187,7 +184,7 @@ class Metadata(Construct):
             self,
             "quotas",
             foundation=foundation,
-            name="quotas",
+            name=QUOTAS_TABLE,
             key=key,
             hash_key="owner",
             attributes=["owner", "due_shard", "due_time"],

@@ -11,6 +11,7 @@ from constructs import Construct
 
 from modules.encryption import CustomerKey
 from modules.foundation import Foundation
+from modules.names import dead_letters_of, slug
 from modules.permissions import Role
 from modules.policy import Statement, deny_plain_http, document
 from modules.queues import Queue, Sender, redrive_policy
@@ -104,15 +105,15 @@ class SubscribedQueue(Construct):
             visibility_timeout_seconds: how long a message is hidden from other readers; by default SQS's 30.
         """
         super().__init__(scope, construct_id)
-        slug, senders = construct_id.replace("_", "-"), [Sender("sns.amazonaws.com", topic_arn)]
+        name, senders = slug(construct_id), [Sender("sns.amazonaws.com", topic_arn)]
         self.dead_letters = Queue(
-            self, "dead_letters", foundation=foundation, name=f"{slug}-dead-letters", key=key, senders=senders
+            self, "dead_letters", foundation=foundation, name=dead_letters_of(name), key=key, senders=senders
         )
         self.queue = Queue(
             self,
             "Default",
             foundation=foundation,
-            name=slug,
+            name=name,
             key=key,
             senders=senders,
             dead_letters=self.dead_letters,

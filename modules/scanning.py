@@ -12,12 +12,14 @@ from cdktf_cdktf_provider_aws.guardduty_malware_protection_plan import (
 )
 from constructs import Construct
 
+from functions.common.contract import FILES_PREFIX
 from modules.encryption import CustomerKey
 from modules.foundation import Foundation
 from modules.functions import Function
+from modules.names import SCAN_EVENTS
 from modules.permissions import Role
 from modules.policy import Statement
-from modules.storage import FILES, Storage
+from modules.storage import Storage
 from modules.workflow import Workflow
 
 GUARDDUTY = "malware-protection-plan.guardduty.amazonaws.com"
@@ -71,7 +73,7 @@ class Scanning(Construct):
                 GuarddutyMalwareProtectionPlanProtectedResource(
                     s3_bucket=[
                         GuarddutyMalwareProtectionPlanProtectedResourceS3Bucket(
-                            bucket_name=storage.bucket_name, object_prefixes=[FILES]
+                            bucket_name=storage.bucket_name, object_prefixes=[FILES_PREFIX]
                         )
                     ]
                 )
@@ -90,13 +92,15 @@ class Scanning(Construct):
             self,
             "scanned",
             foundation=foundation,
-            name="scan",
+            name=SCAN_EVENTS,
             description="A file was scanned: start its workflow with what was found",
             # GuardDuty, "Monitoring S3 object scans with Amazon EventBridge".
             pattern={
                 "source": ["aws.guardduty"],
                 "detail-type": ["GuardDuty Malware Protection Object Scan Result"],
-                "detail": {"s3ObjectDetails": {"bucketName": [storage.bucket_name], "objectKey": [{"prefix": FILES}]}},
+                "detail": {
+                    "s3ObjectDetails": {"bucketName": [storage.bucket_name], "objectKey": [{"prefix": FILES_PREFIX}]}
+                },
             },
             queues_key=queues_key,
             # The form of S3's event, with the result beside it.

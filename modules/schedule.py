@@ -13,11 +13,13 @@ from cdktf_cdktf_provider_aws.scheduler_schedule import (
 )
 from constructs import Construct
 
+from functions.common.contract import TASK
 from modules.alarms import PERIOD, Advice, Alarm
 from modules.encryption import CustomerKey
 from modules.foundation import Foundation
 from modules.functions import MAX_EVENT_AGE_SECONDS, MAX_RETRIES, Function
 from modules.monitored import Monitored, label_of
+from modules.names import dead_letters_of, slug
 from modules.permissions import Role
 from modules.queues import Queue
 
@@ -50,17 +52,17 @@ class Schedule(Construct, Monitored):
         """
         super().__init__(scope, construct_id)
         self._function = function
-        slug = construct_id.replace("_", "-")
+        name = slug(construct_id)
         self.dead_letters = Queue(
-            self, "dead_letters", foundation=foundation, name=f"{slug}-dead-letters", key=queues_key
+            self, "dead_letters", foundation=foundation, name=dead_letters_of(name), key=queues_key
         )
         role = Role(
             self,
             "role",
             foundation=foundation,
-            name=slug,
+            name=name,
             service="scheduler.amazonaws.com",
-            description=f"Schedule {slug}",
+            description=f"Schedule {name}",
         )
         function.grant_invoke(role, "invoke")
         # Scheduler sends dead letters with the schedule's own role ("Configuring a dead-letter queue").
@@ -68,13 +70,13 @@ class Schedule(Construct, Monitored):
         SchedulerSchedule(
             self,
             "Default",
-            name=f"{foundation.prefix}-{slug}",
+            name=f"{foundation.prefix}-{name}",
             schedule_expression=f"rate({every})",
             flexible_time_window=SchedulerScheduleFlexibleTimeWindow(mode="OFF"),
             target=SchedulerScheduleTarget(
                 arn=function.arn,
                 role_arn=role.arn,
-                input=json.dumps({"task": construct_id}),
+                input=json.dumps({TASK: construct_id}),
                 dead_letter_config=SchedulerScheduleTargetDeadLetterConfig(arn=self.dead_letters.arn),
                 retry_policy=SchedulerScheduleTargetRetryPolicy(
                     maximum_event_age_in_seconds=MAX_EVENT_AGE_SECONDS, maximum_retry_attempts=MAX_RETRIES

@@ -24,12 +24,11 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from functions.common.contract import MAX_FILE_BYTES, ContentTypeCheck
 from modules import limits
 from modules.foundation import Foundation
 
 LOCAL = "local"
-# The alias of every function. What calls a function calls this, so which version answers is decided in one place.
-LIVE = "live"
 
 # CloudWatch Logs API, PutRetentionPolicy: the only values it takes. Terraform's 0, which keeps logs for ever, is left
 # out on purpose: logs hold names of files and callers.
@@ -217,14 +216,14 @@ class Settings(BaseSettings):
     )
 
     max_upload_bytes: int = Field(
-        default=50 * 2**30, ge=1, le=5 * 2**40, description="Bytes of the largest file that is taken (S3: 5 TiB)."
+        default=50 * 2**30, ge=1, le=MAX_FILE_BYTES, description="Bytes of the largest file that is taken (S3: 5 TiB)."
     )
     allowed_content_types: tuple[MediaTypePattern, ...] = Field(
         default=CONTENT_TYPES,
         min_length=1,
         description="Types of files that are taken, such as `image/*`; what runs has to be named in full.",
     )
-    content_type_check: Literal["correct", "strict"] = Field(
+    content_type_check: ContentTypeCheck = Field(
         default="correct",
         description="What becomes of a harmless file whose declared type is wrong: its type is corrected, or, with "
         "`strict`, it is rejected.",

@@ -35,6 +35,7 @@ from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
 )
 from constructs import Construct
 
+from functions.common.contract import FILES_PREFIX, SCAN_CLEAN, SCAN_TAG
 from modules.alarms import Metric
 from modules.buckets import PrivateBucket
 from modules.encryption import CustomerKey
@@ -43,8 +44,6 @@ from modules.monitored import Graph, Monitored, Row
 from modules.permissions import Role
 from modules.policy import Conditions, Statement
 
-# Where files are. Everything below it is under the lifecycle; everything a role may touch is below it.
-FILES = "uploads/"
 PREFLIGHT_SECONDS = 600
 # Headers of S3's answers that pages may read: address, checksum and version of a stored file; name, size and range of a
 # download; and the ids that AWS Support asks for ("Getting Amazon S3 request IDs for Support").
@@ -60,9 +59,6 @@ EXPOSED_HEADERS = (
     "x-amz-request-id",
     "x-amz-version-id",
 )
-# GuardDuty, "S3 object potential scan result value".
-SCAN_TAG = "GuardDutyMalwareScanStatus"
-CLEAN = "NO_THREATS_FOUND"
 _ABORT_LEFTOVERS = S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(days_after_initiation=7)
 _EXPIRE_OLD_VERSIONS = S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=30)
 # Where files are copied, an old version is what was deleted: it waits for its marker to be copied, also when somebody
@@ -87,7 +83,7 @@ def lifecycle(
         S3BucketLifecycleConfigurationRule(
             id="files",
             status="Enabled",
-            filter=[S3BucketLifecycleConfigurationRuleFilter(prefix=FILES)],
+            filter=[S3BucketLifecycleConfigurationRuleFilter(prefix=FILES_PREFIX)],
             transition=[
                 S3BucketLifecycleConfigurationRuleTransition(days=transition_days, storage_class="STANDARD_IA")
             ],
@@ -162,7 +158,7 @@ def access_logs(scope: Construct, bucket: PrivateBucket, *, foundation: Foundati
         "logging",
         bucket=bucket.name,
         target_bucket=logs.name,
-        target_prefix="uploads/",
+        target_prefix=FILES_PREFIX,
         # S3 accepts a target only if its policy admits the service ("Enabling Amazon S3 server access logging").
         depends_on=[logs.policy],
     )
@@ -179,7 +175,7 @@ def only_clean_files(bucket: PrivateBucket, *, scanner: Role | None = None, insp
         scanner: who reads files before they have the tag, and puts it; nobody else may tag.
         inspect: who looks at them meanwhile.
     """
-    files = [f"{bucket.arn}/{FILES}*"]
+    files = [f"{bucket.arn}/{FILES_PREFIX}*"]
 
     def but(*roles: Role | None) -> Conditions:
         arns = [role.arn for role in roles if role is not None]
@@ -193,7 +189,7 @@ def only_clean_files(bucket: PrivateBucket, *, scanner: Role | None = None, insp
             resources=files,
             principals="*",
             conditions={
-                "StringNotEquals": {f"s3:ExistingObjectTag/{SCAN_TAG}": CLEAN},
+                "StringNotEquals": {f"s3:ExistingObjectTag/{SCAN_TAG}": SCAN_CLEAN},
                 **but(scanner, inspect),
             },
         ),
@@ -259,6 +255,7 @@ class Storage(Construct, Monitored):
         self._legal_hold = legal_hold
         self.bucket_name = self._bucket.name
         self.bucket_arn = self._bucket.arn
+        self._files_arn = f"{self.bucket_arn}/{FILES_PREFIX}*"
         self._marks_what_it_deletes = replicates
         lifecycle(
             self,
@@ -325,7 +322,7 @@ class Storage(Construct, Monitored):
             service="s3.amazonaws.com",
             description="Copies files to the second region",
         )
-        files, copies = f"{self.bucket_arn}/{FILES}*", f"{bucket.arn}/{FILES}*"
+        copies = f"{bucket.arn}/{FILES_PREFIX}*"
         held = ("s3:GetObjectLegalHold", "s3:GetObjectRetention") if self._legal_hold else ()
         hold = ("s3:PutObjectLegalHold",) if self._legal_hold else ()
         role.grant(
@@ -343,7 +340,7 @@ class Storage(Construct, Monitored):
                     "s3:GetObjectVersionTagging",
                     *held,
                 ],
-                resources=[files],
+                resources=[self._files_arn],
             ),
             Statement(
                 sid="WriteCopies",
@@ -364,7 +361,7 @@ class Storage(Construct, Monitored):
                     id=rule,
                     status="Enabled",
                     priority=0,
-                    filter=S3BucketReplicationConfigurationRuleFilter(prefix=FILES),
+                    filter=S3BucketReplicationConfigurationRuleFilter(prefix=FILES_PREFIX),
                     delete_marker_replication=S3BucketReplicationConfigurationRuleDeleteMarkerReplication(
                         status="Enabled"
                     ),
@@ -406,7 +403,7 @@ class Storage(Construct, Monitored):
         """Let a role store files, encrypted under the bucket's key."""
         role.grant(
             "files_write",
-            Statement(sid="PutFiles", actions=["s3:PutObject"], resources=[f"{self.bucket_arn}/{FILES}*"]),
+            Statement(sid="PutFiles", actions=["s3:PutObject"], resources=[self._files_arn]),
             self._key.statement("EncryptFiles", "kms:GenerateDataKey"),
         )
 
@@ -416,11 +413,10 @@ class Storage(Construct, Monitored):
         S3 asks for PutObject for each step of a multipart upload but for the list of parts, and for both actions on the
         key (S3, "Multipart upload API and permissions").
         """
-        files = f"{self.bucket_arn}/{FILES}*"
         role.grant(
             "files_upload",
-            Statement(sid="PutFiles", actions=["s3:PutObject"], resources=[files]),
-            Statement(sid="ListParts", actions=["s3:ListMultipartUploadParts"], resources=[files]),
+            Statement(sid="PutFiles", actions=["s3:PutObject"], resources=[self._files_arn]),
+            Statement(sid="ListParts", actions=["s3:ListMultipartUploadParts"], resources=[self._files_arn]),
             self._key.statement("EncryptFiles", "kms:GenerateDataKey"),
             self._key.statement("DecryptParts", "kms:Decrypt"),
         )
@@ -442,7 +438,7 @@ class Storage(Construct, Monitored):
             Statement(
                 sid="RemoveFiles",
                 actions=["s3:AbortMultipartUpload", delete],
-                resources=[f"{self.bucket_arn}/{FILES}*"],
+                resources=[self._files_arn],
             ),
         )
 
@@ -454,7 +450,7 @@ class Storage(Construct, Monitored):
                 sid="ListFiles",
                 actions=["s3:ListBucket"],
                 resources=[self.bucket_arn],
-                conditions={"StringLike": {"s3:prefix": f"{FILES}*"}},
+                conditions={"StringLike": {"s3:prefix": f"{FILES_PREFIX}*"}},
             ),
         )
 
@@ -466,7 +462,7 @@ class Storage(Construct, Monitored):
                 sid="ListVersions",
                 actions=["s3:ListBucketVersions"],
                 resources=[self.bucket_arn],
-                conditions={"StringLike": {"s3:prefix": f"{FILES}*"}},
+                conditions={"StringLike": {"s3:prefix": f"{FILES_PREFIX}*"}},
             ),
         )
 
@@ -474,7 +470,7 @@ class Storage(Construct, Monitored):
         """Let a role look at what is stored, and tell a file that is not there from one it may not see."""
         role.grant(
             "files_inspect",
-            Statement(sid="HeadFiles", actions=["s3:GetObject"], resources=[f"{self.bucket_arn}/{FILES}*"]),
+            Statement(sid="HeadFiles", actions=["s3:GetObject"], resources=[self._files_arn]),
             # Without it, S3 answers 403 where there is no object (S3, "HeadObject: Permissions").
             Statement(
                 sid="FindFiles",
@@ -499,7 +495,7 @@ class Storage(Construct, Monitored):
             Statement(
                 sid="AllowMalwareScan",
                 actions=["s3:GetObject", "s3:GetObjectVersion"],
-                resources=[f"{self.bucket_arn}/{FILES}*"],
+                resources=[self._files_arn],
             ),
             Statement(
                 sid="AllowPostScanTag",
@@ -509,7 +505,7 @@ class Storage(Construct, Monitored):
                     "s3:PutObjectTagging",
                     "s3:PutObjectVersionTagging",
                 ],
-                resources=[f"{self.bucket_arn}/{FILES}*"],
+                resources=[self._files_arn],
             ),
             Statement(
                 sid="AllowEnableS3EventBridgeEvents",
@@ -529,21 +525,21 @@ class Storage(Construct, Monitored):
         """Let a role see what was found in a file."""
         role.grant(
             "files_scan_result",
-            Statement(sid="ReadScanResult", actions=["s3:GetObjectTagging"], resources=[f"{self.bucket_arn}/{FILES}*"]),
+            Statement(sid="ReadScanResult", actions=["s3:GetObjectTagging"], resources=[self._files_arn]),
         )
 
     def grant_hold(self, role: Role) -> None:
         """Let a role put files under a legal hold."""
         role.grant(
             "files_hold",
-            Statement(sid="HoldFiles", actions=["s3:PutObjectLegalHold"], resources=[f"{self.bucket_arn}/{FILES}*"]),
+            Statement(sid="HoldFiles", actions=["s3:PutObjectLegalHold"], resources=[self._files_arn]),
         )
 
     def grant_read(self, role: Role) -> None:
         """Let a role read files, or hand out links that read them."""
         role.grant(
             "files_read",
-            Statement(sid="GetFiles", actions=["s3:GetObject"], resources=[f"{self.bucket_arn}/{FILES}*"]),
+            Statement(sid="GetFiles", actions=["s3:GetObject"], resources=[self._files_arn]),
             self._key.statement("DecryptFiles", "kms:Decrypt"),
         )
 

@@ -16,11 +16,13 @@ from cdktf_cdktf_provider_aws.secretsmanager_secret import SecretsmanagerSecret
 from cdktf_cdktf_provider_aws.sns_topic_subscription import SnsTopicSubscription
 from constructs import Construct
 
+from functions.common.contract import NOT_DELIVERED
 from modules.alarms import Advice, Alarm, Metric
 from modules.encryption import CustomerKey
 from modules.foundation import Foundation
 from modules.functions import Function
 from modules.monitored import Graph, LogQuery, Monitored, Row, label_of, title_of
+from modules.names import dead_letters_of
 from modules.notifications import Topic
 from modules.policy import Statement
 from modules.queues import Queue, Sender, redrive_policy
@@ -90,7 +92,7 @@ class Webhooks(Construct, Monitored):
                 self,
                 f"{name}_dead_letters",
                 foundation=foundation,
-                name=f"webhooks-{slug}-dead-letters",
+                name=dead_letters_of(f"webhooks-{slug}"),
                 key=queues_key,
                 senders=from_files,
             )
@@ -168,7 +170,7 @@ class Webhooks(Construct, Monitored):
 
     def log_queries(self) -> list[LogQuery]:
         """Return the query of webhooks that were not taken."""
-        lines = ["fields @timestamp, receiver, reason, receives", 'filter message = "not delivered"']
+        lines = ["fields @timestamp, receiver, reason, receives", f'filter message = "{NOT_DELIVERED}"']
         lines += ["sort @timestamp desc", "limit 50"]
         return [LogQuery("undelivered-webhooks", lines, self._log_groups)]
 

@@ -21,6 +21,15 @@ from cdktf_cdktf_provider_aws.sfn_state_machine import (
 )
 from constructs import Construct
 
+from functions.common.contract import (
+    FILES_PREFIX,
+    PROCESSING_FAILED,
+    FileEvent,
+    NextStep,
+    Quarantined,
+    Rejected,
+    State,
+)
 from modules.alarms import Advice, Alarm, Metric, any_count
 from modules.encryption import CustomerKey
 from modules.foundation import Foundation
@@ -28,13 +37,14 @@ from modules.functions import Function, tracing_statement
 from modules.limits import WORKFLOW_SECONDS
 from modules.metadata import Metadata
 from modules.monitored import Graph, LogQuery, Monitored, Row
+from modules.names import STORED_EVENTS, WORKFLOW, dead_letters_of
 from modules.notifications import Notifications
 from modules.permissions import Role
 from modules.policy import Statement
 from modules.queries import DENIED, FILE
 from modules.queues import Queue, Sender
 from modules.settings import Settings
-from modules.storage import FILES, Storage
+from modules.storage import Storage
 
 # EventBridge, "Retry policy": what it does without being told; written out so that a plan shows it.
 EVENT_AGE_SECONDS = 24 * 3600
@@ -108,7 +118,7 @@ class Workflow(Construct, Monitored):
             queues_key: what encrypts dead letters.
         """
         super().__init__(scope, construct_id)
-        name = f"{settings.prefix}-file"
+        name = f"{settings.prefix}-{WORKFLOW}"
         logs = CloudwatchLogGroup(
             self,
             "logs",
@@ -173,12 +183,12 @@ class Workflow(Construct, Monitored):
             self,
             "stored",
             foundation=settings.foundation,
-            name="workflow",
+            name=STORED_EVENTS,
             description="An object is stored: start the workflow of its file",
             pattern={
                 "source": ["aws.s3"],
                 "detail-type": ["Object Created"],
-                "detail": {"bucket": {"name": [storage.bucket_name]}, "object": {"key": [{"prefix": FILES}]}},
+                "detail": {"bucket": {"name": [storage.bucket_name]}, "object": {"key": [{"prefix": FILES_PREFIX}]}},
             },
             queues_key=queues_key,
         )
@@ -214,7 +224,7 @@ class Workflow(Construct, Monitored):
             scope,
             "dead_letters",
             foundation=foundation,
-            name=f"{name}-dead-letters",
+            name=dead_letters_of(name),
             key=queues_key,
             senders=[Sender("events.amazonaws.com", rule.arn)],
         )
@@ -314,8 +324,6 @@ def _of_rule(rule: str, name: str, label: str = "") -> Metric:
     return Metric("AWS/Events", name, {"RuleName": rule}, label=label)
 
 
-# Text for the owner of a file that could not be processed (functions/common/failures.py).
-PROCESSING_FAILED = "processing_failed: the file could not be processed yet; it is tried again"
 _QUARANTINED = "File {} is in quarantine. What to do: HANDBOOK#files-in-quarantine"
 _FAILED = "File {}: {} What to do: HANDBOOK#workflow-failures. Execution: {}"
 
@@ -382,17 +390,17 @@ def definition(
     # If the answer of a step was lost, the step is repeated. The name of the run shows that it is already done.
     mine = {":run": {"S.$": "$$.Execution.Name"}}
 
-    def end_as(state: str) -> dict[str, Any]:
+    def end_as(state: State) -> dict[str, Any]:
         """Claim the file, so that nobody opens it any more; it is announced as what it became."""
         return update(
             "SET #state = :ending, ends_as = :ends_as, failure = :why, run = :run",
             "#state IN (:uploading, :scanning) OR (#state = :ending AND ends_as = :ends_as AND run = :run)",
             {
                 **mine,
-                ":ending": {"S": "ending"},
+                ":ending": {"S": State.ENDING},
                 ":ends_as": {"S": state},
-                ":uploading": {"S": "uploading"},
-                ":scanning": {"S": "scanning"},
+                ":uploading": {"S": State.UPLOADING},
+                ":scanning": {"S": State.SCANNING},
                 ":why": {"S.$": "$.reason.said.errorMessage"},
             },
             Catch=[already, *failed],
@@ -409,6 +417,8 @@ def definition(
             Next=after,
         )
 
+    # A function's exception reaches the workflow as the name of its class.
+    refusals = [Rejected.__name__, Quarantined.__name__]
     held = settings.legal_hold
     # The record says that the file is held before S3 does: nobody can delete it in between.
     hold = task(
@@ -422,8 +432,8 @@ def definition(
     hold_first = [
         {
             "And": [
-                {"Variable": "$.inspection.found.left", "StringEquals": "announce"},
-                {"Variable": "$.inspection.found.event", "StringEquals": "file_uploaded"},
+                {"Variable": "$.inspection.found.left", "StringEquals": NextStep.ANNOUNCE},
+                {"Variable": "$.inspection.found.event", "StringEquals": FileEvent.UPLOADED},
             ],
             "Next": "Hold",
         }
@@ -448,11 +458,15 @@ def definition(
                 ResultSelector={"found.$": "$.Payload"},
                 ResultPath="$.inspection",
                 Retry=[
-                    {"ErrorEquals": ["Rejected", "Quarantined"], "MaxAttempts": 0},
+                    {"ErrorEquals": refusals, "MaxAttempts": 0},
                     *tries,
                 ],
                 Catch=[
-                    {"ErrorEquals": ["Rejected", "Quarantined"], "ResultPath": "$.failure", "Next": "ReadReason"},
+                    {
+                        "ErrorEquals": refusals,
+                        "ResultPath": "$.failure",
+                        "Next": "ReadReason",
+                    },
                     *failed,
                 ],
                 Next="WhatIsLeft",
@@ -464,11 +478,11 @@ def definition(
                     *(
                         {"Variable": "$.inspection.found.left", "StringEquals": left, "Next": state}
                         for left, state in {
-                            "open": "MakeAvailable",
-                            "wait for scan": "WaitForScan",
-                            "announce": "Announce",
-                            "alert and announce": "AlertPeople",
-                            "discard": "RemoveRest",
+                            NextStep.OPEN: "MakeAvailable",
+                            NextStep.WAIT_FOR_SCAN: "WaitForScan",
+                            NextStep.ANNOUNCE: "Announce",
+                            NextStep.ALERT_AND_ANNOUNCE: "AlertPeople",
+                            NextStep.DISCARD: "RemoveRest",
                         }.items()
                     ),
                 ],
@@ -480,9 +494,9 @@ def definition(
                 "#state IN (:uploading, :scanning) OR (#state = :available AND run = :run)",
                 {
                     **mine,
-                    ":available": {"S": "available"},
-                    ":uploading": {"S": "uploading"},
-                    ":scanning": {"S": "scanning"},
+                    ":available": {"S": State.AVAILABLE},
+                    ":uploading": {"S": State.UPLOADING},
+                    ":scanning": {"S": State.SCANNING},
                     ":now": {"S.$": "$$.State.EnteredTime"},
                     ":type": {"S.$": "$.inspection.found.detected_type"},
                     **({":held": {"BOOL": True}} if held else {}),
@@ -495,8 +509,8 @@ def definition(
                 "SET #state = :scanning, due_time = :due REMOVE failure",
                 "#state = :uploading",
                 {
-                    ":scanning": {"S": "scanning"},
-                    ":uploading": {"S": "uploading"},
+                    ":scanning": {"S": State.SCANNING},
+                    ":uploading": {"S": State.UPLOADING},
                     ":due": {"S.$": "$.inspection.found.due_time"},
                 },
                 Catch=[already, *failed],
@@ -534,7 +548,7 @@ def definition(
                 {
                     ":now": {"S.$": "$$.State.EnteredTime"},
                     ":due": {"S.$": "$.inspection.found.due_time"},
-                    **{f":{state}": {"S": state} for state in ("available", "rejected", "quarantined")},
+                    **{f":{state}": {"S": state} for state in (State.AVAILABLE, State.REJECTED, State.QUARANTINED)},
                 },
                 Catch=[already, *failed],
                 Next="Done",
@@ -549,11 +563,13 @@ def definition(
             },
             "WhatToDoWithIt": {
                 "Type": "Choice",
-                "Choices": [{"Variable": "$.failure.Error", "StringEquals": "Quarantined", "Next": "Quarantine"}],
+                "Choices": [
+                    {"Variable": "$.failure.Error", "StringEquals": Quarantined.__name__, "Next": "Quarantine"}
+                ],
                 "Default": "Reject",
             },
-            "Reject": end_as("rejected"),
-            "Quarantine": end_as("quarantined"),
+            "Reject": end_as(State.REJECTED),
+            "Quarantine": end_as(State.QUARANTINED),
             "EndFile": discard("Inspect"),
             "RemoveRest": discard("Done"),
             "RecordFailure": update(
@@ -561,10 +577,10 @@ def definition(
                 "SET failure = :why, due_time = :now",
                 "#state IN (:uploading, :scanning)",
                 {
-                    ":why": {"S": PROCESSING_FAILED},
+                    ":why": {"S": str(PROCESSING_FAILED)},
                     ":now": {"S.$": "$$.State.EnteredTime"},
-                    ":uploading": {"S": "uploading"},
-                    ":scanning": {"S": "scanning"},
+                    ":uploading": {"S": State.UPLOADING},
+                    ":scanning": {"S": State.SCANNING},
                 },
                 Catch=[{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "TellSomeone"}],
                 Next="TellSomeone",

@@ -19,6 +19,7 @@ from cdktf_cdktf_provider_aws.provider import (
 )
 from constructs import Construct, IValidation, Node
 
+from modules.names import state_key
 from modules.settings import Settings
 from stacks.guards import REPLICA, check
 
@@ -131,7 +132,7 @@ class BaseStack(TerraformStack):
         S3Backend(
             self,
             bucket=settings.state_bucket_name,
-            key=f"{component}.tfstate",
+            key=state_key(component),
             region=settings.primary_region,
             encrypt=True,
             kms_key_id=settings.state_key_arn,

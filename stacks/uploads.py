@@ -5,6 +5,7 @@ from __future__ import annotations
 from cdktf import TerraformOutput
 from constructs import Construct
 
+from functions.common.contract import HEALTH_PROBE_ID, SWEEP_SCHEDULE
 from modules.api import ACCESS_LOG_PREFIX, EXECUTION_LOG_PREFIX, Api, Throttle
 from modules.api_bodies import COMPLETE_BODY, PARTS_BODY, START_BODY, UPLOAD_BODY
 from modules.api_routes import KNOWN_ROUTES
@@ -15,6 +16,7 @@ from modules.functions import Function, Layer, Shared, Sources
 from modules.metadata import Metadata
 from modules.monitored import Monitored
 from modules.monitoring import Monitoring
+from modules.names import FAILURES_QUEUE
 from modules.notifications import Notifications
 from modules.queries import Queries
 from modules.queues import Queue
@@ -121,7 +123,7 @@ class UploadsStack(BaseStack):
             environment_key=functions_key,
             logs_key=logs_key,
             queues_key=queues_key,
-            failures=Queue(self, "failures", foundation=foundation, name="failures", key=queues_key),
+            failures=Queue(self, "failures", foundation=foundation, name=FAILURES_QUEUE, key=queues_key),
         )
         bucket_and_table = {"BUCKET_NAME": storage.bucket_name, "TABLE_NAME": metadata.files.name}
         quotas = {"QUOTAS_TABLE_NAME": metadata.quotas.name}
@@ -264,7 +266,7 @@ class UploadsStack(BaseStack):
         discard.grant_invoke(sweep.role, "discard")
         workflow.grant_start(sweep.role, "workflow_start")
         schedule = Schedule(
-            self, "sweep_schedule", foundation=foundation, function=sweep, every="15 minutes", queues_key=queues_key
+            self, SWEEP_SCHEDULE, foundation=foundation, function=sweep, every="15 minutes", queues_key=queues_key
         )
 
         health = Function(
@@ -275,7 +277,7 @@ class UploadsStack(BaseStack):
             environment=bucket_and_table | cors,
         )
         storage.grant_probe(health.role)
-        metadata.grant_probe(health.role, "health")
+        metadata.grant_probe(health.role, HEALTH_PROBE_ID)
 
         authorizer = self._authorizer(shared) if settings.api_authorization == "jwt" else None
         authorization = Authorization(self, "authorization", settings=settings, function=authorizer)

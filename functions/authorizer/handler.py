@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from functions.authorizer.https import fetch_json
 from functions.authorizer.tokens import InvalidTokenError, Issuer, subject_of
+from functions.common.contract import TOKEN_REFUSED, UNAUTHORIZED
 from functions.common.environment import Environment
 
 
@@ -31,7 +32,7 @@ class Unauthorized(Exception):  # noqa: N818 - the text is what API Gateway read
     """
 
     def __init__(self) -> None:
-        super().__init__("Unauthorized")
+        super().__init__(UNAUTHORIZED)
 
 
 MAX_REASON = 500
@@ -56,7 +57,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         subject = subject_of(token.strip(), issuer=issuer, audience=environment.jwt_audience)
     except InvalidTokenError as error:
         # In ASCII: a line that the log cannot encode is lost, and the alarm counts these lines.
-        logger.info("token refused", reason=ascii(str(error))[:MAX_REASON])
+        logger.info(TOKEN_REFUSED, reason=ascii(str(error))[:MAX_REASON])
         raise Unauthorized from None
     return {"principalId": subject, "policyDocument": policy(str(event["methodArn"]))}
 

@@ -11,6 +11,8 @@ from typing import Any
 import jwt
 from jwt import PyJWK, PyJWKSet
 
+from functions.common.contract import IssuerError
+
 # Asymmetric alone: with HS256 in this list, whoever knows a public key could sign with it.
 ALGORITHMS = ("RS256", "ES256")
 LEEWAY_SECONDS = 10
@@ -25,10 +27,6 @@ Fetch = Callable[[str], Mapping[str, Any]]
 
 class InvalidTokenError(Exception):
     """The token is not one that the issuer made for this API and now; the text says why, for the log alone."""
-
-
-class IssuerError(Exception):
-    """The issuer's keys are not to be had, or are not keys."""
 
 
 class Issuer:

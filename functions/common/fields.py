@@ -8,11 +8,10 @@ import json
 import re
 from collections.abc import Sequence
 
+from functions.common.contract import INVALID_JSON, MAX_NAME_BYTES
 from functions.common.http import Refused
-from functions.common.media_types import canonical, permitted
+from functions.common.media_types import ANY_BYTES, canonical, permitted
 
-MAX_NAME_BYTES = 255
-DEFAULT_CONTENT_TYPE = "application/octet-stream"
 DIGEST_BYTES = 32  # SHA-256
 
 # RFC 6838, section 4.2: names of types and subtypes; parameters such as a charset may follow.
@@ -47,7 +46,7 @@ def json_object(body: str | None) -> dict[str, object]:
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError):
-        raise Refused("Invalid JSON in request body") from None
+        raise Refused(INVALID_JSON) from None
     if not isinstance(fields, dict):
         raise Refused("Request body must be a JSON object")
     return fields
@@ -111,7 +110,7 @@ def content_type(value: object, *, allowed: Sequence[str]) -> str:
         Refused: it is no media type, or one that is not taken here (415).
     """
     if value is None or value == "":
-        value = DEFAULT_CONTENT_TYPE
+        value = ANY_BYTES
     if not isinstance(value, str) or not _CONTENT_TYPE.fullmatch(value):
         raise Refused("Invalid content_type: a media type such as image/png is needed")
     if not permitted(value, allowed):

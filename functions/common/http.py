@@ -12,6 +12,7 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConf
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from botocore.exceptions import BotoCoreError, ClientError
 
+from functions.common.contract import EXPOSED_HEADERS, NO_ROUTE, PROBLEM_JSON, UNAUTHORIZED, Problem, problem_body
 from functions.common.environment import ApiEnvironment
 from functions.common.records import FileRecord, Records
 
@@ -19,25 +20,21 @@ if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
     from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
-PROBLEM_JSON = "application/problem+json"
 # The functions make UUIDs as ids of files. An id of another form is not looked up: DynamoDB refuses an empty key and
 # a key of more than 2,048 bytes (DynamoDB, "Constraints": partition keys).
 FILE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-# Headers that a page of another origin may read (Fetch standard, "CORS-safelisted response-header name"): the address
-# of an upload, the time to wait, and the request ids that AWS Support and the logs know.
-EXPOSED_HEADERS = ("Location", "Retry-After", "WWW-Authenticate", "x-amzn-RequestId", "x-amz-apigw-id")
-# The kinds of problems of RFC 9457, by status where a `Refused` names none.
+# The kind of problem (RFC 9457) of each status.
 PROBLEMS = {
-    400: "invalid-request",
-    401: "unauthorized",
-    403: "quota-exceeded",
-    404: "not-found",
-    409: "conflict",
-    413: "too-large",
-    415: "unsupported-type",
-    422: "idempotency-key-reused",
-    429: "too-many-requests",
-    500: "internal",
+    400: Problem.INVALID_REQUEST,
+    401: Problem.UNAUTHORIZED,
+    403: Problem.QUOTA_EXCEEDED,
+    404: Problem.NOT_FOUND,
+    409: Problem.CONFLICT,
+    413: Problem.TOO_LARGE,
+    415: Problem.UNSUPPORTED_TYPE,
+    422: Problem.IDEMPOTENCY_KEY_REUSED,
+    429: Problem.TOO_MANY_REQUESTS,
+    500: Problem.INTERNAL,
 }
 
 
@@ -81,21 +78,10 @@ def problem(
     status: int, detail: str, *, faults: Sequence[tuple[str, str]] = (), more: Mapping[str, object] | None = None
 ) -> Response[str]:
     """An error in the form of RFC 9457."""
-    body: dict[str, object] = {
-        "type": f"urn:sluice:problem:{PROBLEMS[status]}",
-        "title": title_of(PROBLEMS[status]),
-        "status": status,
-        "detail": detail,
-        **(more or {}),
-    }
+    body = {**problem_body(PROBLEMS[status], status, detail), **(more or {})}
     if faults:
         body["errors"] = [{"field": field, "detail": sentence} for field, sentence in faults]
     return answer(status, body, content_type=PROBLEM_JSON)
-
-
-def title_of(kind: str) -> str:
-    """The title of a kind of problem, the same for each of them."""
-    return kind.replace("-", " ").capitalize()
 
 
 def rest_api(logger: Logger, *, failure: str, plain_errors: bool = False) -> APIGatewayRestResolver:
@@ -125,7 +111,7 @@ def rest_api(logger: Logger, *, failure: str, plain_errors: bool = False) -> API
     # Powertools raises this for a path that matches no route, for example because an id holds unusual characters.
     @app.exception_handler(NotFoundError)  # type: ignore[untyped-decorator]
     def say_that_nothing_is_there(error: NotFoundError) -> Response[str]:
-        return refuse(404, "No such file" if app.current_event.path_parameters else "No such path or method")
+        return refuse(404, "No such file" if app.current_event.path_parameters else NO_ROUTE)
 
     @app.exception_handler([ClientError, BotoCoreError, Exception])  # type: ignore[untyped-decorator]
     def hide_the_inside(error: Exception) -> Response[str]:
@@ -219,7 +205,7 @@ def owner_of(event: APIGatewayProxyEvent) -> str:
         return f"user:{subject}"
     user_arn = event.request_context.identity.user_arn
     if not user_arn:
-        raise Refused("Unauthorized", 401)
+        raise Refused(UNAUTHORIZED, 401)
     return user_arn
 
 

@@ -19,26 +19,19 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
-from functions.common.failures import Failure, shown
+from functions.common.contract import BY_DUE, BY_OWNER, DUE_SHARDS, Failure, State
+from functions.common.failures import shown
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
-Ending = Literal["aborted", "rejected", "expired", "deleted", "quarantined"]
-State = Literal["uploading", "scanning", "available", "ending"] | Ending
-# In use, or about to be.
-LIVE: frozenset[State] = frozenset({"uploading", "scanning", "available"})
+Ending = Literal[State.ABORTED, State.REJECTED, State.EXPIRED, State.DELETED, State.QUARANTINED]
 # The bytes of these files stay until the file is claimed.
-KEPT: frozenset[State] = LIVE | {"quarantined"}
-# Whose bytes count against their owner's quota.
-COUNTED: frozenset[State] = KEPT | {"ending"}
+KEPT = frozenset({State.UPLOADING, State.SCANNING, State.AVAILABLE, State.QUARANTINED})
+# The bytes of these files count against the quota of their owner.
+COUNTED = KEPT | {State.ENDING}
 
-BY_DUE = "by-due"
-BY_OWNER = "by-owner"
-# What is due is spread over so many keys of the index: one key takes 1,000 writes a second (DynamoDB, "Designing
-# partition keys to distribute your workload"), so this many take 16,000.
-SHARDS = 16
 # A record that nobody carries on is looked at after this long: longer than S3's event and the workflow take.
 LOOK_AFTER = timedelta(minutes=15)
 # A link that was good a moment ago may have begun a transfer that ends this much later.
@@ -123,7 +116,7 @@ class FileRecord:
     @property
     def shown_state(self) -> str:
         """The state as callers know it: a record that is ending has ended for them."""
-        return self.ends_as if self.state == "ending" else self.state
+        return self.ends_as if self.state == State.ENDING else self.state
 
     @property
     def shown_failure(self) -> Failure | None:
@@ -133,7 +126,7 @@ class FileRecord:
     @property
     def to_be_announced(self) -> bool:
         """True if the result of the file is not announced to subscribers yet."""
-        return self.state in {"available", "rejected", "quarantined"} and not self.announced_time
+        return self.state in {State.AVAILABLE, State.REJECTED, State.QUARANTINED} and not self.announced_time
 
     @property
     def counted(self) -> bool:
@@ -150,7 +143,7 @@ def is_counted(state: str, ends_as: str) -> bool:
 
     An earlier release gave back the quota of a file in quarantine at once, and left `ends_as` in its record.
     """
-    return state in COUNTED and not (state == "quarantined" and bool(ends_as))
+    return state in COUNTED and not (state == State.QUARANTINED and bool(ends_as))
 
 
 class Records:
@@ -236,7 +229,7 @@ class Records:
             file_id,
             {"upload_id": upload_id},
             "#state = :uploading AND attribute_not_exists(upload_id)",
-            {":uploading": "uploading"},
+            {":uploading": State.UPLOADING},
         )
 
     def remember_checksum(self, file_id: str, checksum: str) -> bool:
@@ -249,7 +242,7 @@ class Records:
             file_id,
             {"checksum": checksum},
             "#state = :uploading AND attribute_not_exists(checksum)",
-            {":uploading": "uploading"},
+            {":uploading": State.UPLOADING},
         )
 
     def claim(self, record: FileRecord, ends_as: Ending, *, of: Sequence[State], now: datetime) -> bool:
@@ -268,20 +261,20 @@ class Records:
     def give_up(self, record: FileRecord, *, now: datetime) -> str:
         """Claim an upload as aborted and return its state.
 
-        The state is "ending" if this call claimed the upload. If the claim failed, it is the state of the record.
+        The state is ENDING if this call claimed the upload. If the claim failed, it is the state of the record.
 
         Raises:
             ClientError: DynamoDB refused.
         """
-        other = self._claim(record, "aborted", of=("uploading", "scanning"), now=now)
-        return "ending" if other is None else str(other.get("state", ""))
+        other = self._claim(record, State.ABORTED, of=(State.UPLOADING, State.SCANNING), now=now)
+        return State.ENDING if other is None else str(other.get("state", ""))
 
     def _claim(
         self, record: FileRecord, ends_as: Ending, *, of: Sequence[State], now: datetime
     ) -> Mapping[str, object] | None:
         states = {f":state{number}": state for number, state in enumerate(of)}
         changes: dict[str, object] = {
-            "state": "ending",
+            "state": State.ENDING,
             "ends_as": ends_as,
             "due_shard": shard_of(record.file_id),
             "due_time": timestamp(now + LOOK_AFTER),
@@ -307,13 +300,13 @@ class Records:
         self._change(
             record.file_id,
             {
-                "state": "quarantined",
+                "state": State.QUARANTINED,
                 "ends_as": None,
                 "due_shard": shard_of(record.file_id),
                 "due_time": timestamp(due),
             },
             "#state = :ending AND ends_as = :quarantined",
-            {":ending": "ending", ":quarantined": "quarantined"},
+            {":ending": State.ENDING, ":quarantined": State.QUARANTINED},
         )
 
     def finish(self, record: FileRecord, *, due: datetime | None, purge: datetime, now: datetime) -> None:
@@ -326,7 +319,11 @@ class Records:
         Raises:
             ClientError: DynamoDB refused.
         """
-        values = {":ends_as": record.ends_as, ":ending": "ending", ":purge": int(purge.timestamp())}
+        values: dict[str, object] = {
+            ":ends_as": record.ends_as,
+            ":ending": State.ENDING,
+            ":purge": int(purge.timestamp()),
+        }
         expression = "SET #state = :ends_as, purge_time = :purge"
         if due:
             expression += ", due_shard = :shard, due_time = :due"
@@ -415,7 +412,7 @@ class Records:
             Limit=max(limit + 1, _FILTERED_PAGE if state or prefix else 0),
             **({"ExclusiveStartKey": to_item({"owner": owner, **start})} if start else {}),
         ):
-            state_shown = str(item.get("ends_as") if item["state"] == "ending" else item["state"])
+            state_shown = str(item.get("ends_as") if item["state"] == State.ENDING else item["state"])
             name = unicodedata.normalize("NFC", str(item["file_name"]))
             if (not state or state_shown == state) and name.startswith(prefix):
                 if len(files) == limit:
@@ -511,7 +508,7 @@ class Records:
         return None
 
     def _due(self, table_name: str, now: datetime) -> Iterator[dict[str, Any]]:
-        for shard in range(SHARDS):
+        for shard in range(DUE_SHARDS):
             yield from self._pages(
                 TableName=table_name,
                 IndexName=BY_DUE,
@@ -577,7 +574,7 @@ def from_item(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def shard_of(name: str) -> str:
     """The key of the index of due items under which an item with this id is."""
-    return str(zlib.crc32(name.encode()) % SHARDS)
+    return str(zlib.crc32(name.encode()) % DUE_SHARDS)
 
 
 def timestamp(moment: datetime) -> str:

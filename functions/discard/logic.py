@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from functions.common.contract import State
 from functions.common.objects import Objects
 from functions.common.records import KEPT, LATE_BYTES, LOOK_AFTER, FileRecord, Records
 
@@ -34,12 +35,12 @@ def discard(
     if record.state in KEPT:
         _tidy(record, objects, leave_markers=leave_markers)
         return record.state
-    if record.state == "ending" and record.ends_as == "quarantined":
+    if record.state == State.ENDING and record.ends_as == State.QUARANTINED:
         _tidy(record, objects, leave_markers=leave_markers)
         records.quarantine(record, due=now + LOOK_AFTER)
         return record.shown_state
     objects.remove(record.object_key, leave_marker=leave_markers)
-    if record.state == "ending":
+    if record.state == State.ENDING:
         records.finish(record, due=_next_look(record, now), purge=now + keep_record, now=now)
     elif record.due_time and datetime.fromisoformat(record.due_time) <= now and not record.to_be_announced:
         records.look_again(file_id, _late_bytes(record, now), seen=record.due_time)
@@ -50,13 +51,13 @@ def _tidy(record: FileRecord, objects: Objects, *, leave_markers: bool) -> None:
     """Remove older versions, left by a form that was sent twice, and multipart uploads that are not needed any more."""
     if not leave_markers:
         objects.remove_older(record.object_key)
-    if record.state != "uploading":
+    if record.state != State.UPLOADING:
         objects.abort_uploads(record.object_key)
 
 
 def _next_look(record: FileRecord, now: datetime) -> datetime | None:
     """When the sweeper looks again: for an announcement that got lost, or for late bytes."""
-    return now + LOOK_AFTER if record.ends_as == "rejected" else _late_bytes(record, now)
+    return now + LOOK_AFTER if record.ends_as == State.REJECTED else _late_bytes(record, now)
 
 
 def _late_bytes(record: FileRecord, now: datetime) -> datetime | None:

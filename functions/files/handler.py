@@ -10,14 +10,13 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.common import objects
+from functions.common.contract import CONTENT_LINK_SECONDS, State
 from functions.common.discarding import Discarding
 from functions.common.environment import FilesEnvironment, FunctionArn
 from functions.common.http import Refused, answer, failure_of, no_content, owned, owner_of, query_of, rest_api
 from functions.common.media_types import canonical
 from functions.common.records import FileRecord, Records
 from functions.files.listing import Page, cursor_after
-
-LINK_SECONDS = 60
 
 
 class OwnFilesEnvironment(FilesEnvironment, frozen=True, kw_only=True):
@@ -49,7 +48,7 @@ def list_files() -> Response[str]:
 def get_file(file_id: str) -> Response[str]:
     """What is known about a file."""
     record = own(file_id)
-    if record.shown_state == "deleted":
+    if record.shown_state == State.DELETED:
         raise Refused("No such file", 404)
     known: dict[str, object] = {
         **_listed({name: getattr(record, name) for name in LISTED}),
@@ -64,31 +63,31 @@ def get_file(file_id: str) -> Response[str]:
 def get_content(file_id: str) -> Response[str]:
     """Give the owner a link once the file is available; for everyone else there is no such file."""
     record = own(file_id)
-    if record.state != "available":
+    if record.state != State.AVAILABLE:
         raise Refused(f"The file is {record.shown_state}", 409)
     link = files.download_link(
-        record.object_key, file_name=record.file_name, content_type=served_as(record), seconds=LINK_SECONDS
+        record.object_key, file_name=record.file_name, content_type=served_as(record), seconds=CONTENT_LINK_SECONDS
     )
     # Not a redirect: a client would carry its signature along, and S3 refuses two at once.
-    return answer(200, {"download_url": link, "expires_in": LINK_SECONDS})
+    return answer(200, {"download_url": link, "expires_in": CONTENT_LINK_SECONDS})
 
 
 @app.delete("/files/<file_id>")
 def delete_file(file_id: str) -> Response[str]:
     """Delete a file with all its versions; the record says that it was there."""
     record = own(file_id)
-    if record.shown_state != "deleted":
+    if record.shown_state != State.DELETED:
         if record.legal_hold:
             raise Refused("The file is under a legal hold", 409)
-        if not records.claim(record, "deleted", of=("available", "quarantined"), now=datetime.now(UTC)):
+        if not records.claim(record, State.DELETED, of=(State.AVAILABLE, State.QUARANTINED), now=datetime.now(UTC)):
             record = own(file_id)
-            if record.shown_state in {"uploading", "scanning"}:
+            if record.shown_state in {State.UPLOADING, State.SCANNING}:
                 raise Refused(f"The file is {record.shown_state}; DELETE /uploads/{{file_id}} ends an upload", 409)
-            if record.state == "ending" and record.ends_as == "quarantined":
+            if record.state == State.ENDING and record.ends_as == State.QUARANTINED:
                 raise Refused("The file is on its way into quarantine; try again in a moment", 409)
-            if record.shown_state != "deleted":
+            if record.shown_state != State.DELETED:
                 raise Refused(f"The file is {record.shown_state}: nothing of it is left to delete", 409)
-    if record.state != "deleted":
+    if record.state != State.DELETED:
         discard(file_id)
     logger.info("file deleted", file_id=file_id)
     return no_content()

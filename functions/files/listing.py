@@ -8,15 +8,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self, get_args
+from typing import Self
 
+from functions.common.contract import DEFAULT_PAGE, MAX_PAGE, State
 from functions.common.http import FILE_ID, Refused
-from functions.common.records import LIVE, Ending
 
-DEFAULT_LIMIT = 50
-MAX_LIMIT = 100
-# What callers are shown; `ending` is shown as what it ends as.
-STATES = {*get_args(Ending), *LIVE}
+# Callers see `ends_as` of a file that is ending.
+STATES = frozenset(State) - {State.ENDING}
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", re.ASCII)
 
 
@@ -24,7 +22,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", re.ASCII)
 class Page:
     """A checked request for a part of the list."""
 
-    limit: int = DEFAULT_LIMIT
+    limit: int = DEFAULT_PAGE
     after: Mapping[str, str] | None = None
     state: str = ""
     prefix: str = ""
@@ -37,9 +35,9 @@ class Page:
             Refused: with what is wrong, in words the caller can act on.
         """
         given = dict(query or {})
-        limit = given.pop("limit", str(DEFAULT_LIMIT))
-        if not re.fullmatch(r"[0-9]{1,3}", limit) or not 1 <= int(limit) <= MAX_LIMIT:
-            raise Refused(f"Invalid limit: a number from 1 to {MAX_LIMIT} is needed")
+        limit = given.pop("limit", str(DEFAULT_PAGE))
+        if not re.fullmatch(r"[0-9]{1,3}", limit) or not 1 <= int(limit) <= MAX_PAGE:
+            raise Refused(f"Invalid limit: a number from 1 to {MAX_PAGE} is needed")
         state = given.pop("state", "")
         if state and state not in STATES:
             raise Refused(f"Invalid state: one of {', '.join(sorted(STATES))} is needed")

@@ -14,13 +14,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from functions.common.contract import HEALTH_PROBE_ID
 from functions.common.environment import FilesEnvironment
 from functions.common.http import answer, rest_api
 
 # Whoever asks about health would rather hear "down" than wait. One try: the next check is the second one.
 DEADLINE_SECONDS = 1.8
-# The table has no record with this id, since ids of files are UUIDs; the role may read no other.
-PROBE = "health"
 
 environment = FilesEnvironment.load()
 logger = Logger(service="health")
@@ -33,7 +32,7 @@ _workers = ThreadPoolExecutor(max_workers=2)
 
 def read_table() -> None:
     """Read a record that is not there."""
-    _dynamodb.get_item(TableName=environment.table_name, Key={"file_id": {"S": PROBE}})
+    _dynamodb.get_item(TableName=environment.table_name, Key={"file_id": {"S": HEALTH_PROBE_ID}})
 
 
 def reach_bucket() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-# Size of the head: it contains every signature (the last is that of ISO 9660, at 32,769). One ranged request.
-HEAD_BYTES: Final = 65_536
+from functions.common.contract import HEAD_BYTES
+
 # Size of the tail: the end record of a zip, 22 bytes, and its longest comment (APPNOTE.TXT, 4.3.16). One request.
 TAIL_BYTES: Final = 22 + 65_535
 # Limits of one inspection for all other reads. A container that needs more cannot be judged and is rejected.

@@ -16,7 +16,7 @@ from typing import Final
 import puremagic
 from puremagic.main import magic_header_array
 
-from functions.common.failures import Code
+from functions.common.contract import FailureCode
 from functions.common.media_types import ANY_BYTES, RUNS, canonical, permitted
 from functions.inspect import compound_file
 from functions.inspect.content import Content, TooLargeError
@@ -291,7 +291,7 @@ class Verdict:
 
     refusal: str
     media_type: str = ANY_BYTES
-    code: Code = "type_mismatch"
+    code: FailureCode = FailureCode.TYPE_MISMATCH
 
 
 def judge(
@@ -310,22 +310,23 @@ def judge(
     """
     wanted = canonical(declared)
     if not permitted(wanted, allowed):
-        return Verdict(f"the type {wanted} is not allowed", code="type_not_allowed")
+        return Verdict(f"the type {wanted} is not allowed", code=FailureCode.TYPE_NOT_ALLOWED)
     try:
         found = _look(content)
     except TooLargeError as error:
-        return Verdict(f"the file cannot be judged: {error}", code="not_judged")
+        return Verdict(f"the file cannot be judged: {error}", code=FailureCode.NOT_JUDGED)
     if found.best == EMPTY:
         return Verdict("the file is empty")
     if found.best in RUNS and wanted not in {*found.kinds, ANY_BYTES}:
         return Verdict(f"the file is {found.best}, and was declared as {wanted}")
     if found.needs and not permitted(found.needs, allowed):
         return Verdict(
-            f"the file holds macros, which takes {found.needs}, and that is not allowed", code="type_not_allowed"
+            f"the file holds macros, which takes {found.needs}, and that is not allowed",
+            code=FailureCode.TYPE_NOT_ALLOWED,
         )
     named = _by_name(file_name, found)
     if named and not permitted(named, allowed):
-        return Verdict(f"the file is named as {named}, which is not allowed", code="type_not_allowed")
+        return Verdict(f"the file is named as {named}, which is not allowed", code=FailureCode.TYPE_NOT_ALLOWED)
     return _label(wanted, found, allowed, strict=strict)
 
 
@@ -337,7 +338,7 @@ def _label(wanted: str, found: Found, allowed: Sequence[str], *, strict: bool) -
     is_allowed = any(permitted(kind, allowed) for kind in shared)
     if wanted == ANY_BYTES:
         if found.sure and not is_allowed:
-            return Verdict(f"the file is {found.best}, which is not allowed", code="type_not_allowed")
+            return Verdict(f"the file is {found.best}, which is not allowed", code=FailureCode.TYPE_NOT_ALLOWED)
         return Verdict("", found.best if is_allowed else ANY_BYTES)
     if _agrees(wanted, found):
         return Verdict("", wanted)
@@ -349,7 +350,7 @@ def _label(wanted: str, found: Found, allowed: Sequence[str], *, strict: bool) -
     best = found.best if found.sure else ANY_BYTES
     if not (is_allowed if found.sure else permitted(ANY_BYTES, allowed)):
         return Verdict(
-            f"the file is {best}, which is not allowed, and was declared as {wanted}", code="type_not_allowed"
+            f"the file is {best}, which is not allowed, and was declared as {wanted}", code=FailureCode.TYPE_NOT_ALLOWED
         )
     return Verdict("", best)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated
 
 import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from msgspec import Meta
 
+from functions.common.contract import ContentTypeCheck
 from functions.common.environment import Count, FilesEnvironment, Listed
 from functions.common.objects import Objects
 from functions.common.records import Records
@@ -21,7 +22,7 @@ class InspectEnvironment(FilesEnvironment, frozen=True, kw_only=True):
     """Where files are, what they have to pass, and how long they are kept."""
 
     allowed_content_types: Listed
-    content_type_check: Literal["correct", "strict"] = "correct"
+    content_type_check: ContentTypeCheck = "correct"
     malware_scanning: bool
 
     expiration_days: Annotated[int, Meta(ge=0)]

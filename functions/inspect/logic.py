@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Literal
 
-from functions.common.failures import Code, Failure
+from functions.common.contract import FailureCode, FileEvent, NextStep, Quarantined, Rejected, State
 from functions.common.objects import Objects, Stored
 from functions.common.records import LATE_BYTES, LOOK_AFTER, FileRecord, Records, timestamp
 from functions.inspect.content import Content
@@ -19,6 +18,11 @@ from functions.inspect.scan import scan_verdict
 # SNS, "Publish": a subject is ASCII without line breaks, shorter than 100 characters.
 MAX_SUBJECT = 99
 EVENT_VERSION = "1"
+_SUBJECTS = {
+    FileEvent.UPLOADED: "New file uploaded",
+    FileEvent.REJECTED: "File rejected",
+    FileEvent.QUARANTINED: "File quarantined",
+}
 # A file that is kept for ever is looked at again after this long, all the same.
 FOR_EVER = timedelta(days=3650)
 # S3's lifecycle comes first: it costs nothing.
@@ -29,24 +33,6 @@ SCANNED_WITHIN = timedelta(hours=24)
 
 # The run that opened a file announces it within this time. If SNS is busy for longer, a second run announces it too.
 ANNOUNCED_WITHIN = timedelta(minutes=10)
-
-# To discard of a file that is in use is to remove its older versions.
-Left = Literal["open", "wait for scan", "announce", "alert and announce", "discard", "nothing"]
-
-
-class _Refusal(Exception):  # noqa: N818 - the workflow knows its kinds by their names
-    """The file is refused. The workflow writes the text into the record, and the owner reads it."""
-
-    def __init__(self, code: Code, sentence: str) -> None:
-        super().__init__(str(Failure(code, sentence)))
-
-
-class Rejected(_Refusal):
-    """The file is not as declared; another attempt would have the same result."""
-
-
-class Quarantined(_Refusal):
-    """The file may be malware: its bytes are kept, and downloads are refused."""
 
 
 class Unknown(Exception):  # noqa: N818 - the workflow's history shows this name
@@ -86,8 +72,8 @@ class Inspection:
         detected_type: type under which the file is opened: the declared type, or another one that the bytes show.
     """
 
-    left: Left
-    event: str
+    left: NextStep
+    event: FileEvent
     subject: str
     message: str
     due_time: str
@@ -112,16 +98,16 @@ def inspect(
     record = records.get(file_id)
     if record is None:
         raise Unknown(f"there is no record of {file_id}")
-    if record.state not in {"uploading", "scanning"}:
-        return _inspection(_left(event, record, now), record, keeping, now)
+    if record.state not in {State.UPLOADING, State.SCANNING}:
+        return _inspection(_next_step(event, record, now), record, keeping, now)
     stored = objects.head(record.object_key)
-    if stored is None and record.state == "scanning":
-        raise Rejected("bytes_missing", "its bytes are gone")
+    if stored is None and record.state == State.SCANNING:
+        raise Rejected(FailureCode.BYTES_MISSING, "its bytes are gone")
     if stored is None:
-        return _inspection("nothing", record, keeping, now)
+        return _inspection(NextStep.NOTHING, record, keeping, now)
     if (version := _stored_version(event)) and version != stored.version_id:
         # The form was sent again meanwhile. The event of what is there now goes on from here.
-        return _inspection("discard", record, keeping, now)
+        return _inspection(NextStep.DISCARD, record, keeping, now)
     _compare(stored, record)
     verdict = judge(
         record.content_type,
@@ -133,22 +119,24 @@ def inspect(
     if verdict.refusal:
         raise Rejected(verdict.code, verdict.refusal)
     if gate.scanning and not _is_clean(event, objects.tags(record.object_key), stored, now):
-        return _inspection("wait for scan" if record.state == "uploading" else "nothing", record, keeping, now)
-    return _inspection("open", replace(record, detected_type=verdict.media_type), keeping, now)
+        return _inspection(
+            NextStep.WAIT_FOR_SCAN if record.state == State.UPLOADING else NextStep.NOTHING, record, keeping, now
+        )
+    return _inspection(NextStep.OPEN, replace(record, detected_type=verdict.media_type), keeping, now)
 
 
-def _left(event: Mapping[str, object], record: FileRecord, now: datetime) -> Left:
+def _next_step(event: Mapping[str, object], record: FileRecord, now: datetime) -> NextStep:
     match record.state:
-        case "available" | "quarantined" if not record.to_be_announced or _is_being_announced(record, now):
+        case State.AVAILABLE | State.QUARANTINED if not record.to_be_announced or _is_being_announced(record, now):
             # Whoever holds a form can send the same bytes again while it is good.
-            return "discard" if _stored_version(event) else "nothing"
-        case "quarantined":
-            return "alert and announce"
+            return NextStep.DISCARD if _stored_version(event) else NextStep.NOTHING
+        case State.QUARANTINED:
+            return NextStep.ALERT_AND_ANNOUNCE
         case _ if record.to_be_announced:
-            return "announce"
+            return NextStep.ANNOUNCE
         case _:
             # Its end is not over, or bytes came after it.
-            return "discard"
+            return NextStep.DISCARD
 
 
 def _stored_version(event: Mapping[str, object]) -> str:
@@ -168,30 +156,32 @@ def _is_being_announced(record: FileRecord, now: datetime) -> bool:
 
 def _compare(stored: Stored, record: FileRecord) -> None:
     if stored.size != record.size:
-        raise Rejected("size_mismatch", f"{stored.size} bytes are stored, {record.size} were declared")
+        raise Rejected(FailureCode.SIZE_MISMATCH, f"{stored.size} bytes are stored, {record.size} were declared")
     if stored.checksum != record.checksum:
-        raise Rejected("checksum_mismatch", "the checksum of what is stored is not the declared one")
+        raise Rejected(FailureCode.CHECKSUM_MISMATCH, "the checksum of what is stored is not the declared one")
 
 
 def _is_clean(event: Mapping[str, object], tags: Mapping[str, str], stored: Stored, now: datetime) -> bool:
     """Whether a file was scanned and found clean; False while nothing is known."""
     match scan_verdict(event, tags):
         case "infected":
-            raise Quarantined("malware_found", "malware was found in the file")
+            raise Quarantined(FailureCode.MALWARE_FOUND, "malware was found in the file")
         case "unscannable":
-            raise Quarantined("scan_failed", "the file could not be scanned for malware")
+            raise Quarantined(FailureCode.SCAN_FAILED, "the file could not be scanned for malware")
         case "waiting":
             if now - stored.since > SCANNED_WITHIN:
-                raise Quarantined("scan_late", "the file was not scanned for malware in time")
+                raise Quarantined(FailureCode.SCAN_LATE, "the file was not scanned for malware in time")
             return False
     return True
 
 
-def _inspection(left: Left, record: FileRecord, keeping: Keeping, now: datetime) -> Inspection:
-    outcome = record.state if record.state in {"rejected", "quarantined"} else "uploaded"
+def _inspection(left: NextStep, record: FileRecord, keeping: Keeping, now: datetime) -> Inspection:
+    event = {State.REJECTED: FileEvent.REJECTED, State.QUARANTINED: FileEvent.QUARANTINED}.get(
+        record.state, FileEvent.UPLOADED
+    )
     message = {
         # The first five are what earlier subscribers know.
-        "event": f"file_{outcome}",
+        "event": event,
         "file_id": record.file_id,
         "file_name": record.file_name,
         "file_url": record.file_url,
@@ -201,29 +191,29 @@ def _inspection(left: Left, record: FileRecord, keeping: Keeping, now: datetime)
         "size": record.size,
         "content_type": record.content_type,
         "checksum": record.checksum,
-        **({"detected_type": record.detected_type} if record.detected_type and outcome == "uploaded" else {}),
+        **({"detected_type": record.detected_type} if record.detected_type and event == FileEvent.UPLOADED else {}),
         **_failure(record),
     }
     return Inspection(
         left,
-        event=f"file_{outcome}",
-        subject=subject_of(outcome, record.file_name),
+        event=event,
+        subject=subject_of(event, record.file_name),
         message=json.dumps(message),
-        due_time=timestamp(now + LOOK_AFTER if left == "wait for scan" else _due(record, keeping, now)),
+        due_time=timestamp(now + LOOK_AFTER if left == NextStep.WAIT_FOR_SCAN else _due(record, keeping, now)),
         detected_type=record.detected_type,
     )
 
 
 def _failure(record: FileRecord) -> dict[str, str]:
-    failure = record.shown_failure if record.state in {"rejected", "quarantined"} else None
+    failure = record.shown_failure if record.state in {State.REJECTED, State.QUARANTINED} else None
     return {"failure": failure.sentence, "failure_code": failure.code} if failure else {}
 
 
 def _due(record: FileRecord, keeping: Keeping, now: datetime) -> datetime:
     """When the sweeper looks at the file again: when it is to be deleted, or when late bytes have arrived."""
-    if record.state == "quarantined":
+    if record.state == State.QUARANTINED:
         return now + keeping.quarantine
-    if record.state == "rejected":
+    if record.state == State.REJECTED:
         over = datetime.fromisoformat(record.expires_time) if record.expires_time else now
         return max(now, over) + LATE_BYTES
     if not keeping.files:
@@ -231,8 +221,7 @@ def _due(record: FileRecord, keeping: Keeping, now: datetime) -> datetime:
     return datetime.fromisoformat(record.upload_time) + keeping.files + AFTER_LIFECYCLE
 
 
-def subject_of(outcome: str, file_name: str) -> str:
+def subject_of(event: FileEvent, file_name: str) -> str:
     """The subject of a notification, of characters that SNS takes."""
     plain = "".join(character if " " <= character <= "~" else "?" for character in file_name)
-    verb = "New file uploaded" if outcome == "uploaded" else f"File {outcome}"
-    return f"{verb}: {plain}"[:MAX_SUBJECT]
+    return f"{_SUBJECTS[event]}: {plain}"[:MAX_SUBJECT]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-SCAN_TAG = "GuardDutyMalwareScanStatus"
+from functions.common.contract import SCAN_CLEAN, SCAN_TAG
 
 Verdict = Literal["clean", "waiting", "infected", "unscannable"]
 
-_WORDS: Mapping[str, Verdict] = {"NO_THREATS_FOUND": "clean", "THREATS_FOUND": "infected"}
+_WORDS: Mapping[str, Verdict] = {SCAN_CLEAN: "clean", "THREATS_FOUND": "infected"}
 
 
 class NotTagged(Exception):  # noqa: N818 - the workflow's history shows this name

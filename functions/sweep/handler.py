@@ -13,11 +13,12 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from msgspec import Meta
 
+from functions.common.contract import SWEEP_SCHEDULE, TASK, object_key, stored_event
 from functions.common.discarding import Discarding
 from functions.common.environment import FilesEnvironment, FunctionArn, TableName
 from functions.common.objects import Objects
 from functions.common.records import Records
-from functions.sweep.logic import FILES, Sweeper
+from functions.sweep.logic import Sweeper
 
 
 class SweepEnvironment(FilesEnvironment, frozen=True, kw_only=True):
@@ -45,7 +46,7 @@ workflows = boto3.client("stepfunctions")
 
 def start(file_id: str, name: str) -> None:
     """Start the workflow as S3's event does."""
-    event = {"detail": {"object": {"key": f"uploads/{file_id}"}}}
+    event = stored_event(object_key(file_id))
     try:
         workflows.start_execution(stateMachineArn=environment.state_machine_arn, name=name, input=json.dumps(event))
     except workflows.exceptions.ExecutionAlreadyExists:
@@ -60,7 +61,7 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
         ValueError: the event is not the schedule's.
         ClientError: AWS refused a call; all other work is done.
     """
-    if event.get("task") != "sweep_schedule":
+    if event.get(TASK) != SWEEP_SCHEDULE:
         raise ValueError("this is not the event of the sweeper's schedule")
     sweeper = Sweeper(
         records=records,
@@ -68,7 +69,7 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
         start=start,
         discard=Discarding(environment.discard_function_arn),
         has_time=lambda: context.get_remaining_time_in_millis() > RESERVE_MILLISECONDS,
-        tidy_from=None if environment.replicated else f"{FILES}{uuid.uuid4()}",
+        tidy_from=None if environment.replicated else object_key(str(uuid.uuid4())),
     )
     swept = asdict(sweeper.sweep(datetime.now(UTC)))
     logger.info("swept", **swept)

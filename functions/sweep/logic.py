@@ -9,15 +9,15 @@ from datetime import datetime, timedelta
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from functions.common.contract import FILES_PREFIX, State
 from functions.common.objects import Objects
-from functions.common.records import KEPT, FileRecord, Records, State
+from functions.common.records import KEPT, FileRecord, Records
 
 # A workflow that keeps failing is tried this often.
 TRY_AGAIN = timedelta(hours=1)
 # A held file is looked at this often, for the case that it is released.
 HELD = timedelta(days=1)
-# Prefix under which a run looks for older versions, and the number of pages it reads from a random position.
-FILES = "uploads/"
+# A run looks for older versions on this many pages of the list of files, from a random position.
 PAGES = 5
 
 
@@ -102,24 +102,24 @@ class Sweeper:
 
     def _tidy(self, start: str, swept: Swept) -> None:
         """Start the removal of older versions whose event from S3 was lost."""
-        for key in self._objects.with_older_versions(FILES, start=start, pages=PAGES):
+        for key in self._objects.with_older_versions(FILES_PREFIX, start=start, pages=PAGES):
             if not self._has_time():
                 return
-            record = self._records.get(key.removeprefix(FILES))
+            record = self._records.get(key.removeprefix(FILES_PREFIX))
             # The workflow handles files that are uploading; files under a legal hold keep all versions.
-            if record is not None and record.state in KEPT - {"uploading"} and not record.legal_hold:
+            if record is not None and record.state in KEPT - {State.UPLOADING} and not record.legal_hold:
                 self._discard(record.file_id)
                 swept.discarded += 1
 
     def _look_at(self, record: FileRecord, now: datetime, swept: Swept) -> None:
         match record.state:
-            case "uploading":
+            case State.UPLOADING:
                 self._carry_on(record, now, swept)
-            case "scanning":
+            case State.SCANNING:
                 self._start_again(record, now, swept)
             case _ if record.to_be_announced:
                 self._start_again(record, now, swept)
-            case "available" | "quarantined":
+            case State.AVAILABLE | State.QUARANTINED:
                 self._expire(record, (record.state,), now, swept)
             case _:
                 self._discard(record.file_id)
@@ -130,7 +130,7 @@ class Sweeper:
         if self._objects.is_there(record.object_key):
             self._start_again(record, now, swept)
         elif not record.expires_time or record.expired(now):
-            self._expire(record, ("uploading",), now, swept)
+            self._expire(record, (State.UPLOADING,), now, swept)
         else:
             over = datetime.fromisoformat(record.expires_time)
             self._records.look_again(record.file_id, min(now + TRY_AGAIN, over), seen=record.due_time)
@@ -145,6 +145,6 @@ class Sweeper:
         if record.legal_hold:
             self._records.look_again(record.file_id, now + HELD, seen=record.due_time)
             swept.waiting += 1
-        elif self._records.claim(record, "expired", of=of, now=now):
+        elif self._records.claim(record, State.EXPIRED, of=of, now=now):
             self._discard(record.file_id)
             swept.expired += 1

@@ -14,13 +14,11 @@ from typing import Self
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.common import fields
+from functions.common.contract import MAX_CONTENT_BYTES, State, object_key
 from functions.common.http import Refused
 from functions.common.objects import Objects
 from functions.common.records import LOOK_AFTER, FileRecord, Quota, QuotaExceededError, Records, timestamp
 
-# Lambda takes 6 MB a request (Lambda quotas, "Invocation payload"), of which base64, JSON and the event's own fields
-# leave this much for the content.
-MAX_CONTENT_BYTES = 4_500_000
 TOO_LARGE = f"file_content is larger than {MAX_CONTENT_BYTES} bytes; send larger files by POST /uploads"
 
 
@@ -82,8 +80,8 @@ def upload(
         content_type=request.content_type,
         size=len(request.content),
         checksum=base64.b64encode(hashlib.sha256(request.content).digest()).decode(),
-        object_key=f"uploads/{file_id}",
-        state="uploading",
+        object_key=object_key(file_id),
+        state=State.UPLOADING,
         upload_time=timestamp(now),
         file_url=file_url,
         # The bytes are part of this request, so none can arrive later.
@@ -107,9 +105,9 @@ def _is_open(record: FileRecord, now: datetime, records: Records, discard: Calla
     # If this fails too, the workflow or the sweeper finishes the file.
     with suppress(BotoCoreError, ClientError):
         state = records.give_up(record, now=now)
-        if state == "ending":
+        if state == State.ENDING:
             discard(record.file_id)
-        return state == "available"
+        return state == State.AVAILABLE
     return False
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from functions.common import fields
+from functions.common.contract import MAX_FIRST_PARTS, MAX_PARTS_PER_CALL, MAX_POST_BYTES, State, object_key
 from functions.common.http import Refused, failure_of
 from functions.common.objects import NoUploadError, Objects, seconds_left
 from functions.common.records import (
@@ -21,10 +22,8 @@ from functions.common.records import (
     TakenError,
     timestamp,
 )
-from functions.uploads.parts import MAX_POST_BYTES, Cut, checksum_of_parts, faults
+from functions.uploads.parts import Cut, checksum_of_parts, faults
 
-MAX_FIRST_PARTS = 10
-MAX_PARTS_A_CALL = 100
 MAX_FAULTS_TOLD = 20
 # The checksum of parts, as S3 writes it.
 _COMPOSITE = re.compile(r"(?P<digest>[A-Za-z0-9+/]{43}=)-(?P<count>[1-9]\d{0,4})")
@@ -184,8 +183,8 @@ class Uploads:
             content_type=declaration.content_type,
             size=declaration.size,
             checksum=declaration.checksum,
-            object_key=f"uploads/{file_id}",
-            state="uploading",
+            object_key=object_key(file_id),
+            state=State.UPLOADING,
             upload_time=timestamp(now),
             file_url=file_url,
             expires_time=timestamp(now + self._rules.expiry),
@@ -206,7 +205,7 @@ class Uploads:
             "state": record.shown_state,
             "expires_time": record.expires_time,
         }
-        if record.state != "uploading":
+        if record.state != State.UPLOADING:
             return begun
         if record.expired(now):
             return {**begun, "state": self._expire(record, now)}
@@ -233,8 +232,8 @@ class Uploads:
             ClientError: AWS refused.
         """
         wanted = fields.json_object(body).get("parts")
-        if not isinstance(wanted, list) or not 1 <= len(wanted) <= MAX_PARTS_A_CALL:
-            raise Refused(f"Invalid parts: a list of 1 to {MAX_PARTS_A_CALL} is needed")
+        if not isinstance(wanted, list) or not 1 <= len(wanted) <= MAX_PARTS_PER_CALL:
+            raise Refused(f"Invalid parts: a list of 1 to {MAX_PARTS_PER_CALL} is needed")
         if not record.part_size:
             raise Refused("This upload is sent in one piece: GET /uploads/{file_id} gives a form for it", 409)
         count = Cut(record.size, record.part_size).count
@@ -273,7 +272,7 @@ class Uploads:
         known |= failure_of(record)
         if record.part_size:
             known |= {"part_size": record.part_size, "part_count": Cut(record.size, record.part_size).count}
-        if record.state != "uploading" or record.expired(now):
+        if record.state != State.UPLOADING or record.expired(now):
             return known
         if not record.part_size:
             return known if self._objects.is_there(record.object_key) else {**known, "post": self._form(record, now)}
@@ -300,14 +299,14 @@ class Uploads:
         """
         checksum = _checksum_at_completion(body, record)
         _agree(checksum, record)
-        if record.state == "uploading":
+        if record.state == State.UPLOADING:
             self._still_uploading(record, now)
             if record.part_size:
                 record = self._put_together(record, checksum, now)
                 _agree(checksum, record)
             elif not self._objects.is_there(record.object_key):
                 raise Refused("No bytes have arrived yet", 409)
-        elif record.state not in {"scanning", "available"}:
+        elif record.state not in {State.SCANNING, State.AVAILABLE}:
             self._still_uploading(record, now)
         return {"file_id": record.file_id, "state": record.shown_state, "file_url": record.file_url}
 
@@ -318,12 +317,12 @@ class Uploads:
             Refused: it is a file already.
             ClientError: AWS refused.
         """
-        claimed = self._records.claim(record, "aborted", of=("uploading", "scanning"), now=now)
+        claimed = self._records.claim(record, State.ABORTED, of=(State.UPLOADING, State.SCANNING), now=now)
         if not claimed:
             current = self._records.get(record.file_id)
-            if current is not None and current.shown_state in {"available", "quarantined"}:
+            if current is not None and current.shown_state in {State.AVAILABLE, State.QUARANTINED}:
                 raise Refused("The upload is complete: use DELETE /files/{file_id}", 409)
-            if current is None or current.state != "ending":
+            if current is None or current.state != State.ENDING:
                 return
         self._discard(record.file_id)
 
@@ -349,9 +348,9 @@ class Uploads:
             is_there = self._objects.is_there(record.object_key)
             record = self._records.get(record.file_id) or record
             if not is_there:
-                if record.state == "uploading":
+                if record.state == State.UPLOADING:
                     raise Refused("The upload is aborted", 409) from None
-                if record.state not in {"scanning", "available"}:
+                if record.state not in {State.SCANNING, State.AVAILABLE}:
                     self._still_uploading(record, now)
         return record
 
@@ -378,7 +377,7 @@ class Uploads:
         return current.upload_id
 
     def _still_uploading(self, record: FileRecord, now: datetime) -> None:
-        if record.state != "uploading":
+        if record.state != State.UPLOADING:
             raise Refused(f"The upload is {record.shown_state}", 409)
         if record.expired(now):
             raise Refused("The time of this upload is over; start another one", 409)
@@ -387,11 +386,11 @@ class Uploads:
         """End an upload whose time is over, as the sweeper would, and return its state."""
         if self._objects.is_there(record.object_key):
             raise Refused("All bytes have arrived: GET /uploads/{file_id} says what becomes of them", 409)
-        if self._records.claim(record, "expired", of=("uploading",), now=now):
+        if self._records.claim(record, State.EXPIRED, of=(State.UPLOADING,), now=now):
             self._discard(record.file_id)
-            return "expired"
+            return State.EXPIRED
         current = self._records.get(record.file_id)
-        return current.shown_state if current else "expired"
+        return current.shown_state if current else State.EXPIRED
 
     def _seconds(self, record: FileRecord, now: datetime) -> int:
         return seconds_left(record.expires_time, now, at_most=self._rules.link_seconds)

@@ -7,14 +7,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from functions.common.contract import MAX_PARTS, MIN_PART_BYTES
 from functions.common.objects import Part
-
-# S3, "Uploading objects with presigned POST" and "Multipart upload limits": a file up to the first is sent in one
-# piece; there are 10,000 parts at most, of at least 5 MiB but for the last.
-MAX_POST_BYTES = 100_000_000
-SMALLEST_PART_BYTES = 8 * 2**20
-MAX_PARTS = 10_000
-MAX_FILE_BYTES = 5 * 2**40
 
 
 @dataclass(frozen=True)
@@ -27,7 +21,7 @@ class Cut:
     @classmethod
     def of(cls, size: int) -> Cut:
         """The parts of a file: of 8 MiB, doubled until there are not too many."""
-        part_size = SMALLEST_PART_BYTES
+        part_size = MIN_PART_BYTES
         while -(-size // part_size) > MAX_PARTS:
             part_size *= 2
         return cls(size, part_size)

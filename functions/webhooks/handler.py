@@ -14,6 +14,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Meta
 
+from functions.common.contract import NOT_DELIVERED
 from functions.common.environment import Count, Environment
 from functions.webhooks.https import post, trust
 from functions.webhooks.logic import Message, backoff, deliver
@@ -90,7 +91,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, list[dic
     failed = [message for message in messages if message.message_id in failures]
     for message in failed:
         logger.warning(
-            "not delivered",
+            NOT_DELIVERED,
             # Its address may hold a secret of the receiver's; the name of its queue tells who it is.
             receiver=receiver.name,
             message_id=message.message_id,

@@ -8,7 +8,8 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-PREFIX = "whsec_"
+from functions.common.contract import WEBHOOK_SECRET_PREFIX
+
 # Standard Webhooks, "Signature scheme": a secret has 24 to 64 random bytes.
 SECRET_BYTES = (24, 64)
 
@@ -24,11 +25,13 @@ def key_of(secret: str) -> bytes:
         SecretError: it has another form.
     """
     try:
-        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+        key = base64.b64decode(secret.removeprefix(WEBHOOK_SECRET_PREFIX), validate=True)
     except binascii.Error:
         key = b""
-    if not secret.startswith(PREFIX) or not SECRET_BYTES[0] <= len(key) <= SECRET_BYTES[1]:
-        raise SecretError("the secret is not `whsec_` and base64 of 24 to 64 bytes; run `make webhook-secret`")
+    if not secret.startswith(WEBHOOK_SECRET_PREFIX) or not SECRET_BYTES[0] <= len(key) <= SECRET_BYTES[1]:
+        raise SecretError(
+            f"the secret is not `{WEBHOOK_SECRET_PREFIX}` and base64 of 24 to 64 bytes; run `make webhook-secret`"
+        )
     return key
 
 

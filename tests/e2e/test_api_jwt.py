@@ -28,10 +28,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import RSAAlgorithm
 
+from functions.common.contract import TOKEN_REFUSED
 from functions.common.records import FileRecord, Quota, Records
 from modules.alarms import count_lines
 from modules.api import ACCESS_LOG_PREFIX, EXECUTION_LOG_PREFIX, Api
-from modules.authorization import REFUSAL, Authorization, Authorizer
+from modules.authorization import Authorization, Authorizer
 from modules.encryption import CustomerKey, admit_logs
 from modules.functions import Function, Layer, Shared, Sources
 from modules.metadata import Metadata
@@ -206,7 +207,7 @@ class Small:
     def refused(self) -> int:
         """How many lines the metric filter counts: those that are JSON and have this message."""
         lines = [json.loads(line) for line in self.logged() if line.startswith("{")]
-        return sum(line["message"] == REFUSAL for line in lines)
+        return sum(line["message"] == TOKEN_REFUSED for line in lines)
 
     def failed(self, error: str) -> int:
         """How many invocations of the authorizer failed with an error of this name, as Lambda logs it."""

@@ -20,6 +20,7 @@ from typing import Any
 import boto3
 import pytest
 
+from functions.common.contract import State
 from functions.common.discarding import Discarding
 from functions.common.objects import Objects
 from functions.common.records import LOOK_AFTER, FileRecord, Quota, Records, from_item, timestamp
@@ -212,13 +213,13 @@ def delete(case: Case, process: Process) -> None:
     """As the function `files` does."""
     record = case.begun(state="available", announced_time="2026-01-01T00:00:00.000+00:00")
     case.put()
-    process.records.claim(record, "deleted", of=("available",), now=datetime.now(UTC))
+    process.records.claim(record, State.DELETED, of=(State.AVAILABLE,), now=datetime.now(UTC))
     process.discarding(case.file_id)
 
 
 def discard_claimed(case: Case, process: Process) -> None:
     # Claimed before bytes come: the workflow hears of them, and would reject what it finds.
-    Process(case.deployed).records.claim(case.in_parts(), "aborted", of=("uploading",), now=datetime.now(UTC))
+    Process(case.deployed).records.claim(case.in_parts(), State.ABORTED, of=(State.UPLOADING,), now=datetime.now(UTC))
     case.put()
     discard(
         case.file_id,

@@ -16,7 +16,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from functions.common.records import LOOK_AFTER, FileRecord, Quota, Records, State, timestamp
+from functions.common.contract import State
+from functions.common.records import LOOK_AFTER, FileRecord, Quota, Records, timestamp
 from tests.e2e.conftest import Deployed, wait_for
 from tests.e2e.test_workflow import announcements, record, take
 from tests.samples import eicar, zip_under_a_password
@@ -194,7 +195,7 @@ def test_a_scan_result_that_could_not_start_the_workflow_is_redriven(
 ) -> None:
     file_id = f"late-{secrets.token_hex(4)}"
     store(deployed, root, file_id, b"hello")
-    begin(deployed, file_id, b"hello", "scanning")
+    begin(deployed, file_id, b"hello", State.SCANNING)
     detail = {
         "s3ObjectDetails": {"bucketName": deployed.outputs["bucket_name"], "objectKey": f"uploads/{file_id}"},
         "scanResultDetails": {"scanResultStatus": "NO_THREATS_FOUND"},

@@ -17,8 +17,9 @@ from typing import Any
 import boto3
 import pytest
 
+from functions.common.contract import MAX_POST_BYTES, MIN_PART_BYTES, State
 from functions.common.records import FileRecord, Quota, QuotaExceededError, Records, from_item, timestamp
-from functions.uploads.parts import MAX_POST_BYTES, SMALLEST_PART_BYTES, Cut, checksum_of
+from functions.uploads.parts import Cut, checksum_of
 from tests.e2e.conftest import Deployed, wait_for
 from tools.develop.caller import caller
 from tools.develop.local import Api
@@ -197,14 +198,14 @@ def test_parts_are_sent_resumed_and_put_together(deployed: Deployed) -> None:
     api = deployed.api
     begun = large(api)
     file_id = begun["file_id"]
-    assert (begun["part_size"], begun["part_count"]) == (SMALLEST_PART_BYTES, CUT.count)
+    assert (begun["part_size"], begun["part_count"]) == (MIN_PART_BYTES, CUT.count)
     for number, link in enumerate(begun["parts"], 1):
         assert put(deployed, link, part(number)) == 200
     status, problem = ask(api, "POST", f"/uploads/{file_id}/complete", {})
     assert (status, problem["errors"][0]) == (409, {"field": "parts/3", "detail": "it has not arrived"})
     there = ask(api, "GET", f"/uploads/{file_id}")[1]["parts"]
     assert there == [
-        {"part_number": number, "size": SMALLEST_PART_BYTES, "checksum": digest(part(number))} for number in (1, 2)
+        {"part_number": number, "size": MIN_PART_BYTES, "checksum": digest(part(number))} for number in (1, 2)
     ]
     for number, link in enumerate(links(api, file_id, range(3, CUT.count + 1)), 3):
         assert put(deployed, link, part(number)) == 200
@@ -396,7 +397,7 @@ def test_the_quota_holds_when_many_start_at_once(deployed: Deployed) -> None:
     def begin() -> None:
         file_id = str(uuid.uuid4())
         file = ("a", "text/plain", 3, "checksum", f"uploads/{file_id}")
-        record = FileRecord(file_id, owner, *file, "aborted", timestamp(now), "url")
+        record = FileRecord(file_id, owner, *file, State.ABORTED, timestamp(now), "url")
         try:
             records.create(record, quota=Quota(bytes=10, files=100), now=now)
             results.append("begun")

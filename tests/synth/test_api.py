@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from functions.authorizer.tokens import ALGORITHMS
-from functions.common.http import EXPOSED_HEADERS
+from functions.common.contract import EXPOSED_HEADERS
 from modules.api import Api, access_log_format
 from modules.api_routes import KNOWN_ROUTES
 from modules.settings import Settings

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from functions.common.contract import TOKEN_REFUSED
 from modules.alarms import Advice, Metric, any_count
-from modules.authorization import REFUSAL
 from tests.conftest import ROOT
 from tests.metric_math import Alarm, Series, evaluate
 from tests.synth.conftest import Synthesized, settings_of, synthesize
@@ -423,7 +423,7 @@ def test_refused_tokens_are_counted_from_the_log_of_the_authorizer(tokens: Synth
     """That the authorizer logs them so: unit/test_authorizer.py, and e2e/test_api_jwt.py."""
     (counted,) = tokens.resources("aws_cloudwatch_log_metric_filter").values()
     assert counted["log_group_name"] == "${aws_cloudwatch_log_group.authorizer_logs.name}"
-    assert counted["pattern"] == f'{{ $.message = "{REFUSAL}" }}'
+    assert counted["pattern"] == f'{{ $.message = "{TOKEN_REFUSED}" }}'
     (made,) = [counted["metric_transformation"]]
     assert made == {"namespace": "sluice-dev", "name": "TokensRefused", "value": "1", "unit": "Count"}
     assert not prod.resources("aws_cloudwatch_log_metric_filter")

@@ -21,12 +21,12 @@ from unittest import mock
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
 
+from functions.common.contract import SCAN_TAG, State
 from functions.common.http import Refused
 from functions.common.objects import Objects
 from functions.common.records import FileRecord, Quota, Records
 from functions.discard.logic import discard
 from functions.inspect.logic import Gate, Keeping, inspect
-from functions.inspect.scan import SCAN_TAG
 from functions.sweep.logic import Sweeper
 from functions.upload.logic import UploadRequest, upload
 from functions.uploads import logic
@@ -56,7 +56,7 @@ LISTED = "uploads/"
 
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a file of a few bytes be a large one."""
-    monkeypatch.setattr(parts_module, "SMALLEST_PART_BYTES", PART)
+    monkeypatch.setattr(parts_module, "MIN_PART_BYTES", PART)
     monkeypatch.setattr(logic, "MAX_POST_BYTES", LARGE - 1)
 
 
@@ -400,7 +400,7 @@ class World:
             self.uploads.abort(record, now=self.now)
             return
         # As the function `files` does.
-        if not self.records.claim(record, "deleted", of=("available", "quarantined"), now=self.now):
+        if not self.records.claim(record, State.DELETED, of=(State.AVAILABLE, State.QUARANTINED), now=self.now):
             current = self.record(life.file_id)
             if current.shown_state != "deleted":
                 raise Refused(f"The file is {current.shown_state}", 409)

@@ -33,10 +33,9 @@ from functions.authorizer.tokens import (
     LOOK_AGAIN_SECONDS,
     InvalidTokenError,
     Issuer,
-    IssuerError,
     subject_of,
 )
-from modules.authorization import REFUSAL
+from functions.common.contract import TOKEN_REFUSED, IssuerError
 from tests.unit.fakes import FakeContext
 from tools.embedded_aws import certificates
 
@@ -242,7 +241,7 @@ def test_a_token_that_does_not_count_is_the_word_for_401_and_not_in_the_log(
         answer(authorization)
     logged = capsys.readouterr().out
     # What the metric filter on its log counts: one line for each.
-    assert [json.loads(line)["message"] for line in logged.splitlines()] == [REFUSAL]
+    assert [json.loads(line)["message"] for line in logged.splitlines()] == [TOKEN_REFUSED]
     assert len(authorization) < 10 or authorization not in logged
 
 
@@ -282,7 +281,7 @@ def decides(authorization: str, capsys: pytest.CaptureFixture[str]) -> None:
         subject = answer(authorization)["principalId"]
     except Exception as error:  # noqa: BLE001 - which one is what the test is about
         assert (type(error).__name__, str(error)) == ("Unauthorized", "Unauthorized")
-        assert [json.loads(line)["message"] for line in capsys.readouterr().out.splitlines()] == [REFUSAL]
+        assert [json.loads(line)["message"] for line in capsys.readouterr().out.splitlines()] == [TOKEN_REFUSED]
     else:
         assert subject == "ann"
 
@@ -329,7 +328,7 @@ def test_trouble_with_the_issuer_is_not_the_callers_fault(capsys: pytest.Capture
     published.down = True
     with pytest.raises(IssuerError):
         answer(f"Bearer {token()}", published)
-    assert REFUSAL not in capsys.readouterr().out
+    assert TOKEN_REFUSED not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("name", "value"), [("JWT_ISSUER", "http://issuer.example.com"), ("JWT_AUDIENCE", "")])

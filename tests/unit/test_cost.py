@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from functions.inspect.content import HEAD_BYTES
-from functions.uploads import logic, parts
+from functions.common import contract
+from functions.common.contract import HEAD_BYTES
+from functions.uploads import parts
 from modules.settings import Settings
 from tests.conftest import ROOT
 from tools.capacity import cost
@@ -170,12 +171,12 @@ def test_a_line_of_a_thousand_large_files(service: str, item: str, quantity: flo
 )
 def test_files_are_cut_as_the_function_cuts_them(size: int) -> None:
     load = Workload("one", 1, size)
-    assert load.is_small == (size <= parts.MAX_POST_BYTES)
+    assert load.is_small == (size <= contract.MAX_POST_BYTES)
     assert load.parts == (1 if load.is_small else parts.Cut.of(size).count)
 
 
 def test_limits_are_those_of_the_function() -> None:
-    assert (cost.FIRST_PARTS, cost.PARTS_A_CALL) == (logic.MAX_FIRST_PARTS, logic.MAX_PARTS_A_CALL)
+    assert (cost.FIRST_PARTS, cost.PARTS_A_CALL) == (contract.MAX_FIRST_PARTS, contract.MAX_PARTS_PER_CALL)
     assert cost.HEAD_BYTES == HEAD_BYTES
 
 

@@ -20,8 +20,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from functions.common import media_types
+from functions.common.contract import HEAD_BYTES
 from functions.common.media_types import canonical, permitted
-from functions.inspect.content import HEAD_BYTES, Content
+from functions.inspect.content import Content
 from functions.inspect.file_type import judge
 from modules.settings import Settings
 

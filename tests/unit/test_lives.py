@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from functions.common import records
+from functions.common.contract import State
 from functions.common.records import is_counted
 from modules.limits import STEP_WAITS_SECONDS, WORKFLOW_SECONDS
 from modules.workflow import BUSY
@@ -82,7 +83,7 @@ def _ends(life: Life, *, scanning: bool) -> set[str]:
 @pytest.mark.parametrize("seed", range(int(os.environ.get("SEEDS", "4"))))
 def test_whatever_fails_every_file_finds_its_end(aws: Aws, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     small_parts(monkeypatch)
-    monkeypatch.setattr(records, "SHARDS", 1)
+    monkeypatch.setattr(records, "DUE_SHARDS", 1)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     lot = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
     world = World(aws, lot, trouble=lot.choice([0.0, 0.3, 0.6]), scanning=bool(seed % 2), replicated=seed % 4 == 3)
@@ -176,7 +177,7 @@ def test_a_file_that_is_deleted_while_it_is_announced_is_looked_after(aws: Aws) 
     world.actors.append(world.live(world.lives[0]))
     while not world.runs or world.runs[0].entered[-1:] != ["Announce"]:
         world._step()
-    assert world.records.claim(world.record("f"), "deleted", of=("available",), now=world.now)
+    assert world.records.claim(world.record("f"), State.DELETED, of=(State.AVAILABLE,), now=world.now)
     while world.actors:
         world._step()
     assert world.runs[0].status == "SUCCEEDED"

@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from functions.common.fields import MAX_NAME_BYTES
+from functions.common import contract
+from functions.common.contract import MAX_CONTENT_BYTES, MAX_NAME_BYTES
 from functions.common.http import PROBLEMS, Refused
 from functions.common.records import Quota
 from functions.files import listing
-from functions.upload.logic import MAX_CONTENT_BYTES, UploadRequest
-from functions.uploads import logic, parts
+from functions.upload.logic import UploadRequest
+from functions.uploads import logic
 from tests.openapi import EVENT_FILE, Document, Operation, changed, changes, document, event_validator, values
 
 DOCUMENT = document()
@@ -171,16 +172,16 @@ def test_the_small_upload_has_the_limits_of_the_function() -> None:
 
 def test_limits_of_uploads_are_those_of_the_code() -> None:
     start, parts_ = DOCUMENT.component("StartUpload"), DOCUMENT.component("SignParts")["properties"]["parts"]
-    assert start["properties"]["size"]["maximum"] == parts.MAX_FILE_BYTES
-    assert start["properties"]["part_checksums"]["maxItems"] == logic.MAX_FIRST_PARTS
-    assert start["if"]["properties"]["size"]["maximum"] == parts.MAX_POST_BYTES
-    assert f"{parts.MAX_POST_BYTES:,} bytes" in OPERATIONS["startUpload"].item["description"]
-    assert f"{parts.MAX_POST_BYTES:,} bytes" in " ".join(DOCUMENT.json["info"]["description"].split())
-    assert parts_["maxItems"] == logic.MAX_PARTS_A_CALL
-    assert DOCUMENT.component("PartNumber")["maximum"] == parts.MAX_PARTS
-    assert DOCUMENT.component("PartSize")["minimum"] == parts.SMALLEST_PART_BYTES
+    assert start["properties"]["size"]["maximum"] == contract.MAX_FILE_BYTES
+    assert start["properties"]["part_checksums"]["maxItems"] == contract.MAX_FIRST_PARTS
+    assert start["if"]["properties"]["size"]["maximum"] == contract.MAX_POST_BYTES
+    assert f"{contract.MAX_POST_BYTES:,} bytes" in OPERATIONS["startUpload"].item["description"]
+    assert f"{contract.MAX_POST_BYTES:,} bytes" in " ".join(DOCUMENT.json["info"]["description"].split())
+    assert parts_["maxItems"] == contract.MAX_PARTS_PER_CALL
+    assert DOCUMENT.component("PartNumber")["maximum"] == contract.MAX_PARTS
+    assert DOCUMENT.component("PartSize")["minimum"] == contract.MIN_PART_BYTES
     limit, cursor, state, prefix = OPERATIONS["listFiles"].parameters
-    assert (limit["schema"]["default"], limit["schema"]["maximum"]) == (listing.DEFAULT_LIMIT, listing.MAX_LIMIT)
+    assert (limit["schema"]["default"], limit["schema"]["maximum"]) == (contract.DEFAULT_PAGE, contract.MAX_PAGE)
     assert [each["name"] for each in (cursor, state, prefix)] == ["cursor", "state", "prefix"]
     assert set(DOCUMENT.component("State")["enum"]) == listing.STATES
     seconds = DOCUMENT.component("ContentLink")["properties"]["expires_in"]["const"]
@@ -203,7 +204,7 @@ def test_kinds_of_problems_are_those_of_the_code() -> None:
 # what the document takes, the functions take, and the other way round
 
 RULES = logic.Rules(
-    max_bytes=parts.MAX_FILE_BYTES,
+    max_bytes=contract.MAX_FILE_BYTES,
     allowed_content_types=("*",),
     quota=Quota(1, 1),
     link_seconds=900,

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.inspect.scan import SCAN_TAG, NotTagged, scan_verdict
+from functions.common.contract import SCAN_TAG
+from functions.inspect.scan import NotTagged, scan_verdict
 
 
 def look(said: object, tagged: str | None) -> str:

@@ -21,6 +21,7 @@ from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.models import botocore_stubber
 
+from functions.common.contract import State
 from functions.common.objects import NoUploadError, Objects
 from functions.common.records import FileRecord, Quota, QuotaExceededError, Records, TakenError, timestamp
 from functions.upload.logic import UploadRequest, upload
@@ -230,8 +231,8 @@ def test_each_change_of_a_record_that_was_made_is_told_as_made(
     assert records.look_again("f", NOW + timedelta(hours=1), seen=timestamp(NOW))
     assert records.look_again("f", NOW + timedelta(hours=2), seen=timestamp(NOW)) is False
     dynamodb.lose("UpdateItem", loss())
-    assert records.claim(record(), "aborted", of=("uploading",), now=NOW)
-    assert records.claim(record(), "expired", of=("uploading",), now=NOW) is False
+    assert records.claim(record(), State.ABORTED, of=(State.UPLOADING,), now=NOW)
+    assert records.claim(record(), State.EXPIRED, of=(State.UPLOADING,), now=NOW) is False
     found = records.get("f")
     assert found
     dynamodb.lose("TransactWriteItems", loss())
@@ -247,7 +248,7 @@ def test_each_change_of_a_record_that_was_made_is_told_as_made(
 def test_a_file_goes_into_quarantine_once(wires: Wires, loss: Callable[[], HTTPClientError | int]) -> None:
     records, _, dynamodb, _ = wires
     records.create(record(), quota=ROOM, now=NOW)
-    assert records.claim(record(), "quarantined", of=("uploading",), now=NOW)
+    assert records.claim(record(), State.QUARANTINED, of=(State.UPLOADING,), now=NOW)
     found = records.get("f")
     assert found
     dynamodb.lose("UpdateItem", loss())

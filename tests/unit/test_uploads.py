@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.common.failures import CODES
+from functions.common.contract import MAX_FILE_BYTES, MAX_PARTS, MAX_POST_BYTES, FailureCode, State
 from functions.common.http import Refused
 from functions.common.objects import Part
 from functions.common.records import FileRecord, Quota, timestamp
 from functions.files.listing import Page, cursor_after
 from functions.uploads.logic import Declaration, Rules, file_id_of
-from functions.uploads.parts import MAX_FILE_BYTES, MAX_PARTS, MAX_POST_BYTES, Cut, checksum_of, faults
+from functions.uploads.parts import Cut, checksum_of, faults
 from tests.unit.fakes import refusal, rest_event, sha256
 from tests.unit.memory import Aws, call
 
@@ -433,7 +433,7 @@ def test_no_answer_holds_what_aws_said_of_an_error(aws: Aws, state: str) -> None
         status, answer = ask("GET", path)
         assert (status, "inside" in str(answer), "arn:aws:kms" in str(answer.get("failure"))) == (200, False, False)
         if path != "/files" and state not in {"available", "expired"}:
-            assert answer["failure_code"] in CODES
+            assert answer["failure_code"] in set(FailureCode)
             assert answer["failure"]
 
 
@@ -541,7 +541,7 @@ def test_a_list_with_a_filter_finds_what_is_far_behind(aws: Aws) -> None:
     for number in range(230):
         moment = timestamp(now + timedelta(seconds=number))
         name = "needle.txt" if number in {0, 229} else "hay.txt"
-        record = FileRecord(f"f{number}", "ann", name, "text/plain", 1, "c", "k", "available", moment, "u")
+        record = FileRecord(f"f{number}", "ann", name, "text/plain", 1, "c", "k", State.AVAILABLE, moment, "u")
         aws.records.create(record, quota=Quota(10**6, 10**6), now=now)
     found, after = aws.records.of_owner("ann", limit=1, after=None, prefix="needle")
     assert [item["file_id"] for item in found] == ["f229"]

@@ -12,22 +12,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.common.failures import CODES, PROCESSING_FAILED, Failure, shown
-from functions.common.records import FileRecord, Quota, timestamp
-from functions.discard.logic import discard
-from functions.inspect.logic import (
-    Gate,
-    Inspection,
-    Keeping,
+from functions.common.contract import (
+    PROCESSING_FAILED,
+    SCAN_TAG,
+    Failure,
+    FailureCode,
+    FileEvent,
     Quarantined,
     Rejected,
-    Unknown,
-    inspect,
-    subject_of,
+    State,
 )
-from functions.inspect.scan import SCAN_TAG, NotTagged
+from functions.common.failures import shown
+from functions.common.records import FileRecord, Quota, timestamp
+from functions.discard.logic import discard
+from functions.inspect.logic import Gate, Inspection, Keeping, Unknown, inspect, subject_of
+from functions.inspect.scan import NotTagged
 from functions.sweep.logic import Sweeper, Swept
-from modules import workflow
 from tests.unit.fakes import refusal, sha256
 from tests.unit.memory import Aws
 
@@ -53,7 +53,7 @@ def add(
         size=5,
         checksum=CHECKSUM,
         object_key=f"uploads/{file_id}",
-        state="uploading",
+        state=State.UPLOADING,
         upload_time=timestamp(began),
         file_url=f"https://api/v1/files/{file_id}/content",
         expires_time=timestamp(began + timedelta(hours=24)),
@@ -308,7 +308,7 @@ def test_what_is_told_of_a_rejected_file_says_why(aws: Aws) -> None:
 
 @given(st.text())
 def test_every_name_makes_a_subject_that_sns_takes(name: str) -> None:
-    subject = subject_of("uploaded", name)
+    subject = subject_of(FileEvent.UPLOADED, name)
     assert subject.isascii()
     assert subject.isprintable()
     assert len(subject) < 100
@@ -588,14 +588,14 @@ def test_an_owner_reads_nothing_of_the_inside(state: str) -> None:
 
 
 @given(
-    st.text() | st.sampled_from(sorted(CODES)).flatmap(lambda code: st.text().map(lambda text: f"{code}{text}")),
+    st.text() | st.sampled_from(sorted(FailureCode)).flatmap(lambda code: st.text().map(lambda text: f"{code}{text}")),
     st.sampled_from(["uploading", "scanning", "available", "rejected", "quarantined", "aborted", "expired", "deleted"]),
 )
 def test_a_failure_is_shown_if_it_was_written_for_its_owner(text: str, state: str) -> None:
     found = shown(text, state)
     code, mark, sentence = text.partition(": ")
     if found and found.sentence in text and sentence:
-        assert (code in CODES, mark, found) == (True, ": ", Failure(found.code, sentence))
+        assert (code in set(FailureCode), mark, found) == (True, ": ", Failure(found.code, sentence))
     elif found:
         assert found in (shown("", "rejected"), shown("", "quarantined"), PROCESSING_FAILED)
     assert (found is None) or state != "available"
@@ -603,5 +603,8 @@ def test_a_failure_is_shown_if_it_was_written_for_its_owner(text: str, state: st
         assert found, "an event about it says why"
 
 
-def test_what_the_workflow_writes_is_what_owners_read() -> None:
-    assert shown(workflow.PROCESSING_FAILED, "uploading") == PROCESSING_FAILED
+@pytest.mark.parametrize("code", FailureCode)
+def test_what_a_record_holds_is_what_its_owner_reads(code: FailureCode) -> None:
+    failure = Failure(code, "it is: something else")
+    state = "uploading" if code == FailureCode.PROCESSING_FAILED else "rejected"
+    assert shown(str(failure), state) == failure

@@ -10,6 +10,7 @@ import sys
 
 import boto3
 
+from modules.names import FILES_TABLE
 from modules.settings import Settings, SettingsError, load
 from synthesis.paths import ROOT
 from tools.operate.console import Failure, exit_with, say
@@ -31,7 +32,7 @@ def release(settings: Settings, session: boto3.Session, file_id: str) -> int:
             "release-hold", f"these credentials are for account {account}", f"use those of {settings.account_id}"
         )
     s3, dynamodb = session.client("s3"), session.client("dynamodb")
-    table = f"{settings.prefix}-files"
+    table = f"{settings.prefix}-{FILES_TABLE}"
     item = dynamodb.get_item(TableName=table, Key={"file_id": {"S": file_id}}, ConsistentRead=True).get("Item")
     if item is None:
         raise Failure("release-hold", f"there is no record of {file_id!r} in {table}", "name the file_id of a file")

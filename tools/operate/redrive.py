@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from modules.settings import LIVE, Settings
+from functions.common.contract import LIVE_ALIAS, SWEEP_SCHEDULE, stored_event
+from modules import names
+from modules.settings import Settings
 from tools.operate.account import operator, require_account
 from tools.operate.console import exit_with, say
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
-
-SUFFIX = "-dead-letters"
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ def redrive(settings: Settings, session: boto3.Session) -> Redriven:
     account = require_account(settings, session)
     sqs, functions, workflows = session.client("sqs"), session.client("lambda"), session.client("stepfunctions")
     prefix = settings.prefix
-    state_machine_arn = f"arn:aws:states:{settings.primary_region}:{account}:stateMachine:{prefix}-file"
+    state_machine_arn = f"arn:aws:states:{settings.primary_region}:{account}:stateMachine:{prefix}-{names.WORKFLOW}"
 
     def invoke(name: str) -> Callable[[str], object]:
         return lambda body: functions.invoke(
-            FunctionName=name, Qualifier=LIVE, InvocationType="Event", Payload=body.encode()
+            FunctionName=name, Qualifier=LIVE_ALIAS, InvocationType="Event", Payload=body.encode()
         )
 
     def start(body: str) -> object:
@@ -66,20 +66,22 @@ def redrive(settings: Settings, session: boto3.Session) -> Redriven:
 
     urls = sqs.list_queues(QueueNamePrefix=f"{prefix}-").get("QueueUrls", [])
     special = {
-        f"{prefix}-workflow{SUFFIX}": start,
+        f"{prefix}-{names.dead_letters_of(names.STORED_EVENTS)}": start,
         # The workflow reads what was found from the file's tag.
-        f"{prefix}-scan{SUFFIX}": lambda body: start(json.dumps(_as_stored(json.loads(body)))),
-        f"{prefix}-sweep-schedule{SUFFIX}": invoke(f"{prefix}-sweep"),
+        f"{prefix}-{names.dead_letters_of(names.SCAN_EVENTS)}": lambda body: start(
+            json.dumps(_as_stored(json.loads(body)))
+        ),
+        f"{prefix}-{names.dead_letters_of(names.slug(SWEEP_SCHEDULE))}": invoke(f"{prefix}-sweep"),
         **{name: deliver(source) for name, source in _sources(sqs, urls).items()},
     }
     moved: dict[str, int] = {}
     done: set[str] = set()
     for url in urls:
         name = url.rsplit("/", 1)[-1]
-        if name.endswith(SUFFIX):
-            send = special.get(name) or invoke(name.removesuffix(SUFFIX))
+        if name.endswith(names.DEAD_LETTERS_SUFFIX):
+            send = special.get(name) or invoke(name.removesuffix(names.DEAD_LETTERS_SUFFIX))
             moved[name] = _empty(sqs, url, send, done)
-    failures = sqs.get_queue_url(QueueName=f"{prefix}-failures")["QueueUrl"]
+    failures = sqs.get_queue_url(QueueName=f"{prefix}-{names.FAILURES_QUEUE}")["QueueUrl"]
     _empty(sqs, failures, None, done)
     return Redriven(moved)
 
@@ -102,7 +104,7 @@ def _as_stored(event: Mapping[str, Any]) -> dict[str, object]:
     """An event about a scan in the form of S3's about the object, which the workflow starts with."""
     detail = event["detail"]
     key = detail["object"]["key"] if "object" in detail else detail["s3ObjectDetails"]["objectKey"]
-    return {"detail": {"object": {"key": key}}}
+    return stored_event(key)
 
 
 def _empty(sqs: SQSClient, url: str, send: Callable[[str], object] | None, done: set[str]) -> int:

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import ClientError, WaiterError
 
-from modules.settings import LIVE, Settings
+from functions.common.contract import LIVE_ALIAS
+from modules.settings import Settings
 from tools.operate.account import operator, require_account
 from tools.operate.console import Failure, exit_with, say, step
 
@@ -121,7 +122,7 @@ def _describe(functions: LambdaClient, name: str) -> Function:
         for each in page["Versions"]
         if each["Version"] != "$LATEST"
     }
-    live = aliases[LIVE]
+    live = aliases[LIVE_ALIAS]
     weights = live.get("RoutingConfig", {}).get("AdditionalVersionWeights") or {}
     return Function(
         name=name,
@@ -200,7 +201,7 @@ def _point(client: LambdaClient, function: Function, target: str) -> Moved:
     revision = {} if function.next else {"RevisionId": function.revision}
     client.update_alias(
         FunctionName=function.name,
-        Name=LIVE,
+        Name=LIVE_ALIAS,
         FunctionVersion=target,
         RoutingConfig={"AdditionalVersionWeights": {}},
         **revision,
@@ -278,7 +279,7 @@ def app_spec(function: Function) -> str:
     """What CodeDeploy has to do, in JSON (CodeDeploy, "AppSpec file structure for AWS Lambda deployments")."""
     properties = {
         "Name": function.name,
-        "Alias": LIVE,
+        "Alias": LIVE_ALIAS,
         "CurrentVersion": function.live,
         "TargetVersion": function.newest,
     }

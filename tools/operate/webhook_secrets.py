@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.exceptions import ClientError
 
+from functions.common.contract import WEBHOOK_SECRET_PREFIX
 from modules.settings import Settings, SettingsError, load
 from modules.webhooks import secret_name
 from synthesis.paths import ROOT
@@ -49,7 +50,10 @@ def make_secrets(settings: Settings, session: boto3.Session, url: str = "") -> d
     found = {each: _find(client, settings, each) for each in ([url] if url else settings.webhook_urls)}
     # A secret without a value has no versions.
     wanted = [each for each, secret in found.items() if url or not secret.get("SecretVersionsToStages")]
-    made = {each: f"whsec_{base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()}" for each in wanted}
+    made = {
+        each: f"{WEBHOOK_SECRET_PREFIX}{base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()}"
+        for each in wanted
+    }
     for receiver, secret in made.items():
         client.put_secret_value(SecretId=found[receiver]["ARN"], SecretString=secret)
     return made

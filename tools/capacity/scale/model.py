@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, Literal
 
-from functions.common.records import BY_DUE, SHARDS
+from functions.common.contract import BY_DUE, DUE_SHARDS
 from tools.capacity.scale import quotas
 from tools.capacity.scale.quotas import Price, Quota
 
@@ -48,7 +48,7 @@ class Assumptions:
     log_bytes: int = 8_000
     express_mib: int = 64
     traced: float = 0.05
-    index_keys: Mapping[str, int] = field(default_factory=lambda: {BY_DUE: SHARDS})
+    index_keys: Mapping[str, int] = field(default_factory=lambda: {BY_DUE: DUE_SHARDS})
     kms_reuse: float = 0.001
 
 

@@ -1,0 +1,33 @@
+"""Names of resources that tools of operators look up, beside the constructs that have them.
+
+Every name in AWS is the environment's prefix, a hyphen and one of these names: `f"{settings.prefix}-{WORKFLOW}"`.
+"""
+
+from __future__ import annotations
+
+# The state machine, and the tables.
+WORKFLOW = "file"
+FILES_TABLE = "files"
+QUOTAS_TABLE = "quotas"
+# The queue of reports about asynchronous invocations that failed.
+FAILURES_QUEUE = "failures"
+# Sources of events that start the workflow: S3, and the malware scan. Their dead-letter queues are named after them.
+STORED_EVENTS = "workflow"
+SCAN_EVENTS = "scan"
+
+DEAD_LETTERS_SUFFIX = "-dead-letters"
+
+
+def slug(construct_id: str) -> str:
+    """Return a construct's id as part of a name in AWS: `sweep_schedule` is `sweep-schedule`."""
+    return construct_id.replace("_", "-")
+
+
+def dead_letters_of(source: str) -> str:
+    """Return the name of the dead-letter queue of a function, a queue, a schedule or a source of events."""
+    return f"{source}{DEAD_LETTERS_SUFFIX}"
+
+
+def state_key(component: str) -> str:
+    """Return the key of a component's Terraform state in the state bucket; the lock is at the key with `.tflock`."""
+    return f"{component}.tfstate"
