@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from functions.common.contract import INVALID_JSON, MAX_NAME_BYTES
 from functions.common.http import Refused
-from functions.common.media_types import ANY_BYTES, canonical, permitted
+from functions.common.media_types import ANY_BYTES, canonical, not_allowed, permitted
 
 DIGEST_BYTES = 32  # SHA-256
 
@@ -114,7 +114,7 @@ def content_type(value: object, *, allowed: Sequence[str]) -> str:
     if not isinstance(value, str) or not _CONTENT_TYPE.fullmatch(value):
         raise Refused("Invalid content_type: a media type such as image/png is needed")
     if not permitted(value, allowed):
-        raise Refused(f"Files of the type {canonical(value)} are not taken", 415)
+        raise Refused(f"Invalid content_type: {not_allowed(canonical(value))}", 415)
     return value
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # The functions make UUIDs as ids of files. An id of another form is not looked up: DynamoDB refuses an empty key and
 # a key of more than 2,048 bytes (DynamoDB, "Constraints": partition keys).
 FILE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+# Refusals that several functions answer with.
+NO_FILE = "No such file"
+QUOTA_EXCEEDED = "The quota is used up: delete files, or ask for more room"
 # The kind of problem (RFC 9457) of each status.
 PROBLEMS = {
     400: Problem.INVALID_REQUEST,
@@ -111,7 +114,7 @@ def rest_api(logger: Logger, *, failure: str, plain_errors: bool = False) -> API
     # Powertools raises this for a path that matches no route, for example because an id holds unusual characters.
     @app.exception_handler(NotFoundError)  # type: ignore[untyped-decorator]
     def say_that_nothing_is_there(error: NotFoundError) -> Response[str]:
-        return refuse(404, "No such file" if app.current_event.path_parameters else NO_ROUTE)
+        return refuse(404, NO_FILE if app.current_event.path_parameters else NO_ROUTE)
 
     @app.exception_handler([ClientError, BotoCoreError, Exception])  # type: ignore[untyped-decorator]
     def hide_the_inside(error: Exception) -> Response[str]:
@@ -219,7 +222,7 @@ def owned(file_id: str, *, event: APIGatewayProxyEvent, records: Records) -> Fil
     owner = owner_of(event)
     record = records.get(file_id) if FILE_ID.fullmatch(file_id) else None
     if record is None or record.owner != owner:
-        raise Refused("No such file", 404)
+        raise Refused(NO_FILE, 404)
     return record
 
 
@@ -227,6 +230,11 @@ def failure_of(record: FileRecord) -> dict[str, object]:
     """Return the fields that tell an owner why a file is not available; an empty dictionary if there is no reason."""
     failure = record.shown_failure
     return {"failure": failure.sentence, "failure_code": failure.code} if failure else {}
+
+
+def content_url(event: APIGatewayProxyEvent, file_id: str) -> str:
+    """Return the address of the API that answers the owner of a file with a link to its content."""
+    return f"{api_url(event)}/files/{file_id}/content"
 
 
 def api_url(event: APIGatewayProxyEvent) -> str:

@@ -378,8 +378,13 @@ def canonical(media_type: str) -> str:
     return _SAME.get(bare, bare)
 
 
+def not_allowed(media_type: str) -> str:
+    """Return the sentence for the owner of a file whose type is not allowed."""
+    return f"the type {media_type} is not allowed"
+
+
 def permitted(media_type: str, allowed: Iterable[str]) -> bool:
-    """Whether a list of types and patterns lets a media type in."""
+    """Return whether a list of types and patterns allows a media type."""
     name = canonical(media_type)
     patterns = {canonical(pattern) for pattern in allowed}
     if name in RUNS:

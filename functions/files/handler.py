@@ -13,10 +13,10 @@ from functions.common import objects
 from functions.common.contract import CONTENT_LINK_SECONDS, State
 from functions.common.discarding import Discarding
 from functions.common.environment import FilesEnvironment, FunctionArn
-from functions.common.http import Refused, answer, failure_of, no_content, owned, owner_of, query_of, rest_api
+from functions.common.http import NO_FILE, Refused, answer, failure_of, no_content, owned, owner_of, query_of, rest_api
 from functions.common.media_types import canonical
 from functions.common.records import FileRecord, Records
-from functions.files.listing import Page, cursor_after
+from functions.files.listing import LISTED, Page, cursor_after
 
 
 class OwnFilesEnvironment(FilesEnvironment, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ def get_file(file_id: str) -> Response[str]:
     """What is known about a file."""
     record = own(file_id)
     if record.shown_state == State.DELETED:
-        raise Refused("No such file", 404)
+        raise Refused(NO_FILE, 404)
     known: dict[str, object] = {
         **_listed({name: getattr(record, name) for name in LISTED}),
         "state": record.shown_state,
@@ -93,7 +93,6 @@ def delete_file(file_id: str) -> Response[str]:
     return no_content()
 
 
-LISTED = ("file_id", "file_name", "size", "content_type", "checksum", "state", "upload_time")
 MORE = ("available_time", "detected_type")
 
 

@@ -13,6 +13,8 @@ from typing import Self
 from functions.common.contract import DEFAULT_PAGE, MAX_PAGE, State
 from functions.common.http import FILE_ID, Refused
 
+# Fields of a file in a list; the index by owner has them.
+LISTED = ("file_id", "file_name", "size", "content_type", "checksum", "state", "upload_time")
 # Callers see `ends_as` of a file that is ending.
 STATES = frozenset(State) - {State.ENDING}
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", re.ASCII)

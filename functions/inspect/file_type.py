@@ -17,7 +17,7 @@ import puremagic
 from puremagic.main import magic_header_array
 
 from functions.common.contract import FailureCode
-from functions.common.media_types import ANY_BYTES, RUNS, canonical, permitted
+from functions.common.media_types import ANY_BYTES, RUNS, canonical, not_allowed, permitted
 from functions.inspect import compound_file
 from functions.inspect.content import Content, TooLargeError
 from functions.inspect.found import Found, only
@@ -310,7 +310,7 @@ def judge(
     """
     wanted = canonical(declared)
     if not permitted(wanted, allowed):
-        return Verdict(f"the type {wanted} is not allowed", code=FailureCode.TYPE_NOT_ALLOWED)
+        return Verdict(not_allowed(wanted), code=FailureCode.TYPE_NOT_ALLOWED)
     try:
         found = _look(content)
     except TooLargeError as error:

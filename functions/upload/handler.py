@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.common.discarding import Discarding
 from functions.common.environment import FunctionArn, StartEnvironment
-from functions.common.http import answer, api_url, body_of, owner_of, rest_api
+from functions.common.http import answer, body_of, content_url, owner_of, rest_api
 from functions.common.objects import Objects
 from functions.common.records import Records
 from functions.upload.logic import UploadRequest, upload
@@ -41,7 +41,7 @@ def post_upload() -> Response[str]:
         request,
         owner=owner_of(event),
         file_id=file_id,
-        file_url=f"{api_url(event)}/files/{file_id}/content",
+        file_url=content_url(event, file_id),
         now=datetime.now(UTC),
         quota=environment.quota,
         records=records,

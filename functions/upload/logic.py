@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.common import fields
 from functions.common.contract import MAX_CONTENT_BYTES, State, object_key
-from functions.common.http import Refused
+from functions.common.http import QUOTA_EXCEEDED, Refused
 from functions.common.objects import Objects
 from functions.common.records import LOOK_AFTER, FileRecord, Quota, QuotaExceededError, Records, timestamp
 
@@ -91,7 +91,7 @@ def upload(
     try:
         records.create(record, quota=quota, now=now)
     except QuotaExceededError:
-        raise Refused("Quota exceeded: delete files, or ask for more room", 403) from None
+        raise Refused(QUOTA_EXCEEDED, 403) from None
     try:
         objects.put(record.object_key, request.content, content_type=record.content_type, checksum=record.checksum)
     except (BotoCoreError, ClientError):

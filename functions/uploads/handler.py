@@ -14,7 +14,17 @@ from msgspec import Meta
 from functions.common import objects
 from functions.common.discarding import Discarding
 from functions.common.environment import Count, FunctionArn, StartEnvironment
-from functions.common.http import answer, api_url, body_of, header_of, no_content, owned, owner_of, rest_api
+from functions.common.http import (
+    answer,
+    api_url,
+    body_of,
+    content_url,
+    header_of,
+    no_content,
+    owned,
+    owner_of,
+    rest_api,
+)
 from functions.common.records import FileRecord, Records
 from functions.uploads.logic import Declaration, Rules, Uploads, file_id_of
 
@@ -59,7 +69,7 @@ def start() -> Response[str]:
         declaration,
         owner=owner,
         file_id=file_id,
-        file_url=f"{api_url(event)}/files/{file_id}/content",
+        file_url=content_url(event, file_id),
         now=datetime.now(UTC),
     )
     logger.info("upload begun", file_id=file_id, size=declaration.size, content_type=declaration.content_type)

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from functions.common import fields
 from functions.common.contract import MAX_FIRST_PARTS, MAX_PARTS_PER_CALL, MAX_POST_BYTES, State, object_key
-from functions.common.http import Refused, failure_of
+from functions.common.http import QUOTA_EXCEEDED, Refused, failure_of
 from functions.common.objects import NoUploadError, Objects, seconds_left
 from functions.common.records import (
     LOOK_AFTER,
@@ -194,7 +194,7 @@ class Uploads:
         try:
             self._records.create(record, quota=self._rules.quota, now=now)
         except QuotaExceededError:
-            raise Refused("The quota is used up: delete files, or ask for more room", 403) from None
+            raise Refused(QUOTA_EXCEEDED, 403) from None
         except TakenError:
             earlier = self._records.get(file_id)
             if earlier is None or earlier.owner != owner or not declaration.is_of(earlier):

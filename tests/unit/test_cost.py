@@ -175,13 +175,8 @@ def test_files_are_cut_as_the_function_cuts_them(size: int) -> None:
     assert load.parts == (1 if load.is_small else parts.Cut.of(size).count)
 
 
-def test_limits_are_those_of_the_function() -> None:
-    assert (cost.FIRST_PARTS, cost.PARTS_A_CALL) == (contract.MAX_FIRST_PARTS, contract.MAX_PARTS_PER_CALL)
-    assert cost.HEAD_BYTES == HEAD_BYTES
-
-
 def test_a_file_that_one_read_brings_takes_one_read_less() -> None:
-    for size, requests in ((cost.HEAD_BYTES, 2), (cost.HEAD_BYTES + 1, 3)):
+    for size, requests in ((HEAD_BYTES, 2), (HEAD_BYTES + 1, 3)):
         line = billed(lines(Workload("one", 1, size), SETTINGS, FOUND, ASSUMED), "S3", "GET, HEAD")
         assert line.quantity == requests
 

@@ -65,7 +65,7 @@ def ask(method: str, path: str, text: str | None = None, **event: Any) -> tuple[
         (body(size=LARGE, checksum=COMPOSITE, part_checksums=[sha256(b"")] * 11), 400, "a list of 10 at most"),
         (body(size=LARGE, checksum=COMPOSITE, part_checksums=["x"]), 400, "Invalid part_checksums/1"),
         (body(file_name="a/b"), 400, "Invalid file_name"),
-        (body(content_type="video/mp4"), 415, "video/mp4 are not taken"),
+        (body(content_type="video/mp4"), 415, "the type video/mp4 is not allowed"),
         (body(content_type="text"), 400, "Invalid content_type"),
     ],
 )

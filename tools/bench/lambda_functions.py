@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from functions.common.contract import State, object_key
 from synthesis.paths import ROOT
 from tools.bench import cgroup
 from tools.bench.measuring import RUNS, Result, Section, environment, in_turns, median_seconds, percentile, run
@@ -118,8 +119,8 @@ _ITEM = {
     "content_type": {"S": "application/pdf"},
     "size": {"N": str(len(CONTENT))},
     "checksum": {"S": "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="},
-    "object_key": {"S": f"uploads/{FILE_ID}"},
-    "state": {"S": "available"},
+    "object_key": {"S": object_key(FILE_ID)},
+    "state": {"S": State.AVAILABLE},
     "upload_time": {"S": "2026-01-01T00:00:00.000+00:00"},
     "file_url": {"S": f"https://api.example.com/v1/files/{FILE_ID}/content"},
 }

@@ -18,6 +18,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from functions.common.contract import (
+    BY_DUE,
+    BY_OWNER,
+    HEAD_BYTES,
+    MAX_FIRST_PARTS,
+    MAX_PARTS,
+    MAX_PARTS_PER_CALL,
+    MAX_POST_BYTES,
+    MIN_PART_BYTES,
+    NextStep,
+)
 from modules.settings import Settings
 from modules.settings import load as load_settings
 from synthesis.paths import ROOT
@@ -30,21 +41,13 @@ PAGE = ROOT / "docs" / "cost.md"
 GB = 2**30
 HOURS = 730
 SECONDS = HOURS * 3600
-# Of the code, in functions/uploads and functions/common; tests/unit/test_cost.py holds them equal.
-SMALL_BYTES = 100_000_000
-FIRST_PARTS = 10
-PARTS_A_CALL = 100
-MIN_PART_BYTES = 8 * 2**20
-MAX_PARTS = 10_000
 # S3, "ListParts": so many an answer.
 PARTS_A_LIST = 1_000
-# functions/inspect: bytes of one read of a file.
-HEAD_BYTES = 65_536
 # functions/inspect: the sweeper looks at a file a day after its expiry.
 SWEEPER_DAYS = 1
 SMALLEST_MOVED = 128 * 2**10
 # What choices of the workflow are answered on the way of a file that is all right.
-OPENS = ("open",)
+OPENS = (NextStep.OPEN,)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class Workload:
     @property
     def is_small(self) -> bool:
         """Whether a file goes as one form."""
-        return self.size <= SMALL_BYTES
+        return self.size <= MAX_POST_BYTES
 
     @property
     def parts(self) -> int:
@@ -209,7 +212,7 @@ def platform(stack: Mapping[str, Any]) -> Platform:
     schedules = [runs_a_month(schedule["schedule_expression"]) for schedule in of("aws_scheduler_schedule").values()]
     return Platform(
         states=len(path(definition, OPENS)),
-        waiting_states=len(path(definition, ["wait for scan"])),
+        waiting_states=len(path(definition, [NextStep.WAIT_FOR_SCAN])),
         indexes={
             name: frozenset(index["name"] for index in table.get("global_secondary_index", []))
             for name, table in of("aws_dynamodb_table").items()
@@ -291,7 +294,7 @@ def api_calls(load: Workload, assumed: Assumptions) -> dict[str, int]:
     """Calls of the API for a file, by the function that answers."""
     if load.is_small:
         return {"uploads": 1, "files": assumed.status_calls}
-    for_links = math.ceil(max(0, load.parts - FIRST_PARTS) / PARTS_A_CALL)
+    for_links = math.ceil(max(0, load.parts - MAX_FIRST_PARTS) / MAX_PARTS_PER_CALL)
     start_and_complete = 2
     return {"uploads": start_and_complete + for_links, "files": assumed.status_calls}
 
@@ -324,18 +327,18 @@ class Write:
 
 FILES, QUOTAS = "metadata_files", "metadata_quotas"
 START = (
-    Write("start: the record", FILES, True, {"by-due": 1, "by-owner": 1}),
+    Write("start: the record", FILES, True, {BY_DUE: 1, BY_OWNER: 1}),
     Write("start: the owner's quota", QUOTAS, True),
 )
 START_IN_PARTS = (*START, Write("id of the multipart upload", FILES))
 OPEN = (
-    Write("available", FILES, indexes={"by-owner": 1}),
-    Write("announced", FILES, indexes={"by-due": 2}),
+    Write("available", FILES, indexes={BY_OWNER: 1}),
+    Write("announced", FILES, indexes={BY_DUE: 2}),
 )
-SCAN = (Write("waits for its scan", FILES, indexes={"by-due": 2, "by-owner": 1}),)
+SCAN = (Write("waits for its scan", FILES, indexes={BY_DUE: 2, BY_OWNER: 1}),)
 END = (
-    Write("claimed", FILES, indexes={"by-due": 2, "by-owner": 1}),
-    Write("end: the record", FILES, True, {"by-due": 1, "by-owner": 1}),
+    Write("claimed", FILES, indexes={BY_DUE: 2, BY_OWNER: 1}),
+    Write("end: the record", FILES, True, {BY_DUE: 1, BY_OWNER: 1}),
     Write("end: the owner's quota", QUOTAS, True),
 )
 
