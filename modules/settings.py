@@ -351,13 +351,19 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _destinations_fit(self) -> Self:
+        """Refuse webhooks and regions that contradict each other."""
         if len(set(self.webhook_urls)) < len(self.webhook_urls):
             raise ValueError("webhook_urls names an address twice; each gets every event once")
         if self.replica_region == self.primary_region:
             raise ValueError(f"replica_region = {self.replica_region!r} is primary_region; name another one, or none")
         if self.replica_removed and self.replica_region is None:
             raise ValueError("replica_removed = true needs replica_region, or Terraform could not reach the copies")
+        return self
+
+    @model_validator(mode="after")
+    def _retention_fits(self) -> Self:
+        """Refuse retention periods that contradict each other or what keeps files."""
         if self.record_retention_days <= self.quarantine_retention_days:
             raise ValueError(
                 f"record_retention_days = {self.record_retention_days} must be more than quarantine_retention_days = "
@@ -368,19 +374,29 @@ class Settings(BaseSettings):
                 f"s3_lifecycle_expiration_days = {self.s3_lifecycle_expiration_days} must be 0 (never) or more than "
                 f"s3_lifecycle_transition_days = {self.s3_lifecycle_transition_days}"
             )
+        if self.legal_hold and self.s3_lifecycle_expiration_days:
+            raise ValueError(
+                "legal_hold = true needs s3_lifecycle_expiration_days = 0: expiry would hide a file that is held"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _access_fits(self) -> Self:
+        """Refuse limits and access rules that contradict each other."""
         if self.malware_scanning and self.max_upload_bytes > SCANNED_BYTES:
             raise ValueError(
                 f"max_upload_bytes = {self.max_upload_bytes} is more than the {SCANNED_BYTES} bytes that "
                 "malware_scanning can look through; what is larger would all end in quarantine"
             )
-        if self.legal_hold and self.s3_lifecycle_expiration_days:
-            raise ValueError(
-                "legal_hold = true needs s3_lifecycle_expiration_days = 0: expiry would hide a file that is held"
-            )
         if self.api_authorization == "jwt" and not (self.jwt_issuer and self.jwt_audience):
             raise ValueError("api_authorization = 'jwt' needs jwt_issuer and jwt_audience")
         if "*" in self.cors_allowed_origins and self.protect_data:
             raise ValueError("cors_allowed_origins = '*' lets every page call the API; name the origins")
+        return self
+
+    @model_validator(mode="after")
+    def _place_fits(self) -> Self:
+        """Refuse the embedded AWS for another environment than `local`, and AWS for `local`."""
         if self.is_local and self.aws_endpoint_url is None:
             raise ValueError(
                 "`local` lives on the embedded AWS and AWS_ENDPOINT_URL does not say where that is; "

@@ -39,23 +39,41 @@ def transition_faults(machine: Mapping[str, Any]) -> Iterator[str]:
         for target in ways[name]:
             if target not in states:
                 yield f"{name} leads to {target}, which does not exist"
-        ends = state.get("Type") in _ENDS or state.get("End") is True
-        if state.get("Type") == "Choice":
-            if "Default" not in state:
-                yield f"{name} has no Default: a run whose input fits no choice fails"
-        elif not ends and "Next" not in state:
-            yield f"{name} has neither Next nor End"
-        for inner in (*many(state.get("Branches")), *many(state.get("ItemProcessor") or state.get("Iterator"))):
+        yield from _missing_transitions(name, state)
+        for inner in _inner_machines(state):
             yield from transition_faults(inner)
     reached = _closure({start} & set(states), ways)
     for name in states:
         if name not in reached:
             yield f"{name} cannot be reached"
+    yield from _states_without_end(states, ways)
+
+
+def _ends(state: Json) -> bool:
+    return state.get("Type") in _ENDS or state.get("End") is True
+
+
+def _inner_machines(state: Json) -> tuple[Any, ...]:
+    """Return the state machines inside a Parallel or Map state."""
+    return (*many(state.get("Branches")), *many(state.get("ItemProcessor") or state.get("Iterator")))
+
+
+def _missing_transitions(name: str, state: Json) -> Iterator[str]:
+    """Yield the fault of a state from which a run cannot go on."""
+    if state.get("Type") == "Choice":
+        if "Default" not in state:
+            yield f"{name} has no Default: a run whose input fits no choice fails"
+    elif not _ends(state) and "Next" not in state:
+        yield f"{name} has neither Next nor End"
+
+
+def _states_without_end(states: Mapping[str, Json], ways: Mapping[str, list[str]]) -> Iterator[str]:
+    """Yield the states from which no transitions lead to an end."""
     back: dict[str, list[str]] = {name: [] for name in states}
     for name, targets in ways.items():
         for target in targets:
             back.setdefault(target, []).append(name)
-    ending = {name for name, state in states.items() if state.get("Type") in _ENDS or state.get("End") is True}
+    ending = {name for name, state in states.items() if _ends(state)}
     for name in set(states) - _closure(ending, back):
         yield f"{name} does not lead to an end"
 
@@ -82,7 +100,7 @@ def _closure(found: set[Any], ways: Mapping[str, list[str]]) -> set[Any]:
 def task_faults(machine: Mapping[str, Any]) -> Iterator[str]:
     """Yield the faults in tasks: each needs a service integration, a timeout, and Retry and Catch for all errors."""
     for name, state in machine["States"].items():
-        for inner in (*many(state.get("Branches")), *many(state.get("ItemProcessor") or state.get("Iterator"))):
+        for inner in _inner_machines(state):
             yield from task_faults(inner)
         if state.get("Type") != "Task":
             continue

@@ -118,6 +118,7 @@ def imported_submodules(roots: Iterable[Path]) -> frozenset[str]:
 
 
 def _named_in(tree: ast.Module) -> set[str]:
+    """Return the submodules of the package that a module imports or reaches as attributes of the package."""
     found: set[str] = set()
     whole: set[str] = set()  # names in this file that stand for the package as a whole
     for node in ast.walk(tree):
@@ -126,12 +127,9 @@ def _named_in(tree: ast.Module) -> set[str]:
             if package == PACKAGE:
                 found |= {rest.partition(".")[0]} if rest else {alias.name for alias in node.names}
         elif isinstance(node, ast.Import):
-            for alias in node.names:
-                package, _, rest = alias.name.partition(".")
-                if package == PACKAGE:
-                    found |= {rest.partition(".")[0]} if rest else set()
-                    if alias.asname is None or not rest:
-                        whole.add(alias.asname or package)
+            ours = [alias for alias in node.names if alias.name.partition(".")[0] == PACKAGE]
+            found |= {alias.name.split(".")[1] for alias in ours if "." in alias.name}
+            whole |= {alias.asname or PACKAGE for alias in ours if alias.asname is None or alias.name == PACKAGE}
     if whole:
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in whole:

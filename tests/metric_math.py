@@ -43,7 +43,9 @@ class UnknownSyntaxError(Exception):
     """The expression holds something that this evaluator does not know."""
 
 
-def evaluate(expression: str, metrics: Mapping[str, Series], periods: Sequence[int], *, fills_empty: bool) -> Series:
+def evaluate(  # noqa: C901 - one case for each kind of syntax
+    expression: str, metrics: Mapping[str, Series], periods: Sequence[int], *, fills_empty: bool
+) -> Series:
     """The time series of an expression.
 
     Args:

@@ -493,11 +493,21 @@ def _binary(head: bytes) -> Found | None:
         return only("application/vnd.corel-draw")
     if _is_transport_stream(head):
         return Found("video/mp2t", True, frozenset({"video/mp2t", "video/vnd.dlna.mpeg-tts"}))
+    return _iso_media(head) or _archive(head)
+
+
+def _iso_media(head: bytes) -> Found | None:
+    """Return the type of ISO media and of QuickTime, by their first box."""
     if head[4:8] == b"ftyp":
         return _in_iso_media(head[8:12].decode("latin-1"))
     if head[4:8] in (b"moov", b"mdat", b"wide", b"skip", b"pnot", b"free") and head[:1] == b"\0":
         return Found("video/quicktime", True, _IN_ISO_MEDIA)
-    if head[32_769:32_774] == b"CD001" or head[32_769:32_774] in (b"BEA01", b"NSR02", b"NSR03"):
+    return None
+
+
+def _archive(head: bytes) -> Found | None:
+    """Return the type of a disk image or of a tar archive, whose marks are not at the beginning."""
+    if head[32_769:32_774] in (b"CD001", b"BEA01", b"NSR02", b"NSR03"):
         return only(_ISO)
     if _is_tar(head[:512]):
         return only(_TAR)

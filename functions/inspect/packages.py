@@ -128,11 +128,7 @@ def in_zip(content: Content, directory: ZipDirectory) -> Found:
         # Programs cannot open a zip without a directory as anything else, and its content cannot be known.
         return only(ZIP)
     if said.startswith((OPEN_DOCUMENT, "application/vnd.sun.xml.")) or names & _OF_OPEN_DOCUMENT:
-        if any(_VBA_OPEN_DOCUMENT.match(name) for name in names):
-            return only("application/x-opendocument-macros")
-        if "DESCRIPTION.XML" in names and "CONTENT.XML" not in names:
-            return only("application/vnd.openofficeorg.extension")
-        return _package(said or ZIP)
+        return _in_open_document(names, said)
     if "[CONTENT_TYPES].XML" in names:
         return _in_open_xml(content, directory)
     if any(_VBA_OPEN_XML.match(name) for name in names):
@@ -165,27 +161,45 @@ def _said(content: Content, directory: ZipDirectory) -> str:
     return ""
 
 
-def _in_open_xml(content: Content, directory: ZipDirectory) -> Found:
-    """Return the type of an Office document, and whether it has macros, by its list of parts ("Open Packaging")."""
-    names = directory.names
+def _in_open_document(names: Collection[str], said: str) -> Found:
+    """Return the type of an OpenDocument file, and whether it has macros or is an extension of the office program."""
+    if any(_VBA_OPEN_DOCUMENT.match(name) for name in names):
+        return only("application/x-opendocument-macros")
+    if "DESCRIPTION.XML" in names and "CONTENT.XML" not in names:
+        return only("application/vnd.openofficeorg.extension")
+    return _package(said or ZIP)
+
+
+def _listed_types(content: Content, directory: ZipDirectory) -> list[str] | None:
+    """Return the content types in all lists of parts, or None where no list can be unpacked.
+
+    Raises:
+        TooLargeError: there are too many lists, or one is too large.
+    """
     lists = directory.entries.get("[CONTENT_TYPES].XML", [])
     if len(lists) > _MAX_LISTS:
         raise TooLargeError(f"it has {len(lists)} lists of its parts")
-    types: list[str] = []
-    is_read = False
+    types: list[str] | None = None
     for entry in lists:
         for unpacked in unpack(content, entry):
-            is_read = True
             if len(unpacked) > MAX_UNPACKED:
                 raise TooLargeError(f"its list of parts has more than {MAX_UNPACKED} bytes")
-            types += _content_types(unpacked)
+            types = [*(types or []), *_content_types(unpacked)]
+    return types
+
+
+def _in_open_xml(content: Content, directory: ZipDirectory) -> Found:
+    """Return the type of an Office document, and whether it has macros, by its list of parts ("Open Packaging")."""
+    names = directory.names
+    listed = _listed_types(content, directory)
+    types = listed or []
     mains = [found[1].lower() for each in types if (found := _MAIN_PART.fullmatch(each.strip()))]
     if any(_RUNNING_PARTS.search(each) and "sheet.binary" not in each.lower() for each in types) or any(
         _VBA_OPEN_XML.match(name) for name in names
     ):
         kind = next((f"{main}.12" for main in mains if f"{main}.12" in MACROS), _macros_of(names))
         return only(kind)
-    if not is_read:
+    if listed is None:
         # Programs of Office cannot unpack this list, so they do not open the file as a document.
         return only(ZIP)
     for main in mains:

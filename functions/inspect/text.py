@@ -184,6 +184,11 @@ def look_at_text(text: str, content: Content) -> str:
         return TEXT
     if _SERVER_CODE.match(start):
         return PHP
+    return _look_at_markup(start, content)
+
+
+def _look_at_markup(start: str, content: Content) -> str:
+    """Return the likeliest media type of text that begins with `<`."""
     at = 0
     while before := _BEFORE_ROOT.match(start, at):
         at = before.end()

@@ -307,15 +307,12 @@ def shape_faults(where: str, value: Any, shape: Shape, names: Mapping[str, str],
     """Yield the violations of a model in a value of Terraform JSON."""
     if isinstance(shape, StructureShape):
         for each in value if isinstance(value, list) else [value]:
-            members = {_plain(name): member for name, member in shape.members.items()}
-            for name, inner in each.items() if isinstance(each, dict) else ():
-                dotted = f"{path}.{name}".strip(".")
-                member = members.get(_plain(names.get(dotted, name)))
-                if member is not None:
-                    yield from shape_faults(f"{where}.{name}", inner, member, names, dotted)
+            yield from _member_faults(where, each, shape, names, path)
         return
     limits = shape.metadata
-    if isinstance(shape, ListShape):
+    if shape.type_name == "string":
+        yield from _text_faults(where, str(value), limits)
+    elif isinstance(shape, ListShape):
         values = value if isinstance(value, list) else [value]
         yield from _range_faults(where, len(values), limits, "entries")
         for each in values:
@@ -325,15 +322,31 @@ def shape_faults(where: str, value: Any, shape: Shape, names: Mapping[str, str],
         for name, inner in value.items():
             yield from shape_faults(f"{where} (its name)", name, shape.key, names, path)
             yield from shape_faults(f"{where}.{name}", inner, shape.value, names, path)
-    elif shape.type_name == "string":
-        text = str(value)
-        yield from _range_faults(where, len(text), limits, "characters")
-        if "enum" in limits and text not in limits["enum"]:
-            yield f"{where} is {text!r}, which is none of {', '.join(limits['enum'])}"
-        if "pattern" in limits and not pattern(limits["pattern"]).fullmatch(text):
-            yield f"{where} is {text!r}, which is not of the form {limits['pattern']}"
     elif shape.type_name in {"integer", "long", "float", "double"} and isinstance(value, int | float):
         yield from _range_faults(where, value, limits, "")
+
+
+def _member_faults(
+    where: str,
+    value: Any,  # noqa: ANN401
+    shape: StructureShape,
+    names: Mapping[str, str],
+    path: str,
+) -> Iterator[str]:
+    members = {_plain(name): member for name, member in shape.members.items()}
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        dotted = f"{path}.{name}".strip(".")
+        member = members.get(_plain(names.get(dotted, name)))
+        if member is not None:
+            yield from shape_faults(f"{where}.{name}", inner, member, names, dotted)
+
+
+def _text_faults(where: str, text: str, limits: Mapping[str, Any]) -> Iterator[str]:
+    yield from _range_faults(where, len(text), limits, "characters")
+    if "enum" in limits and text not in limits["enum"]:
+        yield f"{where} is {text!r}, which is none of {', '.join(limits['enum'])}"
+    if "pattern" in limits and not pattern(limits["pattern"]).fullmatch(text):
+        yield f"{where} is {text!r}, which is not of the form {limits['pattern']}"
 
 
 def _range_faults(where: str, value: float, limits: Mapping[str, Any], unit: str) -> Iterator[str]:
@@ -412,11 +425,15 @@ def policies(content: Json) -> Iterator[str]:
         for address, body in _every(content, kind):
             if len(body["policy"].encode()) > most:
                 yield f"{address}: {len(body['policy'])} characters of policy"
-    permissions: dict[str, int] = defaultdict(int)
+
+
+def permissions(content: Json) -> Iterator[str]:
+    """Size of the resource policy of each function."""
+    used: dict[str, int] = defaultdict(int)
     for _, body in _every(content, "aws_lambda_permission"):
         # Lambda, "Lambda quotas": 20 KB of resource policy, in which a statement has some 250 characters of its own.
-        permissions[body["function_name"]] += 250 + len(body["source_arn"]) + len(body["function_name"])
-    for function, size in permissions.items():
+        used[body["function_name"]] += 250 + len(body["source_arn"]) + len(body["function_name"])
+    for function, size in used.items():
         if size > 20480:
             yield f"{function}: {size} characters of permissions"
 
@@ -452,15 +469,17 @@ def names(content: Json) -> Iterator[str]:
     for address, body in _every(content, "aws_lambda_function"):
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", body["function_name"]):
             yield f"{address}: {body['function_name']}"
-    for kind, named in content["resource"].items():
+
+
+def duplicates(content: Json) -> Iterator[str]:
+    """Names that have to be unique in a region, or in all regions for roles and buckets."""
+    for kind in ("aws_sqs_queue", "aws_s3_bucket", "aws_iam_role", "aws_cloudwatch_metric_alarm"):
         seen: dict[tuple[str, ...], str] = {}
-        for name, body in named.items():
-            own = body.get("name") or body.get("bucket") or body.get("function_name") or body.get("alarm_name")
-            if kind in {"aws_sqs_queue", "aws_s3_bucket", "aws_iam_role", "aws_cloudwatch_metric_alarm"}:
-                # Names of roles and buckets are there once in all regions.
-                region = "" if kind in {"aws_s3_bucket", "aws_iam_role"} else str(body.get("provider"))
-                if seen.setdefault((region, own), name) != name:
-                    yield f"{kind}.{name}: {own} is the name of {seen[region, own]} too"
+        for name, body in content["resource"].get(kind, {}).items():
+            own = body.get("name") or body.get("bucket") or body.get("alarm_name")
+            region = "" if kind in {"aws_s3_bucket", "aws_iam_role"} else str(body.get("provider"))
+            if seen.setdefault((region, own), name) != name:
+                yield f"{kind}.{name}: {own} is the name of {seen[region, own]} too"
 
 
 def tags(content: Json) -> Iterator[str]:
@@ -557,7 +576,7 @@ _LOG_DAYS = {1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096
 
 
 def days(content: Json) -> Iterator[str]:
-    """CloudWatch Logs "PutRetentionPolicy", KMS "ScheduleKeyDeletion", S3 "Lifecycle configuration elements"."""
+    """CloudWatch Logs "PutRetentionPolicy", KMS "ScheduleKeyDeletion", Secrets Manager "DeleteSecret"."""
     for address, body in _every(content, "aws_cloudwatch_log_group"):
         if body["retention_in_days"] not in _LOG_DAYS:
             yield f"{address}: {body['retention_in_days']} days"
@@ -567,6 +586,10 @@ def days(content: Json) -> Iterator[str]:
     for address, body in _every(content, "aws_secretsmanager_secret"):
         if body["recovery_window_in_days"] not in {0, *range(7, 31)}:
             yield f"{address}: {body['recovery_window_in_days']} days"
+
+
+def lifecycles(content: Json) -> Iterator[str]:
+    """S3, "Lifecycle configuration elements"."""
     for address, body in _every(content, "aws_s3_bucket_lifecycle_configuration"):
         for rule in body["rule"]:
             moves = [each["days"] for each in rule.get("transition", [])]
@@ -580,9 +603,8 @@ def days(content: Json) -> Iterator[str]:
 def sizes(content: Json) -> Iterator[str]:
     """Sizes that have one number.
 
-    EventBridge, "Quotas": 2,048 characters of a pattern. S3, "CORS configuration": 100 rules, 64 KB. API Gateway,
-    "Quotas": 300 KB of a mapping template, 400 KB of a model. Logs Insights: 50 log groups of a query. Metric math:
-    10 metrics of an alarm. SNS, "Subscribe": an address by email is one.
+    EventBridge, "Quotas": 2,048 characters of a pattern. S3, "CORS configuration": 100 rules, 64 KB. Logs Insights: 50
+    log groups of a query. Metric math: 10 metrics of an alarm.
     """
     for address, body in _every(content, "aws_cloudwatch_event_rule"):
         if len(body["event_pattern"]) > 2048:
@@ -590,6 +612,23 @@ def sizes(content: Json) -> Iterator[str]:
     for address, body in _every(content, "aws_s3_bucket_cors_configuration"):
         if len(body["cors_rule"]) > 100 or len(json.dumps(body["cors_rule"])) > 64 * 1024:
             yield f"{address}: its rules"
+    for address, body in _every(content, "aws_cloudwatch_query_definition"):
+        if len(body["log_group_names"]) > 50:
+            yield f"{address}: {len(body['log_group_names'])} log groups"
+    for address, body in _every(content, "aws_cloudwatch_metric_alarm"):
+        if len([query for query in body.get("metric_query", []) if "metric" in query]) > 10:
+            yield f"{address}: its metrics"
+
+
+def subscriptions(content: Json) -> Iterator[str]:
+    """SNS, "Subscribe": the endpoint of the protocol email is an address."""
+    for address, body in _every(content, "aws_sns_topic_subscription"):
+        if body["protocol"] == "email" and not re.fullmatch(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]+", body["endpoint"]):
+            yield f"{address}: {body['endpoint']}"
+
+
+def sizes_of_apis(content: Json) -> Iterator[str]:
+    """API Gateway, "Quotas": 300 KB of a mapping template, 400 KB of a model."""
     for kind in ("aws_api_gateway_integration_response", "aws_api_gateway_gateway_response"):
         for address, body in _every(content, kind):
             if any(len(template) > 300 * 1024 for template in body.get("response_templates", {}).values()):
@@ -597,15 +636,6 @@ def sizes(content: Json) -> Iterator[str]:
     for address, body in _every(content, "aws_api_gateway_model"):
         if len(body["schema"]) > 400 * 1024:
             yield f"{address}: its schema"
-    for address, body in _every(content, "aws_cloudwatch_query_definition"):
-        if len(body["log_group_names"]) > 50:
-            yield f"{address}: {len(body['log_group_names'])} log groups"
-    for address, body in _every(content, "aws_cloudwatch_metric_alarm"):
-        if len([query for query in body.get("metric_query", []) if "metric" in query]) > 10:
-            yield f"{address}: its metrics"
-    for address, body in _every(content, "aws_sns_topic_subscription"):
-        if body["protocol"] == "email" and not re.fullmatch(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]+", body["endpoint"]):
-            yield f"{address}: {body['endpoint']}"
 
 
 def throttles(content: Json) -> Iterator[str]:
@@ -620,15 +650,20 @@ RULES: tuple[Callable[[Json], Iterator[str]], ...] = (
     model_faults,
     functions,
     policies,
+    permissions,
     buckets,
     names,
+    duplicates,
     tags,
     partition,
     machines,
     dashboards,
     queues,
     days,
+    lifecycles,
     sizes,
+    sizes_of_apis,
+    subscriptions,
     throttles,
 )
 

@@ -58,19 +58,33 @@ def referred(value: str) -> str:
     return match[1]
 
 
-def pairs(stack: Synthesized) -> Iterator[tuple[str, set[str]]]:
+Pairs = Iterator[tuple[str, set[str]]]
+
+
+def policies_of_queues(stack: Synthesized, *arns: str) -> set[str]:
+    found = [policies_of(stack, "aws_sqs_queue_policy", "queue_url", referred(arn)) for arn in arns]
+    assert all(len(policies) == 1 for policies in found)
+    return set().union(*found)
+
+
+def policies_of_role(stack: Synthesized, arn: str) -> set[str]:
+    found = policies_of(stack, "aws_iam_role_policy", "role", referred(arn))
+    assert found
+    return found
+
+
+def pairs(stack: Synthesized) -> Pairs:
     """Addresses, and what has to be there before."""
+    yield from pairs_of_buckets(stack)
+    yield from pairs_of_messages(stack)
+    yield from pairs_of_roles(stack)
+    yield from pairs_of_functions(stack)
+    for address, body in stack.resources("aws_cloudwatch_metric_alarm").items():
+        if body["treat_missing_data"] == "breaching":
+            yield address, policies_of(stack, "aws_sns_topic_policy", "arn", referred(body["alarm_actions"][0]))
 
-    def queues(*arns: str) -> set[str]:
-        found = [policies_of(stack, "aws_sqs_queue_policy", "queue_url", referred(arn)) for arn in arns]
-        assert all(len(policies) == 1 for policies in found)
-        return set().union(*found)
 
-    def role(arn: str) -> set[str]:
-        found = policies_of(stack, "aws_iam_role_policy", "role", referred(arn))
-        assert found
-        return found
-
+def pairs_of_buckets(stack: Synthesized) -> Pairs:
     # S3: a target of access logs has to admit the service, and copies are made between versioned buckets.
     for address, body in stack.resources("aws_s3_bucket_logging").items():
         yield address, policies_of(stack, "aws_s3_bucket_policy", "bucket", referred(body["target_bucket"]))
@@ -82,27 +96,43 @@ def pairs(stack: Synthesized) -> Iterator[tuple[str, set[str]]]:
         yield address, policies_of(stack, "aws_s3_bucket_versioning", "bucket", referred(body["bucket"]))
     for address, body in stack.resources("aws_s3_bucket_policy").items():
         yield address, policies_of(stack, "aws_s3_bucket_public_access_block", "bucket", referred(body["bucket"]))
+
+
+def pairs_of_messages(stack: Synthesized) -> Pairs:
     # What a queue refuses is not sent again by SNS and EventBridge; what its dead letters refuse is lost.
     for address, body in stack.resources("aws_sns_topic_subscription").items():
         if body["protocol"] == "sqs":
-            yield address, queues(body["endpoint"], body["redrive_policy"])
+            yield address, policies_of_queues(stack, body["endpoint"], body["redrive_policy"])
     for address, body in stack.resources("aws_cloudwatch_event_target").items():
-        yield address, queues(body["dead_letter_config"]["arn"]) | role(body["role_arn"])
+        yield (
+            address,
+            policies_of_queues(stack, body["dead_letter_config"]["arn"]) | policies_of_role(stack, body["role_arn"]),
+        )
+
+
+def pairs_of_roles(stack: Synthesized) -> Pairs:
     # These act, or try what they may do, as soon as they are made.
     for address, body in stack.resources("aws_scheduler_schedule").items():
-        yield address, role(body["target"]["role_arn"])
+        yield address, policies_of_role(stack, body["target"]["role_arn"])
     for address, body in stack.resources("aws_guardduty_malware_protection_plan").items():
-        yield address, role(body["role"]) | set(stack.resources("aws_s3_bucket_notification"))
+        yield address, policies_of_role(stack, body["role"]) | set(stack.resources("aws_s3_bucket_notification"))
     for address, body in stack.resources("aws_sfn_state_machine").items():
-        yield address, role(body["role_arn"])
+        yield address, policies_of_role(stack, body["role_arn"])
     for address, body in stack.resources("aws_codedeploy_deployment_group").items():
-        yield address, role(body["service_role_arn"])
+        yield address, policies_of_role(stack, body["service_role_arn"])
     for address, body in stack.resources("aws_api_gateway_account").items():
-        yield address, role(body["cloudwatch_role_arn"])
+        yield address, policies_of_role(stack, body["cloudwatch_role_arn"])
         for stage in stack.resources("aws_api_gateway_stage"):
             yield stage, {address}
+
+
+def pairs_of_functions(stack: Synthesized) -> Pairs:
     for address, body in stack.resources("aws_lambda_function").items():
-        sends = {name for name in role(body["role"]) if name.endswith(("_dead_letters_send", "_environment_decrypt"))}
+        sends = {
+            name
+            for name in policies_of_role(stack, body["role"])
+            if name.endswith(("_dead_letters_send", "_environment_decrypt"))
+        }
         assert len(sends) == 2, address
         yield address, sends
     for address, body in stack.resources("aws_lambda_event_source_mapping").items():
@@ -115,9 +145,6 @@ def pairs(stack: Synthesized) -> Iterator[tuple[str, set[str]]]:
                 if "sqs:ReceiveMessage" in policy["policy"] and queue in policy["policy"]
             },
         )
-    for address, body in stack.resources("aws_cloudwatch_metric_alarm").items():
-        if body["treat_missing_data"] == "breaching":
-            yield address, policies_of(stack, "aws_sns_topic_policy", "arn", referred(body["alarm_actions"][0]))
 
 
 def test_what_aws_wants_first_is_made_first(ordered: Synthesized) -> None:

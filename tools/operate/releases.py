@@ -240,18 +240,7 @@ def release(settings: Settings, session: boto3.Session, *, report: Report = say)
         return []
     require_account(settings, session)
     client, deploy = session.client("lambda"), session.client("codedeploy")
-    under_way: dict[str, tuple[str, Moved]] = {}
-    for each in functions_of(settings, client):
-        if each.newest == each.live and each.next is None:
-            continue
-        running = next(_deployments(settings, deploy, each.name), None)
-        if running is None and each.newest in each.withdrawn:
-            report(f"{each.name}: left at {each.live}; {each.newest} was rolled back, deploy a change that mends it")
-            continue
-        under_way[each.name] = (
-            running or _start(settings, deploy, each),
-            Moved(each.name, each.live, each.next or each.newest),
-        )
+    under_way = dict(_start_all(settings, client, deploy, report))
     moved, back = [], []
     for name, (deployment, move) in under_way.items():
         try:
@@ -273,6 +262,26 @@ def release(settings: Settings, session: boto3.Session, *, report: Report = say)
     if not under_way:
         report("Every function answers with its newest version.")
     return moved
+
+
+def _start_all(
+    settings: Settings,
+    client: LambdaClient,
+    deploy: Any,  # noqa: ANN401 - no stubs in the lock
+    report: Report,
+) -> Iterator[tuple[str, tuple[str, Moved]]]:
+    """Start the deployment of each function that has a newer version, and yield the deployments that are under way."""
+    for each in functions_of(settings, client):
+        if each.newest == each.live and each.next is None:
+            continue
+        running = next(_deployments(settings, deploy, each.name), None)
+        if running is None and each.newest in each.withdrawn:
+            report(f"{each.name}: left at {each.live}; {each.newest} was rolled back, deploy a change that mends it")
+            continue
+        yield (
+            each.name,
+            (running or _start(settings, deploy, each), Moved(each.name, each.live, each.next or each.newest)),
+        )
 
 
 def app_spec(function: Function) -> str:

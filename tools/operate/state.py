@@ -271,33 +271,49 @@ def main() -> None:
         settings = load(ROOT / "environments")
     except SettingsError as error:
         raise Failure("reading the settings", str(error), "mend it and run the same command again") from None
-    states, name = States(settings), settings.environment
-    if options.command == "backup":
-        for component in COMPONENTS:
-            path = states.backup(component, options.to or BACKUPS / name)
-            say(f"{component}: {shown(path) if path else 'there is no state'}")
-    elif options.command == "versions":
-        for version in states.versions(options.component)[:_SHOWN]:
-            say(str(version))
-    elif options.command == "restore":
-        if bool(options.version) == bool(options.file):
-            raise Failure(
-                "restoring the state", "name one VERSION or one FILE", f"make state-versions ENVIRONMENT={name}"
-            )
-        if (saved := states.backup(options.component, options.to or BACKUPS / name)) is not None:
-            say(f"what was there is in {shown(saved)}")
-        serial = states.restore(options.component, version=options.version, file=options.file)
-        say(f"The state is restored, with serial {serial}. What happened since then: make plan ENVIRONMENT={name}")
-    elif options.lock:
+    commands = {"backup": _backup, "versions": _versions, "restore": _restore, "unlock": _unlock}
+    commands[options.command](States(settings), settings.environment, options)
+
+
+def _backup(states: States, name: str, options: argparse.Namespace) -> None:
+    """Write a copy of the state of every component of the environment `name`."""
+    for component in COMPONENTS:
+        path = states.backup(component, options.to or BACKUPS / name)
+        say(f"{component}: {shown(path) if path else 'there is no state'}")
+
+
+def _versions(states: States, name: str, options: argparse.Namespace) -> None:
+    """List the newest versions of a component's state."""
+    for version in states.versions(options.component)[:_SHOWN]:
+        say(str(version))
+
+
+def _restore(states: States, name: str, options: argparse.Namespace) -> None:
+    """Make a version or a backup the newest state again, with a backup of the present one.
+
+    Raises:
+        Failure: the command line names no version and no file, or both.
+    """
+    if bool(options.version) == bool(options.file):
+        raise Failure("restoring the state", "name one VERSION or one FILE", f"make state-versions ENVIRONMENT={name}")
+    if (saved := states.backup(options.component, options.to or BACKUPS / name)) is not None:
+        say(f"what was there is in {shown(saved)}")
+    serial = states.restore(options.component, version=options.version, file=options.file)
+    say(f"The state is restored, with serial {serial}. What happened since then: make plan ENVIRONMENT={name}")
+
+
+def _unlock(states: States, name: str, options: argparse.Namespace) -> None:
+    """Remove the lock that the command line names, or list the locks."""
+    if options.lock:
         say(f"Taken away: {states.unlock(options.lock)}")
+        return
+    held = states.locks()
+    for lock in held:
+        say(str(lock))
+    if held:
+        say(f"\nAsk them first. If nobody is at work any more: make unlock ENVIRONMENT={name} LOCK={held[0].id}")
     else:
-        held = states.locks()
-        for lock in held:
-            say(str(lock))
-        if held:
-            say(f"\nAsk them first. If nobody is at work any more: make unlock ENVIRONMENT={name} LOCK={held[0].id}")
-        else:
-            say("Nobody holds a lock.")
+        say("Nobody holds a lock.")
 
 
 if __name__ == "__main__":

@@ -171,6 +171,21 @@ def checksum_of(digests: Sequence[bytes], part_size: int) -> str:
     return f"{base64_of(hashlib.sha256(b''.join(digests)).digest())}-{len(digests)}"
 
 
+def _start_threads(run: Callable[[], None], count: int) -> None:
+    """Start up to `count` daemon threads; where the machine allows fewer, these do all the work.
+
+    Raises:
+        SluiceError: the machine allows no thread at all.
+    """
+    for started in range(count):
+        try:
+            threading.Thread(target=run, daemon=True).start()
+        except RuntimeError:
+            if not started:
+                raise SluiceError("This machine does not allow another thread") from None
+            return
+
+
 def in_parallel(
     work: Callable[[Item, threading.Event], Result], items: Sequence[Item], threads: int
 ) -> Iterator[tuple[Item, Result]]:
@@ -198,14 +213,7 @@ def in_parallel(
     for item in items:
         todo.put(item)
     try:
-        for started in range(min(threads, len(items))):
-            try:
-                threading.Thread(target=run, daemon=True).start()
-            except RuntimeError:
-                # The machine allows no more threads; the existing ones do all the work.
-                if not started:
-                    raise SluiceError("This machine does not allow another thread") from None
-                break
+        _start_threads(run, min(threads, len(items)))
         for _ in items:
             result = done.get()
             if isinstance(result, Exception):

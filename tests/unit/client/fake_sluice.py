@@ -292,7 +292,7 @@ def _later(hours: int) -> str:
     return (datetime.now(UTC) + timedelta(hours=hours)).isoformat(timespec="milliseconds")
 
 
-def _handler(fake: FakeSluice) -> type[BaseHTTPRequestHandler]:
+def _handler(fake: FakeSluice) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - a class that http.server makes itself
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 

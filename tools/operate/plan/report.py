@@ -162,7 +162,8 @@ def _access(access: Access) -> str:
     return f"\n{_code(access.address)}\n\n{_fence(lines)}"
 
 
-def _change(change: Change) -> str:
+def _heading(change: Change) -> str:
+    """Return what happens to a resource, its former address, and the attributes that it is replaced for."""
     first = f"\n**{_WORDS[change.action]}** {_code(change.address)}"
     if change.moved_from:
         first += f", which was {_code(change.moved_from)}"
@@ -170,7 +171,12 @@ def _change(change: Change) -> str:
         first += f", because of {', '.join(map(_code, change.replaced_for[:5]))}"
     if change.action == "replace":
         first += " (gone until its successor is there)" if change.gap else " (its successor comes first)"
-    pieces = [first + "\n"]
+    return first + "\n"
+
+
+def _change(change: Change) -> str:
+    """Return the section of one change: its heading, a table of attributes, and the documents that differ."""
+    pieces = [_heading(change)]
     documents, rows = [], []
     if change.action in {"change", "replace"}:
         for path, before, after in differences(change):
