@@ -209,6 +209,38 @@ def only_clean_files(bucket: PrivateBucket, *, scanner: Role | None = None, insp
     )
 
 
+def _replication_rule(name: str, bucket: PrivateBucket, key: CustomerKey) -> S3BucketReplicationConfigurationRule:
+    """Return the rule that copies every file to a bucket within the time that S3 promises, encrypted with its key."""
+    return S3BucketReplicationConfigurationRule(
+        id=name,
+        status="Enabled",
+        priority=0,
+        filter=S3BucketReplicationConfigurationRuleFilter(prefix=FILES_PREFIX),
+        delete_marker_replication=S3BucketReplicationConfigurationRuleDeleteMarkerReplication(status="Enabled"),
+        source_selection_criteria=S3BucketReplicationConfigurationRuleSourceSelectionCriteria(
+            sse_kms_encrypted_objects=(
+                S3BucketReplicationConfigurationRuleSourceSelectionCriteriaSseKmsEncryptedObjects(status="Enabled")
+            )
+        ),
+        destination=S3BucketReplicationConfigurationRuleDestination(
+            bucket=bucket.arn,
+            encryption_configuration=(
+                S3BucketReplicationConfigurationRuleDestinationEncryptionConfiguration(replica_kms_key_id=key.arn)
+            ),
+            metrics=S3BucketReplicationConfigurationRuleDestinationMetrics(
+                status="Enabled",
+                event_threshold=S3BucketReplicationConfigurationRuleDestinationMetricsEventThreshold(
+                    minutes=_COPIED_WITHIN_MINUTES
+                ),
+            ),
+            replication_time=S3BucketReplicationConfigurationRuleDestinationReplicationTime(
+                status="Enabled",
+                time=S3BucketReplicationConfigurationRuleDestinationReplicationTimeTime(minutes=_COPIED_WITHIN_MINUTES),
+            ),
+        ),
+    )
+
+
 class Storage(Construct, Monitored):
     """The files of an environment.
 
@@ -303,16 +335,31 @@ class Storage(Construct, Monitored):
         )
 
     def copy_to(self, bucket: PrivateBucket, *, key: CustomerKey) -> Mapping[str, str]:
-        """Copy every file, as it comes, to a bucket of another region; what is deleted here goes there too.
-
-        S3, "Setting up permissions for live replication", and "Amazon S3 replication failure reasons", which asks for
-        more of the second region's key, and for the holds there.
+        """Copy every new file, and every deletion, to a bucket of another region.
 
         Args:
-            key: what encrypts the copies.
+            key: key that encrypts the copies.
 
         Returns:
             The dimensions of the metrics of copying (S3, "Using S3 Replication metrics").
+        """
+        rule = "files"
+        S3BucketReplicationConfigurationA(
+            self,
+            "copying",
+            bucket=self._bucket.id,
+            role=self._copier(bucket, key).arn,
+            rule=[_replication_rule(rule, bucket, key)],
+            # S3 copies only between versioned buckets.
+            depends_on=[self._bucket.versioning, bucket.versioning],
+        )
+        return {"SourceBucket": self.bucket_name, "DestinationBucket": bucket.name, "RuleId": rule}
+
+    def _copier(self, bucket: PrivateBucket, key: CustomerKey) -> Role:
+        """Make the role with which S3 reads files and writes copies.
+
+        S3, "Setting up permissions for live replication", and "Amazon S3 replication failure reasons", which asks for
+        more actions on the second region's key, and for the legal holds there.
         """
         role = Role(
             self,
@@ -350,54 +397,7 @@ class Storage(Construct, Monitored):
             self._key.statement("DecryptFiles", "kms:Decrypt"),
             key.statement("EncryptCopies", "kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"),
         )
-        rule = "files"
-        S3BucketReplicationConfigurationA(
-            self,
-            "copying",
-            bucket=self._bucket.id,
-            role=role.arn,
-            rule=[
-                S3BucketReplicationConfigurationRule(
-                    id=rule,
-                    status="Enabled",
-                    priority=0,
-                    filter=S3BucketReplicationConfigurationRuleFilter(prefix=FILES_PREFIX),
-                    delete_marker_replication=S3BucketReplicationConfigurationRuleDeleteMarkerReplication(
-                        status="Enabled"
-                    ),
-                    source_selection_criteria=S3BucketReplicationConfigurationRuleSourceSelectionCriteria(
-                        sse_kms_encrypted_objects=(
-                            S3BucketReplicationConfigurationRuleSourceSelectionCriteriaSseKmsEncryptedObjects(
-                                status="Enabled"
-                            )
-                        )
-                    ),
-                    destination=S3BucketReplicationConfigurationRuleDestination(
-                        bucket=bucket.arn,
-                        encryption_configuration=(
-                            S3BucketReplicationConfigurationRuleDestinationEncryptionConfiguration(
-                                replica_kms_key_id=key.arn
-                            )
-                        ),
-                        metrics=S3BucketReplicationConfigurationRuleDestinationMetrics(
-                            status="Enabled",
-                            event_threshold=S3BucketReplicationConfigurationRuleDestinationMetricsEventThreshold(
-                                minutes=_COPIED_WITHIN_MINUTES
-                            ),
-                        ),
-                        replication_time=S3BucketReplicationConfigurationRuleDestinationReplicationTime(
-                            status="Enabled",
-                            time=S3BucketReplicationConfigurationRuleDestinationReplicationTimeTime(
-                                minutes=_COPIED_WITHIN_MINUTES
-                            ),
-                        ),
-                    ),
-                )
-            ],
-            # S3 copies between versioned buckets alone.
-            depends_on=[self._bucket.versioning, bucket.versioning],
-        )
-        return {"SourceBucket": self.bucket_name, "DestinationBucket": bucket.name, "RuleId": rule}
+        return role
 
     def grant_write(self, role: Role) -> None:
         """Let a role store files, encrypted under the bucket's key."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from cdktf_cdktf_provider_aws.cloudwatch_event_rule import CloudwatchEventRule
 from cdktf_cdktf_provider_aws.cloudwatch_event_target import (
@@ -21,20 +20,11 @@ from cdktf_cdktf_provider_aws.sfn_state_machine import (
 )
 from constructs import Construct
 
-from functions.common.contract import (
-    FILES_PREFIX,
-    PROCESSING_FAILED,
-    FileEvent,
-    NextStep,
-    Quarantined,
-    Rejected,
-    State,
-)
+from functions.common.contract import FILES_PREFIX
 from modules.alarms import Advice, Alarm, Metric, any_count
 from modules.encryption import CustomerKey
 from modules.foundation import Foundation
 from modules.functions import Function, tracing_statement
-from modules.limits import WORKFLOW_SECONDS
 from modules.metadata import Metadata
 from modules.monitored import Graph, LogQuery, Monitored, Row
 from modules.names import STORED_EVENTS, WORKFLOW, dead_letters_of
@@ -45,33 +35,13 @@ from modules.queries import DENIED, FILE
 from modules.queues import Queue, Sender
 from modules.settings import Settings
 from modules.storage import Storage
+from modules.workflow_states import definition
 
 # EventBridge, "Retry policy": what it does without being told; written out so that a plan shows it.
 EVENT_AGE_SECONDS = 24 * 3600
 EVENT_RETRIES = 185
-TIMEOUT_SECONDS = WORKFLOW_SECONDS
-STEP_SECONDS = 60
-# Errors of a busy service; a later attempt can succeed. `Sandbox.Timedout` means that a function reached its own
-# timeout (Step Functions, "Handling errors in Step Functions workflows").
-BUSY = [
-    "States.Timeout",
-    "Sandbox.Timedout",
-    "Lambda.TooManyRequestsException",
-    "Lambda.ServiceException",
-    "Lambda.AWSLambdaException",
-    "Lambda.SdkClientException",
-    "Lambda.ClientExecutionTimeoutException",
-    "DynamoDB.ProvisionedThroughputExceededException",
-    "DynamoDB.RequestLimitExceededException",
-    "DynamoDB.ThrottlingException",
-    "DynamoDB.InternalServerErrorException",
-    "DynamoDB.SdkClientException",
-    "Sns.ThrottledException",
-    "Sns.InternalErrorException",
-    "Sns.SdkClientException",
-]
-BUSY_ATTEMPTS = 12
-BUSY_DELAY_SECONDS = 60
+# Step Functions, "Logging using CloudWatch Logs": groups with this prefix do not use up the policy's length.
+LOG_GROUPS = "/aws/vendedlogs/states/"
 
 # CloudWatch Logs delivery for Step Functions has no resource level (Step Functions, "Logging using CloudWatch Logs").
 _LOG_DELIVERY = (
@@ -126,32 +96,7 @@ class Workflow(Construct, Monitored):
             retention_in_days=settings.log_retention_days,
             kms_key_id=logs_key.arn,
         )
-        role = Role(
-            self,
-            "role",
-            foundation=settings.foundation,
-            name="file-workflow",
-            service="states.amazonaws.com",
-            description="Workflow of a file",
-        )
-        inspect.grant_invoke(role, "inspect")
-        discard.grant_invoke(role, "discard")
-        metadata.grant_carry_on(role)
-        if settings.legal_hold:
-            storage.grant_hold(role)
-        notifications.files.grant_publish(role, "announce")
-        notifications.alerts.grant_publish(role, "alert")
-        role.grant(
-            "logs_deliver",
-            Statement(
-                sid="DeliverLogs",
-                actions=_LOG_DELIVERY,
-                resources=["*"],
-                any_resource="log delivery has no resource type (Step Functions, Logging using CloudWatch Logs)",
-            ),
-        )
-        if settings.enable_xray_tracing:
-            role.grant("tracing", tracing_statement())
+        role = self._role(settings, storage, metadata, notifications, inspect=inspect, discard=discard)
         machine = SfnStateMachine(
             self,
             "Default",
@@ -192,6 +137,45 @@ class Workflow(Construct, Monitored):
             },
             queues_key=queues_key,
         )
+
+    def _role(
+        self,
+        settings: Settings,
+        storage: Storage,
+        metadata: Metadata,
+        notifications: Notifications,
+        *,
+        inspect: Function,
+        discard: Function,
+    ) -> Role:
+        """Make the role of the state machine, with a grant for each thing that its states call."""
+        role = Role(
+            self,
+            "role",
+            foundation=settings.foundation,
+            name="file-workflow",
+            service="states.amazonaws.com",
+            description="Workflow of a file",
+        )
+        inspect.grant_invoke(role, "inspect")
+        discard.grant_invoke(role, "discard")
+        metadata.grant_carry_on(role)
+        if settings.legal_hold:
+            storage.grant_hold(role)
+        notifications.files.grant_publish(role, "announce")
+        notifications.alerts.grant_publish(role, "alert")
+        role.grant(
+            "logs_deliver",
+            Statement(
+                sid="DeliverLogs",
+                actions=_LOG_DELIVERY,
+                resources=["*"],
+                any_resource="log delivery has no resource type (Step Functions, Logging using CloudWatch Logs)",
+            ),
+        )
+        if settings.enable_xray_tracing:
+            role.grant("tracing", tracing_statement())
+        return role
 
     def start_on(
         self,
@@ -322,287 +306,3 @@ class Workflow(Construct, Monitored):
 def _of_rule(rule: str, name: str, label: str = "") -> Metric:
     """Return a metric of a rule (EventBridge, "Monitoring Amazon EventBridge")."""
     return Metric("AWS/Events", name, {"RuleName": rule}, label=label)
-
-
-_QUARANTINED = "File {} is in quarantine. What to do: HANDBOOK#files-in-quarantine"
-_FAILED = "File {}: {} What to do: HANDBOOK#workflow-failures. Execution: {}"
-
-# Step Functions, "Logging using CloudWatch Logs": groups with this prefix do not use up the policy's length.
-LOG_GROUPS = "/aws/vendedlogs/states/"
-
-
-def definition(
-    settings: Settings,
-    *,
-    inspect_arn: str,
-    discard_arn: str,
-    bucket_name: str,
-    table_name: str,
-    files_topic_arn: str,
-    alerts_topic_arn: str,
-) -> dict[str, Any]:
-    """The state machine in Amazon States Language.
-
-    Its input is S3's event as EventBridge hands it over. A file passes `uploading` to `available` once, by a condition
-    on its record; a doubled event finds that done. An event that comes again after the announcement failed makes up
-    for it: whether it was announced is in the record too.
-    """
-    retry = {
-        "IntervalSeconds": settings.step_functions_retry_interval,
-        "MaxAttempts": settings.step_functions_max_attempts,
-        "BackoffRate": settings.step_functions_backoff_rate,
-        "JitterStrategy": "FULL",
-    }
-    quarantined, failed_words = (text.replace("HANDBOOK", settings.handbook) for text in (_QUARANTINED, _FAILED))
-    record_key = {"file_id": {"S.$": "$.file_id"}}
-
-    def task(resource: str, parameters: dict[str, Any], **rest: object) -> dict[str, Any]:
-        return {
-            "Type": "Task",
-            "Resource": f"arn:aws:states:::{resource}",
-            "Parameters": parameters,
-            "TimeoutSeconds": STEP_SECONDS,
-            **rest,
-        }
-
-    def update(expression: str, condition: str, values: dict[str, Any], **rest: object) -> dict[str, Any]:
-        names = {"#state": "state"} if "#state" in expression + condition else {}
-        parameters = {
-            "TableName": table_name,
-            "Key": record_key,
-            "UpdateExpression": expression,
-            "ConditionExpression": condition,
-            "ExpressionAttributeValues": values,
-            **({"ExpressionAttributeNames": names} if names else {}),
-        }
-        return task("dynamodb:updateItem", parameters, **{"Retry": retries, "ResultPath": None, **rest})
-
-    # MaxDelaySeconds has to be greater than IntervalSeconds (Amazon States Language, "Retrying after error").
-    longest = max(BUSY_DELAY_SECONDS, settings.step_functions_retry_interval + 1)
-    # What cannot get better is not tried again; everything else is.
-    tries = [
-        {"ErrorEquals": BUSY, **retry, "MaxAttempts": BUSY_ATTEMPTS, "MaxDelaySeconds": longest},
-        {"ErrorEquals": ["States.ALL"], **retry},
-    ]
-    retries = [{"ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"], "MaxAttempts": 0}, *tries]
-    failed = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": "RecordFailure"}]
-
-    # If the answer of a step was lost, the step is repeated. The name of the run shows that it is already done.
-    mine = {":run": {"S.$": "$$.Execution.Name"}}
-
-    def end_as(state: State) -> dict[str, Any]:
-        """Claim the file, so that nobody opens it any more; it is announced as what it became."""
-        return update(
-            "SET #state = :ending, ends_as = :ends_as, failure = :why, run = :run",
-            "#state IN (:uploading, :scanning) OR (#state = :ending AND ends_as = :ends_as AND run = :run)",
-            {
-                **mine,
-                ":ending": {"S": State.ENDING},
-                ":ends_as": {"S": state},
-                ":uploading": {"S": State.UPLOADING},
-                ":scanning": {"S": State.SCANNING},
-                ":why": {"S.$": "$.reason.said.errorMessage"},
-            },
-            Catch=[already, *failed],
-            Next="EndFile",
-        )
-
-    def discard(after: str) -> dict[str, Any]:
-        return task(
-            "lambda:invoke",
-            {"FunctionName": discard_arn, "Payload": {"file_id.$": "$.file_id"}},
-            Retry=tries,
-            Catch=failed,
-            ResultPath=None,
-            Next=after,
-        )
-
-    # A function's exception reaches the workflow as the name of its class.
-    refusals = [Rejected.__name__, Quarantined.__name__]
-    held = settings.legal_hold
-    # The record says that the file is held before S3 does: nobody can delete it in between.
-    hold = task(
-        "aws-sdk:s3:putObjectLegalHold",
-        {"Bucket": bucket_name, "Key.$": "$.detail.object.key", "LegalHold": {"Status": "ON"}},
-        Retry=tries,
-        Catch=failed,
-        ResultPath=None,
-        Next="Announce",
-    )
-    hold_first = [
-        {
-            "And": [
-                {"Variable": "$.inspection.found.left", "StringEquals": NextStep.ANNOUNCE},
-                {"Variable": "$.inspection.found.event", "StringEquals": FileEvent.UPLOADED},
-            ],
-            "Next": "Hold",
-        }
-    ] * held
-    already = {"ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"], "ResultPath": None, "Next": "Done"}
-    return {
-        "Comment": "From stored bytes to an available file, or to one that is refused and removed; announced once",
-        "StartAt": "NameFile",
-        "TimeoutSeconds": TIMEOUT_SECONDS,
-        "States": {
-            "NameFile": {
-                "Type": "Pass",
-                "Parameters": {
-                    "file_id.$": "States.ArrayGetItem(States.StringSplit($.detail.object.key, '/'), 1)",
-                    "detail.$": "$.detail",
-                },
-                "Next": "Inspect",
-            },
-            "Inspect": task(
-                "lambda:invoke",
-                {"FunctionName": inspect_arn, "Payload.$": "$"},
-                ResultSelector={"found.$": "$.Payload"},
-                ResultPath="$.inspection",
-                Retry=[
-                    {"ErrorEquals": refusals, "MaxAttempts": 0},
-                    *tries,
-                ],
-                Catch=[
-                    {
-                        "ErrorEquals": refusals,
-                        "ResultPath": "$.failure",
-                        "Next": "ReadReason",
-                    },
-                    *failed,
-                ],
-                Next="WhatIsLeft",
-            ),
-            "WhatIsLeft": {
-                "Type": "Choice",
-                "Choices": [
-                    *hold_first,
-                    *(
-                        {"Variable": "$.inspection.found.left", "StringEquals": left, "Next": state}
-                        for left, state in {
-                            NextStep.OPEN: "MakeAvailable",
-                            NextStep.WAIT_FOR_SCAN: "WaitForScan",
-                            NextStep.ANNOUNCE: "Announce",
-                            NextStep.ALERT_AND_ANNOUNCE: "AlertPeople",
-                            NextStep.DISCARD: "RemoveRest",
-                        }.items()
-                    ),
-                ],
-                "Default": "Done",
-            },
-            "MakeAvailable": update(
-                "SET #state = :available, available_time = :now, detected_type = :type, run = :run"
-                f"{', legal_hold = :held' * held} REMOVE failure",
-                "#state IN (:uploading, :scanning) OR (#state = :available AND run = :run)",
-                {
-                    **mine,
-                    ":available": {"S": State.AVAILABLE},
-                    ":uploading": {"S": State.UPLOADING},
-                    ":scanning": {"S": State.SCANNING},
-                    ":now": {"S.$": "$$.State.EnteredTime"},
-                    ":type": {"S.$": "$.inspection.found.detected_type"},
-                    **({":held": {"BOOL": True}} if held else {}),
-                },
-                Catch=[already, *failed],
-                Next="Hold" if held else "Announce",
-            ),
-            **({"Hold": hold} if held else {}),
-            "WaitForScan": update(
-                "SET #state = :scanning, due_time = :due REMOVE failure",
-                "#state = :uploading",
-                {
-                    ":scanning": {"S": State.SCANNING},
-                    ":uploading": {"S": State.UPLOADING},
-                    ":due": {"S.$": "$.inspection.found.due_time"},
-                },
-                Catch=[already, *failed],
-                Next="Done",
-            ),
-            "AlertPeople": task(
-                "sns:publish",
-                {
-                    "TopicArn": alerts_topic_arn,
-                    "Subject": f"{settings.prefix}: a file is in quarantine",
-                    "Message.$": f"States.Format('{quarantined}', $.file_id)",
-                },
-                Retry=tries,
-                Catch=failed,
-                ResultPath=None,
-                Next="Announce",
-            ),
-            "Announce": task(
-                "sns:publish",
-                {
-                    "TopicArn": files_topic_arn,
-                    "Subject.$": "$.inspection.found.subject",
-                    "Message.$": "$.inspection.found.message",
-                    "MessageAttributes": {"event": {"DataType": "String", "StringValue.$": "$.inspection.found.event"}},
-                },
-                Retry=tries,
-                Catch=failed,
-                ResultPath=None,
-                Next="RememberAnnouncement",
-            ),
-            "RememberAnnouncement": update(
-                "SET announced_time = :now, due_time = :due",
-                # If the file was claimed meanwhile, its due_time stays, so that the sweeper ends the file in time.
-                "#state IN (:available, :rejected, :quarantined)",
-                {
-                    ":now": {"S.$": "$$.State.EnteredTime"},
-                    ":due": {"S.$": "$.inspection.found.due_time"},
-                    **{f":{state}": {"S": state} for state in (State.AVAILABLE, State.REJECTED, State.QUARANTINED)},
-                },
-                Catch=[already, *failed],
-                Next="Done",
-            ),
-            "Done": {"Type": "Succeed"},
-            # What a function raises comes as text of JSON (Lambda, "Errors and automatic retries").
-            "ReadReason": {
-                "Type": "Pass",
-                "Parameters": {"said.$": "States.StringToJson($.failure.Cause)"},
-                "ResultPath": "$.reason",
-                "Next": "WhatToDoWithIt",
-            },
-            "WhatToDoWithIt": {
-                "Type": "Choice",
-                "Choices": [
-                    {"Variable": "$.failure.Error", "StringEquals": Quarantined.__name__, "Next": "Quarantine"}
-                ],
-                "Default": "Reject",
-            },
-            "Reject": end_as(State.REJECTED),
-            "Quarantine": end_as(State.QUARANTINED),
-            "EndFile": discard("Inspect"),
-            "RemoveRest": discard("Done"),
-            "RecordFailure": update(
-                # The owner reads no error message of AWS; the alert has the cause. The sweeper's next run tries again.
-                "SET failure = :why, due_time = :now",
-                "#state IN (:uploading, :scanning)",
-                {
-                    ":why": {"S": str(PROCESSING_FAILED)},
-                    ":now": {"S.$": "$$.State.EnteredTime"},
-                    ":uploading": {"S": State.UPLOADING},
-                    ":scanning": {"S": State.SCANNING},
-                },
-                Catch=[{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "TellSomeone"}],
-                Next="TellSomeone",
-            ),
-            "TellSomeone": task(
-                "sns:publish",
-                {
-                    "TopicArn": alerts_topic_arn,
-                    "Subject": f"{settings.prefix}: a file could not be processed",
-                    # The whole error, since a timeout has no cause.
-                    "Message.$": f"States.Format('{failed_words}', $.file_id, States.JsonToString($.failure), "
-                    "$$.Execution.Id)",
-                },
-                Retry=tries,
-                Catch=[{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "Failed"}],
-                ResultPath=None,
-                Next="Failed",
-            ),
-            "Failed": {
-                "Type": "Fail",
-                "Error": "FileNotProcessed",
-                "Cause": "See the execution's history, or the alert",
-            },
-        },
-    }

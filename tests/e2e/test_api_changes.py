@@ -14,7 +14,8 @@ from botocore.credentials import Credentials
 from cdktf import App, TerraformOutput
 from constructs import Construct
 
-from modules.api import ACCESS_LOG_PREFIX, EXECUTION_LOG_PREFIX, Api
+from modules.api import Api
+from modules.api_stage import ACCESS_LOG_PREFIX, EXECUTION_LOG_PREFIX
 from modules.authorization import Authorization
 from modules.encryption import CustomerKey, admit_logs
 from modules.functions import Function, Layer, Shared, Sources
@@ -69,8 +70,8 @@ class RoutesStack(BaseStack):
         api.health_check()
         for method, path in routes:
             api.route(method, path, health)
-        api.publish()
-        TerraformOutput(self, "api_url", value=api.invoke_url, description="Address of the API's stage.")
+        published = api.publish()
+        TerraformOutput(self, "api_url", value=published.invoke_url, description="Address of the API's stage.")
 
 
 class System:

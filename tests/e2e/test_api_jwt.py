@@ -31,7 +31,8 @@ from jwt.algorithms import RSAAlgorithm
 from functions.common.contract import TOKEN_REFUSED
 from functions.common.records import FileRecord, Quota, Records
 from modules.alarms import count_lines
-from modules.api import ACCESS_LOG_PREFIX, EXECUTION_LOG_PREFIX, Api
+from modules.api import Api
+from modules.api_stage import ACCESS_LOG_PREFIX, EXECUTION_LOG_PREFIX
 from modules.authorization import Authorization, Authorizer
 from modules.encryption import CustomerKey, admit_logs
 from modules.functions import Function, Layer, Shared, Sources
@@ -163,9 +164,9 @@ class TokensStack(BaseStack):
         api = Api(self, "api", settings=settings, authorization=authorization, known_routes=routes, logs_key=logs_key)
         api.health_check()  # no API without one, says a guard
         api.route("GET", "/files/{file_id}/content", files)
-        api.publish()
+        published = api.publish()
         count_lines(self, authorizer.refused, prefix=settings.prefix)
-        TerraformOutput(self, "api_url", value=api.invoke_url, description="Address of the API's stage.")
+        TerraformOutput(self, "api_url", value=published.invoke_url, description="Address of the API's stage.")
         TerraformOutput(self, "quotas_table_name", value=metadata.quotas.name, description="Table of the quotas.")
         TerraformOutput(self, "table_name", value=metadata.files.name, description="Table of the records.")
 

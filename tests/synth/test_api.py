@@ -12,8 +12,9 @@ import pytest
 
 from functions.authorizer.tokens import ALGORITHMS
 from functions.common.contract import EXPOSED_HEADERS
-from modules.api import Api, access_log_format
+from modules.api import Api
 from modules.api_routes import KNOWN_ROUTES
+from modules.api_stage import access_log_format
 from modules.settings import Settings
 from tests.synth.conftest import Synthesized, settings_of, synthesize
 from tests.synth.test_stacks import validate

@@ -34,7 +34,7 @@ from functions.uploads import parts as parts_module
 from functions.uploads.logic import Declaration, Rules, Uploads
 from functions.uploads.parts import Cut, checksum_of
 from modules.settings import Settings
-from modules.workflow import definition
+from modules.workflow_states import definition
 from tests.conftest import ROOT
 from tests.unit.fakes import FILES, QUOTAS, sha256
 from tests.unit.machine import Run, TaskError
@@ -334,12 +334,10 @@ class World:
 
     def _send(self, life: Life) -> Iterator[None]:
         parts = [b"x" * Cut.of(LARGE).size_of(number) for number in range(1, Cut.of(LARGE).count + 1)]
+        checksum = checksum_of([hashlib.sha256(part).digest() for part in parts])
         if life.how == "form":
-            declared = Declaration("a.txt", 5, "text/plain", sha256(OTHER if life.content == OTHER else life.content))
-            if life.content == OTHER:
-                declared = Declaration("a.txt", 5, "text/plain", sha256(GOOD))
+            declared = Declaration("a.txt", 5, "text/plain", sha256(GOOD if life.content == OTHER else life.content))
         else:
-            checksum = checksum_of([hashlib.sha256(part).digest() for part in parts])
             # Half of the callers hash while they send.
             said = self.random.choice([checksum, ""])
             declared = Declaration("a.bin", LARGE, "application/octet-stream", said)
@@ -356,25 +354,33 @@ class World:
             return
         if begun["state"] != "uploading":
             return
-        good_until, key = self.now + timedelta(minutes=15), f"uploads/{life.file_id}"
         if life.how == "form":
-            for _ in range(self.random.choice([0, 1, 1, 1, 2, 3])):
-                if self.now > good_until:
-                    break
-                self.aws.s3.store(key, life.content)
-                life.stored = True
-                yield
+            yield from self._send_form(life)
         else:
-            upload_id = self.aws.items()[life.file_id]["upload_id"]
-            if self.random.random() < 0.2 or upload_id not in self.aws.s3.uploads:
-                return
-            self.aws.s3.uploads[upload_id] = (key, dict(enumerate(parts, 1)))
+            yield from self._send_parts(life, parts, checksum)
+
+    def _send_form(self, life: Life) -> Iterator[None]:
+        """Post the file, perhaps several times, while its form is valid."""
+        good_until = self.now + timedelta(minutes=15)
+        for _ in range(self.random.choice([0, 1, 1, 1, 2, 3])):
+            if self.now > good_until:
+                break
+            self.aws.s3.store(f"uploads/{life.file_id}", life.content)
+            life.stored = True
             yield
-            body = json.dumps({"checksum": checksum}) if self.random.random() < 0.5 else None
-            for _ in range(3):
-                outcome, _ = self.ask(lambda: self.uploads.complete(self.record(life.file_id), body, now=self.now))
-                life.stored = life.stored or outcome == "well"
-                yield
+
+    def _send_parts(self, life: Life, parts: list[bytes], checksum: str) -> Iterator[None]:
+        """Store the parts and complete the upload, with several attempts."""
+        upload_id = self.aws.items()[life.file_id]["upload_id"]
+        if self.random.random() < 0.2 or upload_id not in self.aws.s3.uploads:
+            return
+        self.aws.s3.uploads[upload_id] = (f"uploads/{life.file_id}", dict(enumerate(parts, 1)))
+        yield
+        body = json.dumps({"checksum": checksum}) if self.random.random() < 0.5 else None
+        for _ in range(3):
+            outcome, _ = self.ask(lambda: self.uploads.complete(self.record(life.file_id), body, now=self.now))
+            life.stored = life.stored or outcome == "well"
+            yield
 
     def _watch(self, life: Life) -> Iterator[None]:
         """Look at it, and perhaps end it."""

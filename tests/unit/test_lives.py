@@ -14,7 +14,7 @@ from functions.common import records
 from functions.common.contract import State
 from functions.common.records import is_counted
 from modules.limits import STEP_WAITS_SECONDS, WORKFLOW_SECONDS
-from modules.workflow import BUSY
+from modules.workflow_states import BUSY
 from tests.unit.lives import GOOD, INSIDE, OTHER, OWNER, VIRUS, Life, World, small_parts, workflow
 from tests.unit.machine import TaskError
 from tests.unit.memory import Aws
@@ -28,41 +28,51 @@ A_DAY = (0.3, 0.3, *[1.1] * 28)
 def unsettled(world: World) -> list[str]:
     """Return the faults of the system, one line each; the expected result is none."""
     found = []
-    s3, items = world.aws.s3, world.aws.items()
+    items = world.aws.items()
     told = Counter(world.said)
     for life in world.lives:
-        key, item = f"uploads/{life.file_id}", items.get(life.file_id)
-        versions = len(s3.versions.get(key, []))
-        pending = [upload for upload, (of, _) in s3.uploads.items() if of == key]
-        if item is None:
-            if versions or pending:
-                found.append(f"{life}: bytes without a record")
-            continue
-        state = item["state"]
-        if state in {"uploading", "scanning", "ending"}:
-            found.append(f"{life} is stuck: {state}")
-        expected = _ends(life, scanning=world.scanning)
-        if state not in expected:
-            found.append(f"{life} is {state}, not one of {expected}")
-        stays = state in {"available", "quarantined"}
-        if not world.replicated and versions != (1 if stays else 0):
-            found.append(f"{life}, which is {state}, has {versions} versions")
-        if pending and state != "available":
-            found.append(f"{life}, which is {state}, has an unfinished multipart upload")
-        if "failure" in item and state == "available":
-            found.append(f"{life} is available, with a failure")
-        event = {"available": "file_uploaded", "rejected": "file_rejected", "quarantined": "file_quarantined"}.get(
-            state
-        )
-        if event and not told[event, life.file_id]:
-            found.append(f"{life}, which is {state}, was not announced")
-        if event and "announced_time" not in item:
-            found.append(f"{life}, which is {state}, is not known to be announced")
+        found += unsettled_file(world, life, items.get(life.file_id), told)
     counted = [item for item in items.values() if is_counted(item["state"], item.get("ends_as", ""))]
     due = (sum(int(item["size"]) for item in counted), len(counted))
     if world.aws.quota(OWNER) != due:
         found.append(f"the quota is {world.aws.quota(OWNER)}, and should be {due}")
     found += [f"an owner saw {text}" for text in world.seen if INSIDE in text or "arn:aws:iam" in text]
+    return found
+
+
+def unsettled_file(world: World, life: Life, item: dict[str, Any] | None, told: Counter[tuple[str, str]]) -> list[str]:
+    """Return the faults of one file."""
+    key = f"uploads/{life.file_id}"
+    versions = len(world.aws.s3.versions.get(key, []))
+    pending = [upload for upload, (of, _) in world.aws.s3.uploads.items() if of == key]
+    if item is None:
+        return [f"{life}: bytes without a record"] if versions or pending else []
+    found = []
+    state = item["state"]
+    if state in {"uploading", "scanning", "ending"}:
+        found.append(f"{life} is stuck: {state}")
+    expected = _ends(life, scanning=world.scanning)
+    if state not in expected:
+        found.append(f"{life} is {state}, not one of {expected}")
+    stays = state in {"available", "quarantined"}
+    if not world.replicated and versions != (1 if stays else 0):
+        found.append(f"{life}, which is {state}, has {versions} versions")
+    if pending and state != "available":
+        found.append(f"{life}, which is {state}, has an unfinished multipart upload")
+    if "failure" in item and state == "available":
+        found.append(f"{life} is available, with a failure")
+    return found + unannounced(life, item, told)
+
+
+def unannounced(life: Life, item: dict[str, Any], told: Counter[tuple[str, str]]) -> list[str]:
+    """Return the faults of the announcement of a file whose state is announced."""
+    state = item["state"]
+    event = {"available": "file_uploaded", "rejected": "file_rejected", "quarantined": "file_quarantined"}.get(state)
+    if event is None:
+        return []
+    found = [] if told[event, life.file_id] else [f"{life}, which is {state}, was not announced"]
+    if "announced_time" not in item:
+        found.append(f"{life}, which is {state}, is not known to be announced")
     return found
 
 
