@@ -8,13 +8,14 @@ SHELL := /bin/sh
 VENV := .venv/bin/python
 # One worker waits for Terraform and the embedded AWS while the other computes.
 WORKERS := --numprocesses 2
+JAVASCRIPT := clients/javascript clients/uppy
 # Python ignores the machine's variables for other Pythons, and uses UTF-8. For programs that the tools start, see
 # synthesis/child_environment.py.
 OF_PYTHON := $(filter-out PYTHON,$(filter PYTHON%,$(.VARIABLES)))
 unexport $(OF_PYTHON)
 export PYTHONUTF8 := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup up upload down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret release-hold layer cdktf lint test test-all judges bench scale lock clean
+.PHONY: help setup up upload down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret release-hold layer cdktf javascript lint test test-all judges bench scale lock clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
@@ -82,6 +83,12 @@ layer: setup ## the layer for LAMBDA_RUNTIME and LAMBDA_ARCHITECTURE
 
 cdktf: setup node_modules/.package-lock.json ## the cdktf command line, in node_modules/.bin
 
+javascript: setup $(addsuffix /node_modules/.package-lock.json,$(JAVASCRIPT)) ## packages that build and test the clients in TypeScript
+
+%/node_modules/.package-lock.json: %/package-lock.json
+	@env -u NODE_OPTIONS -u NODE_ENV npm ci --prefix $* --include=dev --no-audit --no-fund --loglevel=error
+	@touch $@
+
 node_modules/.package-lock.json: package-lock.json
 	@env -u NODE_OPTIONS -u NODE_ENV npm ci --include=dev --no-audit --no-fund --loglevel=error
 	@touch $@
@@ -110,10 +117,10 @@ lint: setup ## ruff, mypy --strict and the direction of imports
 	@$(VENV) -m mypy
 	@.venv/bin/lint-imports
 
-test: setup ## every test that fits into ten minutes
+test: setup javascript ## every test that fits into ten minutes
 	@$(VENV) -m pytest $(WORKERS) -m "not slow"
 
-test-all: setup cdktf ## the long ones too
+test-all: setup cdktf javascript ## the long ones too
 	@$(VENV) -m pytest $(WORKERS)
 
 judges: setup cdktf ## what checkov, parliament, statelint, asl-validator and terraform-compliance say
@@ -129,4 +136,4 @@ lock: setup ## resolve the Pipfile into Pipfile.lock
 	@$(VENV) -m tools.develop.lock
 
 clean: ## remove what set-up and synthesis made
-	@rm -rf .venv .build cdktf.out node_modules
+	@rm -rf .venv .build cdktf.out node_modules $(foreach each,$(JAVASCRIPT),$(each)/node_modules $(each)/dist $(each)/.build)

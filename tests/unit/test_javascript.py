@@ -1,0 +1,68 @@
+"""The clients in TypeScript: types, behaviour against a fake server in Node.js, generated types of the API, and sizes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from synthesis.paths import ROOT
+
+CLIENT, UPPY = ROOT / "clients" / "javascript", ROOT / "clients" / "uppy"
+# Bytes of all that a page loads, compressed by gzip.
+LIMITS = {CLIENT: 6_000, UPPY: 3_000}
+
+
+def npm(folder: Path, *arguments: str) -> None:
+    """Run npm in the folder of a package, whose dependencies `make javascript` installed."""
+    found = shutil.which("npm")
+    if found is None:
+        # CI has Node.js; a machine without it can still run the other tests.
+        assert not os.environ.get("CI"), "npm is missing"
+        pytest.skip("npm is missing: install Node.js 20 or later")
+    assert (folder / "node_modules").is_dir(), "run `make javascript` first"
+    ended = subprocess.run([found, *arguments], cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built() -> None:
+    """Build both packages; types of the plugin need those of the client."""
+    for folder in LIMITS:
+        npm(folder, "run", "--silent", "build")
+
+
+@pytest.mark.parametrize("folder", LIMITS, ids=lambda folder: folder.name)
+def test_the_types_fit(folder: Path) -> None:
+    npm(folder, "run", "--silent", "check")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", LIMITS, ids=lambda folder: folder.name)
+def test_the_client_behaves(folder: Path) -> None:
+    npm(folder, "test", "--silent")
+
+
+def test_the_types_of_the_api_are_those_of_the_document(tmp_path: Path) -> None:
+    fresh = tmp_path / "openapi.ts"
+    npm(CLIENT, "exec", "--", "openapi-typescript", str(ROOT / "docs" / "openapi.yaml"), "--output", str(fresh))
+    assert fresh.read_text() == (CLIENT / "src" / "openapi.ts").read_text(), "run `npm run generate` in clients/javascript"
+
+
+@pytest.mark.parametrize(("folder", "limit"), LIMITS.items(), ids=lambda value: getattr(value, "name", str(value)))
+def test_a_page_loads_little(folder: Path, limit: int) -> None:
+    size = sum(len(gzip.compress(file.read_bytes(), 9)) for file in (folder / "dist").glob("*.js"))
+    assert size <= limit
+
+
+@pytest.mark.parametrize("folder", LIMITS, ids=lambda folder: folder.name)
+def test_a_page_gets_no_code_of_others(folder: Path) -> None:
+    package = json.loads((folder / "package.json").read_text())
+    assert "dependencies" not in package
+    # Registries differ from machine to machine; npm finds a package by its name, and compares its hash.
+    assert '"resolved"' not in (folder / "package-lock.json").read_text()
