@@ -38,7 +38,7 @@ env: ## shell lines that lead AWS tools, terraform and cdktf to what `up` made: 
 logs: ## what the functions on the embedded AWS wrote
 	@$(VENV) -m tools.develop.local logs
 
-synth: setup ## Terraform JSON of ENVIRONMENT in cdktf.out; COMPONENT=inbox for the example
+synth: setup ## Terraform JSON of ENVIRONMENT in cdktf.out; COMPONENT=inbox or partner-bucket for an example
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) main.py $(COMPONENT)
 
 diagram: setup cdktf ## docs/architecture*.svg, drawn from the Terraform JSON of every environment

@@ -8,7 +8,7 @@ from modules.encryption import CustomerKey, admit_logs, admit_service
 from modules.functions import Function, Layer, Shared, Sources
 from modules.monitoring import Monitoring
 from modules.notifications import SubscribedQueue, Topic, alarms_of
-from modules.policy import Statement
+from modules.policy_documents import Statement
 from modules.queues import Queue
 from modules.settings import Settings
 from modules.sharing import shared_value

@@ -21,8 +21,8 @@ from constructs import Construct
 from modules.alarms import ERROR_RATE_PERCENT, Advice, Alarm, Metric, error_rate
 from modules.encryption import CustomerKey
 from modules.monitored import Graph, LogQuery, Monitored, Row
-from modules.permissions import Role
-from modules.policy import Statement
+from modules.policy_documents import Statement
+from modules.roles import Role
 from modules.settings import Settings
 
 STAGE = "v1"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cdktf_cdktf_provider_aws.s3_bucket import S3Bucket
+from cdktf_cdktf_provider_aws.s3_bucket_notification import S3BucketNotification, S3BucketNotificationQueue
 from cdktf_cdktf_provider_aws.s3_bucket_ownership_controls import (
     S3BucketOwnershipControls,
     S3BucketOwnershipControlsRule,
@@ -25,7 +26,9 @@ from constructs import Construct
 
 from modules.encryption import CustomerKey
 from modules.foundation import Foundation
-from modules.policy import Conditions, Statement, deny_plain_http, document
+from modules.policy_documents import Conditions, Statement, deny_plain_http, document
+from modules.queues import Queue
+from modules.roles import Grantee
 
 
 class PrivateBucket(Construct):
@@ -69,6 +72,7 @@ class PrivateBucket(Construct):
             force_destroy=not foundation.protect_data,
             object_lock_enabled=object_lock or None,
         )
+        self._key = key
         self.arn = bucket.arn
         self.name = bucket.bucket
         self.id = bucket.id
@@ -125,6 +129,42 @@ class PrivateBucket(Construct):
         """Add to the bucket's policy what names resources that were made after the bucket."""
         self._statements.extend(statements)
         self.policy.policy = document(*self._statements)
+
+    def grant_read(self, grantee: Grantee, concern: str = "objects_read") -> None:
+        """Let a role list and read the objects."""
+        grantee.grant(
+            concern,
+            Statement(sid="ListObjects", actions=["s3:ListBucket"], resources=[self.arn]),
+            Statement(sid="GetObjects", actions=["s3:GetObject"], resources=[f"{self.arn}/*"]),
+            *([self._key.statement("DecryptObjects", "kms:Decrypt")] if self._key else []),
+        )
+
+    def deny_other_readers(self, *readers: Grantee) -> None:
+        """Deny every other principal of the account to read objects, whatever its own policies allow."""
+        self.add_to_policy(
+            Statement(
+                sid="DenyOtherReaders",
+                effect="Deny",
+                actions=["s3:GetObject", "s3:GetObjectVersion"],
+                resources=[f"{self.arn}/*"],
+                principals="*",
+                conditions={"ArnNotEquals": {"aws:PrincipalArn": [reader.arn for reader in readers]}},
+            )
+        )
+
+    def announce_to(self, queue: Queue) -> None:
+        """Have S3 send an event to a queue for each new object.
+
+        The policies of the queue and of its key have to admit `s3.amazonaws.com` for this bucket.
+        """
+        S3BucketNotification(
+            self,
+            "announcements",
+            bucket=self.id,
+            queue=[S3BucketNotificationQueue(queue_arn=queue.arn, events=["s3:ObjectCreated:*"])],
+            # S3 sends a test message when this is created (S3, "Amazon S3 Event Notifications").
+            depends_on=[queue.policy],
+        )
 
     def _denials(self, foundation: Foundation, key: CustomerKey | None, key_alias_arn: str | None) -> list[Statement]:
         """What nobody may do to the bucket, whatever an IAM policy allows."""

@@ -10,8 +10,8 @@ from constructs import Construct
 
 from modules.foundation import Foundation
 from modules.monitored import Monitored
-from modules.permissions import Role
-from modules.policy import Statement, document
+from modules.policy_documents import Statement, document
+from modules.roles import Grantee
 
 _THIS_KEY = "in the policy of a key, `*` means that key (KMS, Key policies)"
 
@@ -125,9 +125,9 @@ class CustomerKey(Construct, Monitored):
             conditions={"StringEquals": {"kms:ViaService": self._via}},
         )
 
-    def grant_decrypt(self, role: Role, concern: str) -> None:
+    def grant_decrypt(self, grantee: Grantee, concern: str) -> None:
         """Let a role decrypt through the key's service, and nothing else."""
-        role.grant(concern, self.statement("Decrypt", "kms:Decrypt"))
+        grantee.grant(concern, self.statement("Decrypt", "kms:Decrypt"))
 
 
 def admit_service(foundation: Foundation, service: str, sources: str) -> Statement:

@@ -36,10 +36,10 @@ from modules.foundation import Foundation
 from modules.monitored import Graph, LogQuery, Monitored, Row, label_of, title_of
 from modules.names import dead_letters_of, slug
 from modules.packaging import find_layer, function_files, write_archive
-from modules.permissions import Role
-from modules.policy import Statement
+from modules.policy_documents import Statement
 from modules.queries import DENIED, ERRORS, FILE
 from modules.queues import Queue
+from modules.roles import Grantee, Role
 
 # An event that a function fails on is tried again this often, for this long; then it is a dead letter.
 MAX_RETRIES = 2
@@ -302,9 +302,9 @@ class Function(Construct, Monitored):
         """Have somebody else move the alias to new versions: Terraform would move it all at once, with the apply."""
         self._alias.lifecycle = TerraformResourceLifecycle(ignore_changes=["function_version", "routing_config"])
 
-    def grant_invoke(self, role: Role, concern: str) -> None:
+    def grant_invoke(self, grantee: Grantee, concern: str) -> None:
         """Let a role invoke the function by its alias, and by nothing else."""
-        role.grant(concern, Statement(sid="Invoke", actions=["lambda:InvokeFunction"], resources=[self.arn]))
+        grantee.grant(concern, Statement(sid="Invoke", actions=["lambda:InvokeFunction"], resources=[self.arn]))
 
     def consume(self, queue: Queue, construct_id: str, *, batch_size: int, max_concurrency: int) -> None:
         """Let the function read a queue; it answers with the messages that it could not handle.

@@ -21,8 +21,8 @@ from modules.encryption import CustomerKey
 from modules.foundation import Foundation
 from modules.monitored import Graph, Monitored, Row
 from modules.names import FILES_TABLE, QUOTAS_TABLE
-from modules.permissions import Role
-from modules.policy import Statement
+from modules.policy_documents import Statement
+from modules.roles import Grantee
 
 # Values of the dimension `Operation` of the requests to a table, as the permissions that are granted here allow them.
 TABLE_OPERATIONS = ("GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem")
@@ -193,61 +193,61 @@ class Metadata(Construct):
         )
         self._key = key
 
-    def grant_start(self, role: Role) -> None:
+    def grant_start(self, grantee: Grantee) -> None:
         """Let a role write the record of a new file and reserve its owner's quota, in one transaction.
 
         IAM asks for the actions that a transaction is made of (DynamoDB, "IAM policies for transactions").
         """
         self._grant(
-            role,
+            grantee,
             "records_start",
             Statement(sid="CreateRecords", actions=["dynamodb:PutItem"], resources=[self.files.arn]),
             Statement(sid="ReserveQuota", actions=["dynamodb:UpdateItem"], resources=[self.quotas.arn]),
         )
 
-    def grant_carry_on(self, role: Role) -> None:
+    def grant_carry_on(self, grantee: Grantee) -> None:
         """Let a role bring a record from one state to the next."""
         self._grant(
-            role,
+            grantee,
             "records_update",
             Statement(sid="UpdateRecords", actions=["dynamodb:UpdateItem"], resources=[self.files.arn]),
         )
 
-    def grant_finish(self, role: Role) -> None:
+    def grant_finish(self, grantee: Grantee) -> None:
         """Let a role end a record and release its owner's quota, in one transaction."""
         self._grant(
-            role,
+            grantee,
             "records_finish",
             Statement(
                 sid="FinishRecords", actions=["dynamodb:UpdateItem"], resources=[self.files.arn, self.quotas.arn]
             ),
         )
 
-    def grant_read(self, role: Role) -> None:
+    def grant_read(self, grantee: Grantee) -> None:
         """Let a role read the record of a file by its id."""
         self._grant(
-            role,
+            grantee,
             "records_read",
             Statement(sid="ReadRecords", actions=["dynamodb:GetItem"], resources=[self.files.arn]),
         )
 
-    def grant_list(self, role: Role) -> None:
+    def grant_list(self, grantee: Grantee) -> None:
         """Let a role list the files of an owner."""
-        self._grant(role, "records_list", self._query("ListFiles", self.files, BY_OWNER))
+        self._grant(grantee, "records_list", self._query("ListFiles", self.files, BY_OWNER))
 
-    def grant_find_due(self, role: Role) -> None:
+    def grant_find_due(self, grantee: Grantee) -> None:
         """Let a role find the records and quotas whose time has come."""
         self._grant(
-            role,
+            grantee,
             "records_find",
             self._query("FindDueRecords", self.files, BY_DUE),
             self._query("FindDueQuotas", self.quotas, BY_DUE),
         )
 
-    def grant_recount(self, role: Role) -> None:
+    def grant_recount(self, grantee: Grantee) -> None:
         """Let a role count what an owner has, and correct the quota."""
         self._grant(
-            role,
+            grantee,
             "quotas_recount",
             self._query("CountFiles", self.files, BY_OWNER),
             Statement(
@@ -257,10 +257,10 @@ class Metadata(Construct):
             ),
         )
 
-    def grant_probe(self, role: Role, file_id: str) -> None:
+    def grant_probe(self, grantee: Grantee, file_id: str) -> None:
         """Let a role see whether the table can be read, by asking for this one record and no other."""
         self._grant(
-            role,
+            grantee,
             "records_probe",
             Statement(
                 sid="ReadProbe",
@@ -273,8 +273,8 @@ class Metadata(Construct):
     def _query(self, sid: str, table: Table, index: str) -> Statement:
         return Statement(sid=sid, actions=["dynamodb:Query"], resources=[f"{table.arn}/index/{index}"])
 
-    def _grant(self, role: Role, concern: str, *statements: Statement) -> None:
-        role.grant(
+    def _grant(self, grantee: Grantee, concern: str, *statements: Statement) -> None:
+        grantee.grant(
             concern,
             *statements,
             # DynamoDB, "Encryption at rest: usage notes": callers need Decrypt on the table's key, writers too.

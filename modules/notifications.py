@@ -12,9 +12,9 @@ from constructs import Construct
 from modules.encryption import CustomerKey
 from modules.foundation import Foundation
 from modules.names import dead_letters_of, slug
-from modules.permissions import Role
-from modules.policy import Statement, deny_plain_http, document
+from modules.policy_documents import Statement, deny_plain_http, document
 from modules.queues import Queue, Sender, redrive_policy
+from modules.roles import Grantee
 
 
 class Topic(Construct):
@@ -70,9 +70,9 @@ class Topic(Construct):
             ),
         )
 
-    def grant_publish(self, role: Role, concern: str) -> None:
+    def grant_publish(self, grantee: Grantee, concern: str) -> None:
         """Let a role publish here (SNS, "Key management": a data key, and Decrypt to check it)."""
-        role.grant(
+        grantee.grant(
             concern,
             Statement(sid="Publish", actions=["sns:Publish"], resources=[self.arn]),
             self._key.statement("EncryptMessages", "kms:GenerateDataKey", "kms:Decrypt"),

@@ -14,8 +14,8 @@ from modules.alarms import Advice, Alarm, Metric
 from modules.encryption import CustomerKey
 from modules.foundation import Foundation
 from modules.monitored import Graph, Monitored, Row, label_of, title_of
-from modules.permissions import Role
-from modules.policy import Statement, deny_plain_http, document
+from modules.policy_documents import Statement, deny_plain_http, document
+from modules.roles import Grantee
 
 RETENTION_SECONDS = 14 * 24 * 3600  # the most that SQS keeps a message
 KEY_REUSE_SECONDS = 300
@@ -161,13 +161,13 @@ class Queue(Construct, Monitored):
             self._key.statement("EncryptMessages", "kms:GenerateDataKey", "kms:Decrypt"),
         ]
 
-    def grant_send(self, role: Role, concern: str) -> None:
+    def grant_send(self, grantee: Grantee, concern: str) -> None:
         """Let a role send messages here."""
-        role.grant(concern, *self.send_statements())
+        grantee.grant(concern, *self.send_statements())
 
-    def grant_consume(self, role: Role, concern: str) -> None:
+    def grant_consume(self, grantee: Grantee, concern: str) -> None:
         """Let a role read here (Lambda, "Using Lambda with Amazon SQS"), and hide messages until they are due."""
-        role.grant(
+        grantee.grant(
             concern,
             Statement(
                 sid="ReceiveMessages",

@@ -18,8 +18,8 @@ from constructs import Construct
 from modules.foundation import Foundation
 from modules.functions import Function
 from modules.notifications import Topic
-from modules.permissions import Role
-from modules.policy import Statement
+from modules.policy_documents import Statement
+from modules.roles import Role
 
 # A tenth of the traffic for 15 minutes, then all of it. An alarm on the rate of errors needs two periods of 5 minutes:
 # a shorter canary would be over before the alarm could stop it.

@@ -17,8 +17,8 @@ from modules.encryption import CustomerKey
 from modules.foundation import Foundation
 from modules.functions import Function
 from modules.names import SCAN_EVENTS
-from modules.permissions import Role
-from modules.policy import Statement
+from modules.policy_documents import Statement
+from modules.roles import Role
 from modules.storage import Storage
 from modules.workflow import Workflow
 

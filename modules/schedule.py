@@ -20,8 +20,8 @@ from modules.foundation import Foundation
 from modules.functions import MAX_EVENT_AGE_SECONDS, MAX_RETRIES, Function
 from modules.monitored import Monitored, label_of
 from modules.names import dead_letters_of, slug
-from modules.permissions import Role
 from modules.queues import Queue
+from modules.roles import Role
 
 # An hour without a run.
 STOPPED_PERIODS = 12

@@ -41,8 +41,8 @@ from modules.buckets import PrivateBucket
 from modules.encryption import CustomerKey
 from modules.foundation import Foundation
 from modules.monitored import Graph, Monitored, Row
-from modules.permissions import Role
-from modules.policy import Conditions, Statement
+from modules.policy_documents import Conditions, Statement
+from modules.roles import Grantee, Role
 
 PREFLIGHT_SECONDS = 600
 # Headers of S3's answers that pages may read: address, checksum and version of a stored file; name, size and range of a
@@ -399,21 +399,21 @@ class Storage(Construct, Monitored):
         )
         return role
 
-    def grant_write(self, role: Role) -> None:
+    def grant_write(self, grantee: Grantee) -> None:
         """Let a role store files, encrypted under the bucket's key."""
-        role.grant(
+        grantee.grant(
             "files_write",
             Statement(sid="PutFiles", actions=["s3:PutObject"], resources=[self._files_arn]),
             self._key.statement("EncryptFiles", "kms:GenerateDataKey"),
         )
 
-    def grant_upload(self, role: Role) -> None:
+    def grant_upload(self, grantee: Grantee) -> None:
         """Let a role hand out links that store files, whole or in parts, and put parts together.
 
         S3 asks for PutObject for each step of a multipart upload but for the list of parts, and for both actions on the
         key (S3, "Multipart upload API and permissions").
         """
-        role.grant(
+        grantee.grant(
             "files_upload",
             Statement(sid="PutFiles", actions=["s3:PutObject"], resources=[self._files_arn]),
             Statement(sid="ListParts", actions=["s3:ListMultipartUploadParts"], resources=[self._files_arn]),
@@ -421,14 +421,14 @@ class Storage(Construct, Monitored):
             self._key.statement("DecryptParts", "kms:Decrypt"),
         )
 
-    def grant_discard(self, role: Role) -> None:
+    def grant_discard(self, grantee: Grantee) -> None:
         """Let a role remove files with all their versions, and what was left of uploads.
 
         Where files are copied, it marks them as deleted and the lifecycle removes them: the marker is copied, and no
         version that is deleted (S3, "What does Amazon S3 replicate?").
         """
         delete = "s3:DeleteObject" if self._marks_what_it_deletes else "s3:DeleteObjectVersion"
-        role.grant(
+        grantee.grant(
             "files_discard",
             Statement(
                 sid="FindLeftovers",
@@ -442,9 +442,9 @@ class Storage(Construct, Monitored):
             ),
         )
 
-    def grant_find(self, role: Role) -> None:
+    def grant_find(self, grantee: Grantee) -> None:
         """Let a role see whether a file is there, and nothing that is in it."""
-        role.grant(
+        grantee.grant(
             "files_find",
             Statement(
                 sid="ListFiles",
@@ -454,9 +454,9 @@ class Storage(Construct, Monitored):
             ),
         )
 
-    def grant_find_versions(self, role: Role) -> None:
+    def grant_find_versions(self, grantee: Grantee) -> None:
         """Let a role list the versions of files, but not read them."""
-        role.grant(
+        grantee.grant(
             "files_find_versions",
             Statement(
                 sid="ListVersions",
@@ -466,9 +466,9 @@ class Storage(Construct, Monitored):
             ),
         )
 
-    def grant_inspect(self, role: Role) -> None:
+    def grant_inspect(self, grantee: Grantee) -> None:
         """Let a role look at what is stored, and tell a file that is not there from one it may not see."""
-        role.grant(
+        grantee.grant(
             "files_inspect",
             Statement(sid="HeadFiles", actions=["s3:GetObject"], resources=[self._files_arn]),
             # Without it, S3 answers 403 where there is no object (S3, "HeadObject: Permissions").
@@ -485,12 +485,12 @@ class Storage(Construct, Monitored):
         """Give no file to anybody but these two before it is known to be clean."""
         only_clean_files(self._bucket, scanner=scanner, inspect=inspect)
 
-    def grant_scan(self, role: Role) -> None:
+    def grant_scan(self, grantee: Grantee) -> None:
         """Let GuardDuty's role read files and tag them, hear of new ones, and try whether it can.
 
         GuardDuty, "Create or update IAM role policy"; the statements have the ids of that page.
         """
-        role.grant(
+        grantee.grant(
             "files_scan",
             Statement(
                 sid="AllowMalwareScan",
@@ -521,31 +521,31 @@ class Storage(Construct, Monitored):
             self._key.statement("AllowDecryptForMalwareScan", "kms:Decrypt", "kms:GenerateDataKey"),
         )
 
-    def grant_scan_result(self, role: Role) -> None:
+    def grant_scan_result(self, grantee: Grantee) -> None:
         """Let a role see what was found in a file."""
-        role.grant(
+        grantee.grant(
             "files_scan_result",
             Statement(sid="ReadScanResult", actions=["s3:GetObjectTagging"], resources=[self._files_arn]),
         )
 
-    def grant_hold(self, role: Role) -> None:
+    def grant_hold(self, grantee: Grantee) -> None:
         """Let a role put files under a legal hold."""
-        role.grant(
+        grantee.grant(
             "files_hold",
             Statement(sid="HoldFiles", actions=["s3:PutObjectLegalHold"], resources=[self._files_arn]),
         )
 
-    def grant_read(self, role: Role) -> None:
+    def grant_read(self, grantee: Grantee) -> None:
         """Let a role read files, or hand out links that read them."""
-        role.grant(
+        grantee.grant(
             "files_read",
             Statement(sid="GetFiles", actions=["s3:GetObject"], resources=[self._files_arn]),
             self._key.statement("DecryptFiles", "kms:Decrypt"),
         )
 
-    def grant_probe(self, role: Role) -> None:
+    def grant_probe(self, grantee: Grantee) -> None:
         """Let a role see whether the bucket is there, and nothing that is in it."""
-        role.grant(
+        grantee.grant(
             "files_probe",
             Statement(sid="FindBucket", actions=["s3:GetBucketLocation"], resources=[self.bucket_arn]),
         )

@@ -24,7 +24,7 @@ from modules.functions import Function
 from modules.monitored import Graph, LogQuery, Monitored, Row, label_of, title_of
 from modules.names import dead_letters_of
 from modules.notifications import Topic
-from modules.policy import Statement
+from modules.policy_documents import Statement
 from modules.queues import Queue, Sender, redrive_policy
 
 # With 10 seconds before the first retry, doubled each time, the last of so many attempts comes after 8.5 to 14 hours.

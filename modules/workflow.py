@@ -29,10 +29,10 @@ from modules.metadata import Metadata
 from modules.monitored import Graph, LogQuery, Monitored, Row
 from modules.names import STORED_EVENTS, WORKFLOW, dead_letters_of
 from modules.notifications import Notifications
-from modules.permissions import Role
-from modules.policy import Statement
+from modules.policy_documents import Statement
 from modules.queries import DENIED, FILE
 from modules.queues import Queue, Sender
+from modules.roles import Grantee, Role
 from modules.settings import Settings
 from modules.storage import Storage
 from modules.workflow_states import definition
@@ -295,9 +295,9 @@ class Workflow(Construct, Monitored):
         """Return a metric of the state machine ("Monitoring Step Functions metrics using Amazon CloudWatch")."""
         return Metric("AWS/States", name, {"StateMachineArn": self.state_machine_arn}, statistic, label)
 
-    def grant_start(self, role: Role, concern: str) -> None:
+    def grant_start(self, grantee: Grantee, concern: str) -> None:
         """Let a role start the workflow."""
-        role.grant(
+        grantee.grant(
             concern,
             Statement(sid="StartWorkflow", actions=["states:StartExecution"], resources=[self.state_machine_arn]),
         )

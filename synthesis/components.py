@@ -62,6 +62,12 @@ def _inbox(app: App, settings: Settings, output: Path) -> BaseStack:
     return InboxStack(app, settings=settings, sources=_sources(ROOT / "examples" / "functions", folder))
 
 
+def _partner_bucket(app: App, settings: Settings, output: Path) -> BaseStack:
+    from examples.partner_bucket import PartnerBucketStack
+
+    return PartnerBucketStack(app, settings=settings)
+
+
 def _sources(functions: Path, output: Path) -> Sources:
     from modules.functions import Sources
 
@@ -72,5 +78,6 @@ COMPONENTS = {
     "uploads": Component("the upload platform", _uploads),
     "state": Component("the bucket that holds the Terraform state", _state),
     "inbox": Component("the example: an inbox of the platform's events", _inbox),
+    "partner-bucket": Component("the example: a bucket that only a partner's role may read", _partner_bucket),
 }
 DEFAULT = "uploads"

@@ -91,13 +91,15 @@ class Deployed:
             "aws_secret_access_key": user.secret_key,
         }
 
-    def session(self, user: Credentials) -> boto3.Session:
-        """A boto3 session that acts as a user."""
+    def session(self, user: Credentials, token: str | None = None) -> boto3.Session:
+        """Return a boto3 session that acts as a user, or as an assumed role with its session token."""
         import botocore.session
 
         core = botocore.session.Session()
         core.set_config_variable("ca_bundle", str(self.aws.ca_bundle))
-        session = boto3.Session(user.access_key, user.secret_key, region_name=self.aws.region, botocore_session=core)
+        session = boto3.Session(
+            user.access_key, user.secret_key, token, region_name=self.aws.region, botocore_session=core
+        )
         create = session.client
         session.client = lambda name, **options: create(  # type: ignore[method-assign, assignment]
             name, endpoint_url=self.aws.endpoint_url, **options

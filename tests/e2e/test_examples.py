@@ -1,18 +1,22 @@
-"""The example beside the platform: its own state, its own deployer, and one value that the platform shares."""
+"""The examples beside the platform: each has its own state and its own deployer."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import boto3
 import pytest
+from boto3 import Session
 from botocore.exceptions import ClientError
 
-from modules.policy import Statement, document
+from modules.policy_documents import Statement, document
 from tests.e2e.conftest import Deployed, wait_for
 from tools.develop.local import local_settings
 from tools.embedded_aws import control
+from tools.embedded_aws.control import Credentials
 from tools.operate.policies import deployer_policies
 from tools.operate.synthesize import synthesize
 from tools.operate.terraform import Terraform
@@ -20,16 +24,40 @@ from tools.operate.terraform import Terraform
 pytestmark = pytest.mark.slow
 
 HERE = "us-east-1:000000000000"
+PARTNER = "arn:aws:iam::000000000000:role/partners/reader"
+
+
+@contextmanager
+def applied(deployed: Deployed, folder: Path, component: str, project: str, *extra: Statement) -> Iterator[Terraform]:
+    """Apply a component as another project, with a deployer of its own who has some permissions beyond its names."""
+    platform = deployed.system.variables(deployed.aws)
+    settings = local_settings(deployed.aws).model_copy(
+        update={"project_name": project, "state_bucket": local_settings(deployed.aws).state_bucket_name}
+    )
+    policies = [json.loads(each) for each in [*deployer_policies(settings), document(*extra)]]
+    deployer = control.create_deployer(deployed.aws, policies, name=f"{project}-deployer")
+    variables = {
+        **platform,
+        **deployed.aws.environment(deployer.access_key, deployer.secret_key),
+        "PROJECT_NAME": project,
+        "STATE_BUCKET": settings.state_bucket_name,
+        # The bucket is another project's, and so is its key.
+        "STATE_KMS_KEY_ID": deployed.state_key_id,
+    }
+    terraform = Terraform(synthesize(folder, variables, component), variables)
+    terraform.init()
+    terraform.validate()
+    terraform.plan()
+    terraform.apply()
+    yield terraform
+    left = len([address for address in terraform.resources() if not address.startswith("data.")])
+    assert terraform.destroy().remove == left > 20
 
 
 @pytest.fixture(scope="module")
 def inbox(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terraform]:
     """Applied by a deployer who may keep what is called `inbox-local-…`, and of the platform read one parameter."""
-    platform = deployed.system.variables(deployed.aws)
-    settings = local_settings(deployed.aws).model_copy(
-        update={"project_name": "inbox", "state_bucket": local_settings(deployed.aws).state_bucket_name}
-    )
-    extra = document(
+    extra = (
         Statement(
             sid="ReadWhatIsShared",
             actions=["ssm:GetParameter"],
@@ -52,26 +80,8 @@ def inbox(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Itera
             resources=[f"arn:aws:lambda:{HERE}:event-source-mapping:*"],
         ),
     )
-    deployer = control.create_deployer(
-        deployed.aws, [json.loads(each) for each in [*deployer_policies(settings), extra]], name="inbox-deployer"
-    )
-    variables = {
-        **platform,
-        **deployed.aws.environment(deployer.access_key, deployer.secret_key),
-        "PROJECT_NAME": "inbox",
-        "STATE_BUCKET": settings.state_bucket_name,
-        # The bucket is another project's, and so is its key.
-        "STATE_KMS_KEY_ID": deployed.state_key_id,
-    }
-    stack = synthesize(tmp_path_factory.mktemp("inbox"), variables, "inbox")
-    terraform = Terraform(stack, variables)
-    terraform.init()
-    terraform.validate()
-    terraform.plan()
-    terraform.apply()
-    yield terraform
-    left = len([address for address in terraform.resources() if not address.startswith("data.")])
-    assert terraform.destroy().remove == left > 20
+    with applied(deployed, tmp_path_factory.mktemp("inbox"), "inbox", "inbox", *extra) as terraform:
+        yield terraform
 
 
 def test_what_the_platform_announces_is_kept_by_the_inbox(deployed: Deployed, inbox: Terraform) -> None:
@@ -93,3 +103,65 @@ def test_what_the_platform_announces_is_kept_by_the_inbox(deployed: Deployed, in
 
 def test_a_second_plan_of_it_is_empty(inbox: Terraform) -> None:
     assert str(inbox.plan()) == "No changes"
+
+
+@pytest.fixture(scope="module")
+def partner(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """Deploy the bucket for a role of the partner, which exists before; yield a session of that role."""
+    root = deployed.session(control.ROOT)
+    iam = root.client("iam")
+    trust = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "sts:AssumeRole"}
+    trusted = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    iam.create_role(RoleName="reader", Path="/partners/", AssumeRolePolicyDocument=trusted)
+    policies = Statement(
+        sid="GrantToThePartner",
+        actions=["iam:DeleteRolePolicy", "iam:GetRolePolicy", "iam:PutRolePolicy"],
+        resources=[PARTNER],
+    )
+    folder = tmp_path_factory.mktemp("partner-bucket")
+    with applied(deployed, folder, "partner-bucket", "partner", policies) as terraform:
+        assert str(terraform.plan()) == "No changes"
+        assume = document(Statement(sid="AssumeRole", actions=["sts:AssumeRole"], resources=[PARTNER]))
+        user = control.create_deployer(deployed.aws, json.loads(assume), name="partner")
+        sts = deployed.session(user).client("sts")
+        key = sts.assume_role(RoleArn=PARTNER, RoleSessionName="reads")["Credentials"]
+        yield deployed.session(Credentials(key["AccessKeyId"], key["SecretAccessKey"]), key["SessionToken"])
+    assert iam.list_role_policies(RoleName="reader")["PolicyNames"] == []
+    iam.delete_role(RoleName="reader")
+
+
+def test_the_partner_hears_of_an_object_and_only_the_partner_reads_it(deployed: Deployed, partner: Session) -> None:
+    bucket, name = "partner-local-documents-000000000000-us-east-1", "offers/1.txt"
+    everything = Statement(
+        sid="UseTheBucket",
+        actions=["s3:PutObject", "s3:GetObject"],
+        resources=[f"arn:aws:s3:::{bucket}/*"],
+    )
+    keys = Statement(
+        sid="UseItsKey",
+        actions=["kms:Decrypt", "kms:GenerateDataKey"],
+        resources=[f"arn:aws:kms:{HERE}:key/*"],
+    )
+    colleague = control.create_deployer(deployed.aws, json.loads(document(everything, keys)), name="colleague")
+    writer = deployed.session(colleague).client("s3")
+    writer.put_object(Bucket=bucket, Key=name, Body=b"an offer")
+
+    queues = partner.client("sqs")
+    url = f"{deployed.aws.endpoint_url}/000000000000/partner-local-announced"
+    announced: list[str] = []
+
+    def hears() -> bool:
+        for message in queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+            records = json.loads(message["Body"]).get("Records", [])
+            announced.extend(record["s3"]["object"]["key"] for record in records)
+            queues.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return name in announced
+
+    wait_for(hears, seconds=60)
+    reader = partner.client("s3")
+    assert reader.get_object(Bucket=bucket, Key=name)["Body"].read() == b"an offer"
+    assert [each["Key"] for each in reader.list_objects_v2(Bucket=bucket)["Contents"]] == [name]
+    with pytest.raises(ClientError, match="AccessDenied"):
+        writer.get_object(Bucket=bucket, Key=name)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        reader.put_object(Bucket=bucket, Key=name, Body=b"another offer")

@@ -14,7 +14,7 @@ import argparse
 import json
 import re
 
-from modules.policy import POLICY_VERSION, Statement, document
+from modules.policy_documents import POLICY_VERSION, Statement, document
 from modules.settings import Settings, SettingsError, load
 from synthesis.paths import ROOT
 from tools.operate.console import Failure, exit_with

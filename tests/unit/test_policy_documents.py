@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from modules.policy import Statement, document
+from modules.policy_documents import Statement, document
 
 
 def test_a_document_is_json_with_a_version_and_single_values_without_a_list() -> None:
