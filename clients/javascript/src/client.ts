@@ -70,7 +70,8 @@ export class Sluice {
    * @throws SluiceError `file-needed` if the browser kept none, or `other-file` if it is another one.
    */
   async resume(saved: Saved, file?: Blob & Partial<globalThis.File>, options: UploadOptions = {}): Promise<Upload> {
-    const handle = saved.handle as (FileSystemFileHandle & { requestPermission?: (o: object) => Promise<string> }) | undefined;
+    const handle = saved.handle as
+      (FileSystemFileHandle & { requestPermission?: (o: object) => Promise<string> }) | undefined;
     if (!file && handle && (await handle.requestPermission?.({ mode: "read" })) !== "denied")
       file = await handle.getFile().catch(() => undefined);
     if (!file) throw new SluiceError("file-needed", `Choose ${saved.file_name} again to go on`);
@@ -87,7 +88,7 @@ export class Sluice {
 
   /** All of the caller's files, newest first, page by page. */
   async *files(query: Omit<ListQuery, "cursor"> = {}): AsyncGenerator<FileSummary> {
-    for (let cursor: string | null | undefined; cursor !== null; ) {
+    for (let cursor: string | null | undefined; cursor !== null;) {
       const page = await this.list(cursor ? { ...query, cursor } : query);
       yield* page.files;
       cursor = page.cursor;

@@ -16,14 +16,7 @@ export type Problem = components["schemas"]["Problem"];
  * - `aborted`: this program aborted it.
  */
 export type Code =
-  | "refused"
-  | "unauthorized"
-  | "unreachable"
-  | "other-file"
-  | "file-needed"
-  | "changed"
-  | "ended"
-  | "aborted";
+  "refused" | "unauthorized" | "unreachable" | "other-file" | "file-needed" | "changed" | "ended" | "aborted";
 
 /** An error with a sentence for people and a code for programs. */
 export class SluiceError extends Error {

@@ -8,7 +8,10 @@ export const sha256 = async (bytes: ArrayBuffer | Uint8Array<ArrayBuffer>): Prom
   base64(await crypto.subtle.digest("SHA-256", bytes));
 
 interface TrustedTypes {
-  createPolicy: (name: string, rules: { createScriptURL: (url: string) => string }) => { createScriptURL: (url: string) => URL };
+  createPolicy: (
+    name: string,
+    rules: { createScriptURL: (url: string) => string },
+  ) => { createScriptURL: (url: string) => URL };
 }
 let policy: { createScriptURL: (url: string) => URL } | undefined;
 

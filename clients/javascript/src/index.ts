@@ -1,4 +1,12 @@
-export { type File, type FileList, type FileSummary, type ListQuery, type Options, Sluice, type State } from "./client.js";
+export {
+  type File,
+  type FileList,
+  type FileSummary,
+  type ListQuery,
+  type Options,
+  Sluice,
+  type State,
+} from "./client.js";
 export { type Code, type Problem, SluiceError } from "./errors.js";
 export type { Machine } from "./machine.js";
 export type { components, operations, paths } from "./openapi.js";

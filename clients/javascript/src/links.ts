@@ -19,7 +19,12 @@ export class Links {
   #path: string;
   #signal: AbortSignal;
   #links = new Map<number, { checksum: string; link: Promise<Link>; found?: Link }>();
-  #wanted: { part_number: number; checksum: string; resolve: (link: Link) => void; reject: (error: unknown) => void }[] = [];
+  #wanted: {
+    part_number: number;
+    checksum: string;
+    resolve: (link: Link) => void;
+    reject: (error: unknown) => void;
+  }[] = [];
   #busy = false;
 
   constructor(client: Sluice, fileId: string, signal: AbortSignal, first: PartLink[]) {

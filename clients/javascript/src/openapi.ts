@@ -416,7 +416,7 @@ export interface components {
             /** @description Why it was rejected, or what went wrong, for people. */
             failure?: string;
             failure_code?: components["schemas"]["FailureCode"];
-            /** @description Under a legal hold of S3 Object Lock nobody deletes the file. */
+            /** @description The file is under a legal hold of S3 Object Lock and cannot be deleted. */
             legal_hold: boolean;
         };
         ContentLink: {
@@ -831,12 +831,12 @@ export interface operations {
                 /** @description Where the page before ended; opaque. */
                 cursor?: string;
                 /**
-                 * @description Files in this state alone.
+                 * @description Only files in this state.
                  * @example available
                  */
                 state?: components["schemas"]["State"];
                 /**
-                 * @description Files whose names start like this alone.
+                 * @description Only files whose names start with this.
                  * @example hello
                  */
                 prefix?: string;

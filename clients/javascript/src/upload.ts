@@ -85,7 +85,7 @@ export class Upload {
     this.#compare = !!saved;
     this.fileId = saved?.file_id ?? "";
     if (file.size > POST_BYTES) {
-      for (this.#partSize = PART_BYTES; this.#partSize * MAX_PARTS < file.size; ) this.#partSize *= 2;
+      for (this.#partSize = PART_BYTES; this.#partSize * MAX_PARTS < file.size;) this.#partSize *= 2;
       this.#count = Math.ceil(file.size / this.#partSize);
     }
     this.done = this.#live();
@@ -177,7 +177,8 @@ export class Upload {
     if (this.fileId) {
       try {
         const upload = await this.#status(signal);
-        if (!ENDED.includes(upload.state) && Date.parse(upload.expires_time) > this.#client.machine.now()) return upload;
+        if (!ENDED.includes(upload.state) && Date.parse(upload.expires_time) > this.#client.machine.now())
+          return upload;
       } catch (error) {
         if (!(error instanceof SluiceError) || error.status !== 404) throw error;
       }
@@ -206,7 +207,17 @@ export class Upload {
         const { api, store } = this.#client;
         const handle = this.#options.handle ?? this.#saved?.handle;
         const { file_id, expires_time } = begun;
-        this.#saved = { key, api, file_id, file_name, size, last_modified, content_type, expires_time, ...(handle && { handle }) };
+        this.#saved = {
+          key,
+          api,
+          file_id,
+          file_name,
+          size,
+          last_modified,
+          content_type,
+          expires_time,
+          ...(handle && { handle }),
+        };
         await store.save(this.#saved).catch(() => {});
         signal.throwIfAborted();
         return this.#status(signal);

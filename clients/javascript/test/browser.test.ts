@@ -11,7 +11,9 @@ import { machine } from "../src/machine.js";
 function with_(context: TestContext, name: string, value: unknown): void {
   const before = Object.getOwnPropertyDescriptor(globalThis, name);
   Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
-  context.after(() => (before ? Object.defineProperty(globalThis, name, before) : Reflect.deleteProperty(globalThis, name)));
+  context.after(() =>
+    before ? Object.defineProperty(globalThis, name, before) : Reflect.deleteProperty(globalThis, name),
+  );
 }
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest();
@@ -22,13 +24,19 @@ class FakeWorker {
   static most = 0;
   onmessage?: (event: { data: ArrayBuffer | null }) => void;
   onerror?: (event: unknown) => void;
-  constructor(readonly url: unknown, readonly options?: unknown) {
+  constructor(
+    readonly url: unknown,
+    readonly options?: unknown,
+  ) {
     FakeWorker.made.push(this);
   }
   postMessage(blob: Blob): void {
     FakeWorker.most = Math.max(FakeWorker.most, ++FakeWorker.open);
     setTimeout(async () => {
-      const data = await blob.arrayBuffer().then((bytes) => new Uint8Array(createHash("sha256").update(Buffer.from(bytes)).digest()).buffer, () => null);
+      const data = await blob.arrayBuffer().then(
+        (bytes) => new Uint8Array(createHash("sha256").update(Buffer.from(bytes)).digest()).buffer,
+        () => null,
+      );
       FakeWorker.open--;
       this.onmessage!({ data });
     }, 5);
@@ -39,14 +47,20 @@ class FakeWorker {
 }
 
 test("checksums are taken in workers, one a core, four at most", async (context) => {
-  for (const [cores, most] of [[2, 2], [16, 4]] as const) {
+  for (const [cores, most] of [
+    [2, 2],
+    [16, 4],
+  ] as const) {
     FakeWorker.reset();
     with_(context, "Worker", FakeWorker);
     with_(context, "navigator", { hardwareConcurrency: cores });
     const hash = hashing();
     const texts = Array.from({ length: 20 }, (_, at) => `part ${at}`);
     const found = await Promise.all(texts.map((text) => hash(new Blob([text]))));
-    assert.deepEqual(found, texts.map((text) => sha256(text).toString("base64")));
+    assert.deepEqual(
+      found,
+      texts.map((text) => sha256(text).toString("base64")),
+    );
     assert.deepEqual([FakeWorker.made.length, FakeWorker.most], [most, most]);
     assert.deepEqual(FakeWorker.made[0]!.options, { type: "module" });
     assert.match(String(FakeWorker.made[0]!.url), /\/hasher\.js$/);
@@ -77,7 +91,9 @@ test("where workers are forbidden or do not load, checksums are taken all the sa
   let made = 0;
   const missing = hashing(() => {
     made++;
-    const worker = { postMessage: () => setTimeout(() => worker.onerror?.(new Error("404"))) } as unknown as Worker & { onerror?: (why: unknown) => void };
+    const worker = { postMessage: () => setTimeout(() => worker.onerror?.(new Error("404"))) } as unknown as Worker & {
+      onerror?: (why: unknown) => void;
+    };
     return worker;
   });
   for (const text of ["a", "b"]) assert.equal(await missing(new Blob([text])), sha256(text).toString("base64"));
@@ -134,7 +150,14 @@ test("browsers tell how much of a part is sent", async (context) => {
   const { send } = machine({});
   const told: number[] = [];
   const body = new Blob(["part"]);
-  const answer = send("PUT", "https://s3/1", { "x-amz-checksum-sha256": "c" }, body, new AbortController().signal, (sent) => told.push(sent));
+  const answer = send(
+    "PUT",
+    "https://s3/1",
+    { "x-amz-checksum-sha256": "c" },
+    body,
+    new AbortController().signal,
+    (sent) => told.push(sent),
+  );
   const request = FakeRequest.last;
   request.upload.onprogress!({ loaded: 2 });
   Object.assign(request, { status: 503, responseText: "<Code>SlowDown</Code>" });
@@ -142,7 +165,10 @@ test("browsers tell how much of a part is sent", async (context) => {
   request.onloadend!();
   const { status, header, text } = await answer;
   assert.deepEqual([status, header("Retry-After"), text], [503, "3", "<Code>SlowDown</Code>"]);
-  assert.deepEqual([request.opened, request.headers, request.sent, told], [["PUT", "https://s3/1"], { "x-amz-checksum-sha256": "c" }, body, [2]]);
+  assert.deepEqual(
+    [request.opened, request.headers, request.sent, told],
+    [["PUT", "https://s3/1"], { "x-amz-checksum-sha256": "c" }, body, [2]],
+  );
 });
 
 test("a request that is stopped, lost or stalled ends", async (context) => {
@@ -185,8 +211,17 @@ test("IndexedDB remembers uploads across pages", async (context) => {
   await indexedDbStore().save(saved);
   await indexedDbStore().save({ ...saved, file_id: "f2" });
   await indexedDbStore().save({ ...saved, key: "k2" });
-  assert.deepEqual((await indexedDbStore().all()).map((each) => [each.key, each.file_id]), [["k1", "f2"], ["k2", "f1"]]);
+  assert.deepEqual(
+    (await indexedDbStore().all()).map((each) => [each.key, each.file_id]),
+    [
+      ["k1", "f2"],
+      ["k2", "f1"],
+    ],
+  );
   await indexedDbStore().forget("k1");
-  assert.deepEqual((await indexedDbStore().all()).map((each) => each.key), ["k2"]);
+  assert.deepEqual(
+    (await indexedDbStore().all()).map((each) => each.key),
+    ["k2"],
+  );
   await assert.rejects(indexedDbStore().save({ ...saved, handle: (() => 1) as never }), /could not be cloned|clone/);
 });

@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { type TestContext, test } from "node:test";
-import { type Machine, type Options, Sluice, SluiceError, type Stage, type Store, type Upload, memoryStore } from "../src/index.js";
+import {
+  type Machine,
+  type Options,
+  Sluice,
+  SluiceError,
+  type Stage,
+  type Store,
+  type Upload,
+  memoryStore,
+} from "../src/index.js";
 import { FakeSluice, PART } from "./fake_sluice.js";
 
 // 13 parts, each with bytes of its own. A view of one buffer is enough for all tests.
@@ -20,7 +29,9 @@ const numbers = (from: number, to: number) => Array.from({ length: to - from + 1
 const sorted = (found: number[]) => [...found].sort((one, other) => one - other);
 const whole = () => {
   const digests = numbers(1, COUNT).map((each) =>
-    createHash("sha256").update(bytes.subarray((each - 1) * PART, each * PART)).digest(),
+    createHash("sha256")
+      .update(bytes.subarray((each - 1) * PART, each * PART))
+      .digest(),
   );
   return `${createHash("sha256").update(Buffer.concat(digests)).digest("base64")}-${COUNT}`;
 };
@@ -50,7 +61,13 @@ async function world(context: TestContext): Promise<World> {
     },
   };
   const client: World["client"] = (more = {}, on = {}) =>
-    new Sluice({ api: `${server.api}/`, token: () => "token", store: memoryStore(), ...more, machine: { ...fake, ...on } });
+    new Sluice({
+      api: `${server.api}/`,
+      token: () => "token",
+      store: memoryStore(),
+      ...more,
+      machine: { ...fake, ...on },
+    });
   return { server, slept, client };
 }
 
@@ -110,16 +127,21 @@ test("the first byte moves before the rest of the file is read, whatever the siz
   const huge = { name: "huge.bin", size: 40e9, type: "", lastModified: 1, slice } as unknown as File;
   let sent: (value: number) => void;
   const first = new Promise<number>((resolve) => (sent = resolve));
-  const upload = client({}, {
-    hash: async (blob) => {
-      read.push((blob as unknown as { from: number }).from);
-      return createHash("sha256").update(String((blob as unknown as { from: number }).from)).digest("base64");
+  const upload = client(
+    {},
+    {
+      hash: async (blob) => {
+        read.push((blob as unknown as { from: number }).from);
+        return createHash("sha256")
+          .update(String((blob as unknown as { from: number }).from))
+          .digest("base64");
+      },
+      send: (_method, _url, _headers, _body, signal) => {
+        sent(read.length);
+        return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+      },
     },
-    send: (_method, _url, _headers, _body, signal) => {
-      sent(read.length);
-      return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
-    },
-  }).upload(huge);
+  ).upload(huge);
   const began = Date.now();
   assert.ok((await first) <= 12, "four parts for the start, and eight ahead");
   assert.ok(Date.now() - began < 1000);
@@ -132,16 +154,19 @@ test("parts go in parallel, four at a time", async (context) => {
   let open = 0;
   let most = 0;
   const plain = client().machine.send;
-  await client({}, {
-    send: async (...given) => {
-      most = Math.max(most, ++open);
-      try {
-        return await plain(...given);
-      } finally {
-        open--;
-      }
+  await client(
+    {},
+    {
+      send: async (...given) => {
+        most = Math.max(most, ++open);
+        try {
+          return await plain(...given);
+        } finally {
+          open--;
+        }
+      },
     },
-  }).upload(FILM).done;
+  ).upload(FILM).done;
   assert.equal(most, 4);
   assert.equal(server.put.length, COUNT);
 });
@@ -150,7 +175,10 @@ test("what fails in passing is tried again, with pauses that double and are rand
   const { server, slept, client } = await world(context);
   let failures = 0;
   server.fault = (_, part) => {
-    if (part === 3 && failures < 4) return [{ status: 503 }, "cut" as const, { status: 500 }, { status: 400, body: "<Code>RequestTimeout</Code>" }][failures++];
+    if (part === 3 && failures < 4)
+      return [{ status: 503 }, "cut" as const, { status: 500 }, { status: 400, body: "<Code>RequestTimeout</Code>" }][
+        failures++
+      ];
     return undefined;
   };
   await client({}, { random: () => 0 }).upload(FILM).done;
@@ -166,7 +194,9 @@ test("eight attempts are enough, and the upload can be resumed after them", asyn
   assert.equal(server.count("PUT"), 12 + 8);
   assert.deepEqual(slept, [500, 1000, 2000, 4000, 8000, 16_000, 20_000]);
   server.fault = () => undefined;
-  await (await sluice.resume((await sluice.unfinished())[0]!, FILM)).done;
+  await (
+    await sluice.resume((await sluice.unfinished())[0]!, FILM)
+  ).done;
   assert.deepEqual(sorted(server.put), numbers(1, COUNT), "no part twice");
 });
 
@@ -187,7 +217,9 @@ test("Retry-After is honoured, in seconds or as a date, up to a minute", async (
 test("a call that the API answers with 500 is tried three times", async (context) => {
   const { server, client } = await world(context);
   server.fault = (asked) =>
-    asked === "POST /v1/uploads" ? { status: 500, body: JSON.stringify({ detail: "Trouble", request_id: "r1" }) } : undefined;
+    asked === "POST /v1/uploads"
+      ? { status: 500, body: JSON.stringify({ detail: "Trouble", request_id: "r1" }) }
+      : undefined;
   await rejects(client().upload(note()).done, "refused", /Trouble/);
   assert.equal(server.count("POST /v1/uploads"), 3);
 });
@@ -196,9 +228,15 @@ test("without a connection the client waits, however long, and counts no failure
   const { server, slept, client } = await world(context);
   let offline = 0;
   server.fault = (_, part) => (part === 5 && offline < 20 ? "cut" : undefined);
-  await client({}, {
-    online: () => (offline < 20 && server.count("PUT") > 4 ? new Promise((resolve) => setTimeout(() => (offline++, resolve()), 1)) : undefined),
-  }).upload(FILM).done;
+  await client(
+    {},
+    {
+      online: () =>
+        offline < 20 && server.count("PUT") > 4
+          ? new Promise((resolve) => setTimeout(() => (offline++, resolve()), 1))
+          : undefined,
+    },
+  ).upload(FILM).done;
   assert.equal(offline, 20);
   assert.deepEqual(sorted(server.put), numbers(1, COUNT));
   assert.deepEqual(slept, []);
@@ -209,7 +247,10 @@ test("the default machine waits for the browser's `online`", async (context) => 
   const before = Object.getOwnPropertyDescriptor(globalThis, "navigator");
   Object.defineProperty(globalThis, "navigator", { value: { onLine: false }, configurable: true, writable: true });
   const add = globalThis.addEventListener;
-  Object.assign(globalThis, { addEventListener: target.addEventListener.bind(target), removeEventListener: target.removeEventListener.bind(target) });
+  Object.assign(globalThis, {
+    addEventListener: target.addEventListener.bind(target),
+    removeEventListener: target.removeEventListener.bind(target),
+  });
   context.after(() => {
     if (before) Object.defineProperty(globalThis, "navigator", before);
     else delete (globalThis as { navigator?: unknown }).navigator;
@@ -255,15 +296,25 @@ test("a link that S3 refuses is renewed, together with those that came with it",
   let refused = 0;
   const asked: number[] = [];
   const plain = globalThis.fetch;
-  server.fault = (_, part) => (part && part <= 4 && server.put.length === 0 && refused < 4 ? (refused++, { status: 403, body: "<Code>AccessDenied</Code>" }) : undefined);
-  await client({}, {
-    fetch: (url, init) => {
-      if (String(url).endsWith("/parts")) asked.push((JSON.parse(String(init!.body)) as { parts: unknown[] }).parts.length);
-      return plain(url, init);
+  server.fault = (_, part) =>
+    part && part <= 4 && server.put.length === 0 && refused < 4
+      ? (refused++, { status: 403, body: "<Code>AccessDenied</Code>" })
+      : undefined;
+  await client(
+    {},
+    {
+      fetch: (url, init) => {
+        if (String(url).endsWith("/parts"))
+          asked.push((JSON.parse(String(init!.body)) as { parts: unknown[] }).parts.length);
+        return plain(url, init);
+      },
     },
-  }).upload(FILM).done;
+  ).upload(FILM).done;
   assert.equal(refused, 4);
-  assert.ok(asked.some((each) => each >= 2), `batches: ${asked}`);
+  assert.ok(
+    asked.some((each) => each >= 2),
+    `batches: ${asked}`,
+  );
   assert.deepEqual(sorted(server.put), numbers(1, COUNT));
 });
 
@@ -318,9 +369,14 @@ test("a browser that keeps the file goes on by itself; else a person is asked fo
   const [saved] = await client({ store }).unfinished();
   const { handle: _, ...without } = saved!;
   await rejects(client({ store }).resume(without), "file-needed", /Choose film.mov again/);
-  const denied = { ...saved!, handle: { ...handle, requestPermission: async () => "denied" } as unknown as FileSystemFileHandle };
+  const denied = {
+    ...saved!,
+    handle: { ...handle, requestPermission: async () => "denied" } as unknown as FileSystemFileHandle,
+  };
   await rejects(client({ store }).resume(denied), "file-needed");
-  await (await client({ store }).resume(saved!)).done;
+  await (
+    await client({ store }).resume(saved!)
+  ).done;
   assert.deepEqual(asked, [{ mode: "read" }]);
   assert.deepEqual(sorted(server.put), numbers(1, COUNT));
 });
@@ -344,7 +400,9 @@ test("another file is refused: by name, size and time, and by its bytes", async 
   await rejects((await sluice.resume(saved!, disguised)).done, "other-file", /other bytes/);
   assert.equal(server.put.length, before, "nothing of it was sent");
   assert.equal((await sluice.unfinished()).length, 1, "the right file can still come");
-  await (await sluice.resume(saved!, FILM)).done;
+  await (
+    await sluice.resume(saved!, FILM)
+  ).done;
   assert.deepEqual(sorted(server.put), numbers(1, COUNT));
 });
 
@@ -374,7 +432,11 @@ test("a file that changes while it is sent is told, and nothing of it stays", as
       if (name !== "slice") return Reflect.get(target, name) as unknown;
       return (from: number, to: number) => {
         const piece = target.slice(from, to);
-        return readable ? piece : Object.assign(Object.create(piece) as Blob, { slice: () => ({ arrayBuffer: () => Promise.reject(new DOMException("", "NotReadableError")) }) });
+        return readable
+          ? piece
+          : Object.assign(Object.create(piece) as Blob, {
+              slice: () => ({ arrayBuffer: () => Promise.reject(new DOMException("", "NotReadableError")) }),
+            });
       };
     },
   });
@@ -435,7 +497,9 @@ test("a token that stays refused ends the attempt, and the upload goes on with a
   };
   await rejects(sluice.upload(FILM).done, "unauthorized");
   current = "second";
-  await (await sluice.resume((await sluice.unfinished())[0]!, FILM)).done;
+  await (
+    await sluice.resume((await sluice.unfinished())[0]!, FILM)
+  ).done;
   assert.deepEqual(sorted(server.put), numbers(1, COUNT));
 });
 
@@ -443,7 +507,10 @@ test("S3 never sees the token", async (context) => {
   const { server, client } = await world(context);
   const seen: unknown[] = [];
   const send = client().machine.send;
-  await client({}, { send: (method, url, headers, ...rest) => (seen.push(headers), send(method, url, headers, ...rest)) }).upload(FILM).done;
+  await client(
+    {},
+    { send: (method, url, headers, ...rest) => (seen.push(headers), send(method, url, headers, ...rest)) },
+  ).upload(FILM).done;
   assert.equal(seen.length, COUNT);
   assert.ok(!JSON.stringify(seen).toLowerCase().includes("authorization"));
   assert.ok(server.asked.length > COUNT);
@@ -455,7 +522,10 @@ test("completing twice does no harm", async (context) => {
   server.fault = (asked) => (asked.endsWith("/complete") && lost++ < 2 ? "cut after" : undefined);
   const file = await client().upload(FILM).done;
   assert.equal(file.state, "available");
-  assert.equal(server.count("POST /v1/uploads/"), server.asked.filter((each) => /\/(parts|complete)$/.test(each)).length);
+  assert.equal(
+    server.count("POST /v1/uploads/"),
+    server.asked.filter((each) => /\/(parts|complete)$/.test(each)).length,
+  );
   assert.equal(server.bodies.length, 3);
 });
 
@@ -495,7 +565,10 @@ test("an abort before anything was sent leaves nothing either", async (context) 
   const starting = client().upload(FILM);
   await until(() => server.count("POST /v1/uploads") > 0);
   await starting.abort();
-  assert.deepEqual([...server.uploads.values()].map(({ state }) => state), ["aborted"]);
+  assert.deepEqual(
+    [...server.uploads.values()].map(({ state }) => state),
+    ["aborted"],
+  );
 });
 
 test("a pause stops at once, and the rest is sent after it", async (context) => {
@@ -539,7 +612,11 @@ test("two tabs with one file send it once: the second waits for the first", asyn
   };
   const before = Object.getOwnPropertyDescriptor(globalThis, "navigator");
   Object.defineProperty(globalThis, "navigator", { value: { locks }, configurable: true });
-  context.after(() => (before ? Object.defineProperty(globalThis, "navigator", before) : delete (globalThis as { navigator?: unknown }).navigator));
+  context.after(() =>
+    before
+      ? Object.defineProperty(globalThis, "navigator", before)
+      : delete (globalThis as { navigator?: unknown }).navigator,
+  );
   const [one, other] = await Promise.all([client().upload(FILM).done, client().upload(film()).done]);
   assert.equal(one.file_id, other.file_id);
   assert.deepEqual(sorted(server.put), numbers(1, COUNT));
@@ -606,7 +683,8 @@ test("an upload that is aborted elsewhere ends with that", async (context) => {
 
 test("a rejected file says why", async (context) => {
   const { server, client } = await world(context);
-  server.verdict = (upload) => Object.assign(upload, { state: "rejected", failure: "the file is text/html, and was declared as text/plain" });
+  server.verdict = (upload) =>
+    Object.assign(upload, { state: "rejected", failure: "the file is text/html, and was declared as text/plain" });
   const sluice = client();
   await rejects(sluice.upload(note()).done, "ended", /rejected: the file is text\/html/);
   assert.deepEqual(await sluice.unfinished(), []);
@@ -625,10 +703,14 @@ test("what the API refuses is said in its words", async (context) => {
   const { server, client } = await world(context);
   const detail = "The quota is used up: delete files, or ask for more room";
   server.fault = (asked) =>
-    asked === "POST /v1/uploads" ? { status: 403, body: JSON.stringify({ type: "urn:sluice:problem:quota-exceeded", detail }) } : undefined;
+    asked === "POST /v1/uploads"
+      ? { status: 403, body: JSON.stringify({ type: "urn:sluice:problem:quota-exceeded", detail }) }
+      : undefined;
   const upload = client().upload(note());
   await rejects(upload.done, "refused", /quota is used up/);
-  await upload.done.catch((error: SluiceError) => assert.equal(error.problem?.type, "urn:sluice:problem:quota-exceeded"));
+  await upload.done.catch((error: SluiceError) =>
+    assert.equal(error.problem?.type, "urn:sluice:problem:quota-exceeded"),
+  );
   server.fault = () => ({ status: 200, body: "<html>" });
   await rejects(client().list(), "refused", /HTTP 200/);
 });

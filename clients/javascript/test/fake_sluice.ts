@@ -21,10 +21,7 @@ interface Kept {
 
 /** What happens to a request instead: another answer, or `cut` for a lost connection, before or after its effect. */
 export type Fault =
-  | { status: number; headers?: Record<string, string>; body?: string }
-  | "cut"
-  | "cut after"
-  | undefined;
+  { status: number; headers?: Record<string, string>; body?: string } | "cut" | "cut after" | undefined;
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("base64");
 
@@ -150,7 +147,10 @@ export class FakeSluice {
     if (more === "parts") {
       if (upload.state !== "uploading") return problem(409, "conflict", `The upload is ${upload.state}`);
       const wanted = body["parts"] as { part_number: number; checksum: string }[];
-      return [200, { parts: wanted.map((each) => this.#link(upload, each.part_number, each.checksum)), links_expire: "" }];
+      return [
+        200,
+        { parts: wanted.map((each) => this.#link(upload, each.part_number, each.checksum)), links_expire: "" },
+      ];
     }
     if (more === "complete") {
       this.bodies.push(body);
@@ -188,7 +188,10 @@ export class FakeSluice {
     if (upload.state !== "uploading") return [201, begun];
     if (this.#method(upload) === "post") return [201, { ...begun, method: "post", post: this.#form(upload) }];
     const parts = (declared.part_checksums ?? []).map((each, at) => this.#link(upload, at + 1, each));
-    return [201, { ...begun, method: "multipart", part_size: PART, part_count: Math.ceil(declared.size / PART), parts }];
+    return [
+      201,
+      { ...begun, method: "multipart", part_size: PART, part_count: Math.ceil(declared.size / PART), parts },
+    ];
   }
 
   #complete(upload: Kept, said: string | undefined): [number, object] {
@@ -201,8 +204,15 @@ export class FakeSluice {
       const count = Math.ceil(upload.declared.size / PART);
       const missing = Array.from({ length: count }, (_, at) => at + 1).filter((number) => !upload.parts.has(number));
       if (missing.length)
-        return problem(409, "conflict", "Parts are missing or wrong", missing.map((each) => [`parts/${each}`, "it has not arrived"]));
-      const digests = Array.from({ length: count }, (_, at) => Buffer.from(upload.parts.get(at + 1)!.checksum, "base64"));
+        return problem(
+          409,
+          "conflict",
+          "Parts are missing or wrong",
+          missing.map((each) => [`parts/${each}`, "it has not arrived"]),
+        );
+      const digests = Array.from({ length: count }, (_, at) =>
+        Buffer.from(upload.parts.get(at + 1)!.checksum, "base64"),
+      );
       const together = `${sha256(Buffer.concat(digests))}-${count}`;
       const expected = upload.checksum ?? said;
       if (expected && expected !== together)

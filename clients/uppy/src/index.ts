@@ -80,7 +80,8 @@ export default class SluiceUppy<M extends Meta, B extends Body> extends BasePlug
       restrictions: {
         ...restrictions,
         maxFileSize: most < Infinity ? most : null,
-        allowedFileTypes: restrictions.allowedFileTypes ?? (types?.some((type) => /^\*(\/\*)?$/.test(type)) ? null : (types ?? null)),
+        allowedFileTypes:
+          restrictions.allowedFileTypes ?? (types?.some((type) => /^\*(\/\*)?$/.test(type)) ? null : (types ?? null)),
       },
     });
   }
@@ -116,7 +117,8 @@ export default class SluiceUppy<M extends Meta, B extends Body> extends BasePlug
       const response = { status: 200, body: { file_id, state } as unknown as B };
       this.uppy.emit("upload-success", now(), response);
     } catch (error) {
-      if (!(error instanceof SluiceError && error.code === "aborted")) this.uppy.emit("upload-error", now(), error as Error);
+      if (!(error instanceof SluiceError && error.code === "aborted"))
+        this.uppy.emit("upload-error", now(), error as Error);
     } finally {
       this.#uploads.delete(id);
     }

@@ -35,7 +35,10 @@ test("files are sent, and Uppy hears of progress and the end", async (context) =
   for (const name of ["a.txt", "b.txt", "c.txt", "d.txt"]) add(name);
   const result = await uppy.upload();
   assert.deepEqual([result?.successful?.length, result?.failed?.length], [4, 0]);
-  assert.deepEqual(new Set([...server.uploads.values()].map((each) => each.declared.file_name)), new Set(["a.txt", "b.txt", "c.txt", "d.txt"]));
+  assert.deepEqual(
+    new Set([...server.uploads.values()].map((each) => each.declared.file_name)),
+    new Set(["a.txt", "b.txt", "c.txt", "d.txt"]),
+  );
   assert.equal(progress.at(-1), 5);
   const [file] = uppy.getFiles();
   assert.ok(file!.progress.uploadComplete);
@@ -45,7 +48,12 @@ test("files are sent, and Uppy hears of progress and the end", async (context) =
 test("a refused file says why, the others are sent, and a retry sends it", async (context) => {
   const { server, uppy, add } = await page(context);
   server.verdict = (upload) =>
-    Object.assign(upload, upload.declared.file_name === "bad.txt" ? { state: "rejected", failure: "the file is text/html" } : { state: "available" });
+    Object.assign(
+      upload,
+      upload.declared.file_name === "bad.txt"
+        ? { state: "rejected", failure: "the file is text/html" }
+        : { state: "available" },
+    );
   add("good.txt");
   const bad = add("bad.txt");
   const result = await uppy.upload();
@@ -101,7 +109,10 @@ test("pause and resume reach the client, for one file and for all", async (conte
   const id = add("film.mov", large, "video/quicktime");
   const done = uppy.upload();
   await until(() => server.put.length >= 2);
-  for (const [pause, resume] of [[() => uppy.pauseResume(id), () => uppy.pauseResume(id)], [() => uppy.pauseAll(), () => uppy.resumeAll()]] as const) {
+  for (const [pause, resume] of [
+    [() => uppy.pauseResume(id), () => uppy.pauseResume(id)],
+    [() => uppy.pauseAll(), () => uppy.resumeAll()],
+  ] as const) {
     pause();
     await new Promise((resolve) => setTimeout(resolve, 50));
     const puts = server.count("PUT");
