@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from synthesis.paths import ROOT
 
 CLIENT, UPPY = ROOT / "clients" / "javascript", ROOT / "clients" / "uppy"
+PACKAGES = {"client": CLIENT, "uppy": UPPY}
 # Bytes of all that a page loads, compressed by gzip.
 LIMITS = {CLIENT: 6_000, UPPY: 3_000}
 
@@ -33,6 +35,19 @@ def npm(folder: Path, *arguments: str) -> None:
 @pytest.mark.parametrize("folder", LIMITS, ids=lambda folder: folder.name)
 def test_the_types_fit(folder: Path) -> None:
     npm(folder, "run", "--silent", "check")
+
+
+def test_what_the_documentation_imports_is_there(tmp_path: Path) -> None:
+    (tmp_path / "sign-in.js").write_text("export const signIn = () => 'token';")
+    blocks = re.findall(r"^```js\n(.*?)^```", (ROOT / "docs" / "browser.md").read_text(), re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 2
+    assert len(blocks[0].splitlines()) <= 20
+    for number, block in enumerate(blocks):
+        page = tmp_path / f"page{number}.js"
+        page.write_text(block)
+        sources = [f"--alias:@sluice/{name}={folder / 'src' / 'index.ts'}" for name, folder in PACKAGES.items()]
+        options = ["--bundle", "--format=esm", "--external:@uppy/core", f"--outfile={tmp_path / 'out.js'}"]
+        npm(CLIENT, "exec", "--", "esbuild", str(page), *sources, *options)
 
 
 @pytest.mark.slow
