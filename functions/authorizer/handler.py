@@ -12,7 +12,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from msgspec import Meta
 
-from functions.authorizer.https import fetch_json
+from functions.authorizer.documents import fetch_json
 from functions.authorizer.tokens import InvalidTokenError, Issuer, subject_of
 from functions.common.contract import TOKEN_REFUSED, UNAUTHORIZED
 from functions.common.environment import Environment

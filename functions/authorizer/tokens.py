@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -114,15 +113,3 @@ def subject_of(token: str, *, issuer: Issuer, audience: str) -> str:
     if not isinstance(subject, str) or not subject.isprintable() or not 1 <= len(subject) <= MAX_SUBJECT:
         raise InvalidTokenError(f"its subject is not a text of 1 to {MAX_SUBJECT} characters that can be printed")
     return subject
-
-
-def parse_object(content: bytes) -> Mapping[str, Any]:
-    """A JSON object from bytes.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    value = json.loads(content)
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
-    return value

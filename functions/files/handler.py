@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.common import objects
 from functions.common.contract import CONTENT_LINK_SECONDS, State
-from functions.common.discarding import Discarding
+from functions.common.discard_function import DiscardFunction
 from functions.common.environment import FilesEnvironment, FunctionArn
 from functions.common.http import NO_FILE, Refused, answer, failure_of, no_content, owned, owner_of, query_of, rest_api
 from functions.common.media_types import canonical
@@ -30,7 +30,7 @@ logger = Logger(service="files")
 app = rest_api(logger, failure="The file could not be handled")
 records = Records(boto3.client("dynamodb"), environment.table_name)
 files = objects.Objects(objects.client(), environment.bucket_name)
-discard = Discarding(environment.discard_function_arn)
+discard = DiscardFunction(environment.discard_function_arn)
 
 
 @app.get("/files")

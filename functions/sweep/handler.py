@@ -14,7 +14,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from msgspec import Meta
 
 from functions.common.contract import SWEEP_SCHEDULE, TASK, object_key, stored_event
-from functions.common.discarding import Discarding
+from functions.common.discard_function import DiscardFunction
 from functions.common.environment import FilesEnvironment, FunctionArn, TableName
 from functions.common.objects import Objects
 from functions.common.records import Records
@@ -67,7 +67,7 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
         records=records,
         objects=objects,
         start=start,
-        discard=Discarding(environment.discard_function_arn),
+        discard=DiscardFunction(environment.discard_function_arn),
         has_time=lambda: context.get_remaining_time_in_millis() > RESERVE_MILLISECONDS,
         tidy_from=None if environment.replicated else object_key(str(uuid.uuid4())),
     )

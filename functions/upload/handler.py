@@ -10,7 +10,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.common.discarding import Discarding
+from functions.common.discard_function import DiscardFunction
 from functions.common.environment import FunctionArn, StartEnvironment
 from functions.common.http import answer, body_of, content_url, owner_of, rest_api
 from functions.common.objects import Objects
@@ -46,7 +46,7 @@ def post_upload() -> Response[str]:
         quota=environment.quota,
         records=records,
         objects=objects,
-        discard=Discarding(environment.discard_function_arn),
+        discard=DiscardFunction(environment.discard_function_arn),
     )
     logger.info("file stored", file_id=record.file_id, size=record.size, content_type=record.content_type)
     return answer(

@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from msgspec import Meta
 
 from functions.common import objects
-from functions.common.discarding import Discarding
+from functions.common.discard_function import DiscardFunction
 from functions.common.environment import Count, FunctionArn, StartEnvironment
 from functions.common.http import (
     answer,
@@ -54,7 +54,7 @@ uploads = Uploads(
     records=records,
     objects=objects.Objects(objects.client(), environment.bucket_name),
     rules=rules,
-    discard=Discarding(environment.discard_function_arn),
+    discard=DiscardFunction(environment.discard_function_arn),
 )
 
 

@@ -52,7 +52,7 @@ class Message:
 
 
 class Post(Protocol):
-    """Sends a body to an address, and returns the status of the answer; see `https.post`."""
+    """Sends a body to an address, and returns the status of the answer; raises what `https.request` does."""
 
     def __call__(self, url: str, *, headers: Mapping[str, str], body: bytes, seconds: float) -> int: ...  # noqa: D102
 

@@ -21,7 +21,7 @@ import boto3
 import pytest
 
 from functions.common.contract import State
-from functions.common.discarding import Discarding
+from functions.common.discard_function import DiscardFunction
 from functions.common.objects import Objects
 from functions.common.records import LOOK_AFTER, FileRecord, Quota, Records, from_item, timestamp
 from functions.discard.logic import discard
@@ -58,7 +58,7 @@ class Process:
             clients[name].meta.events.register("after-call", self._count)
         self.records = Records(clients["dynamodb"], outputs["table_name"], outputs["quotas_table_name"])
         self.objects = Objects(clients["s3"], outputs["bucket_name"])
-        self.discarding = Discarding("sluice-local-discard")
+        self.discarding = DiscardFunction("sluice-local-discard")
         self.discarding._client = clients["lambda"]
         rules = Rules(10**9, ("text/plain",), ROOM, 900, DAY, "arn:aws:kms:us-east-1:000000000000:key/none")
         self.uploads = Uploads(records=self.records, objects=self.objects, rules=rules, discard=self.discarding)

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from msgspec import ValidationError
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from functions.webhooks.https import post, trust
+from functions.common.https import request, trust
 from functions.webhooks.logic import GONE, Message, backoff, deliver
 from functions.webhooks.secret import CACHE_SECONDS, SigningKeys
 from functions.webhooks.signing import SecretError, key_of, signed_headers
@@ -219,7 +219,9 @@ def receiver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiv
 
 def test_a_body_is_posted_to_the_byte(receiver: Receiver) -> None:
     body = BODY.encode()
-    status = post(f"{receiver.url}/in?a=b", headers={"webhook-id": "m"}, body=body, seconds=5, context=trust())
+    status, _ = request(
+        "POST", f"{receiver.url}/in?a=b", headers={"webhook-id": "m"}, body=body, seconds=5, context=trust()
+    )
     (got,) = receiver.received
     assert (status, got.path, got.body, got.headers["webhook-id"]) == (204, "/in?a=b", body, "m")
 
@@ -227,25 +229,25 @@ def test_a_body_is_posted_to_the_byte(receiver: Receiver) -> None:
 def test_nobody_is_told_who_cannot_prove_their_name(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_CA_BUNDLE")
     with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
-        post(receiver.url, headers={}, body=BODY.encode(), seconds=5, context=trust())
+        request("POST", receiver.url, headers={}, body=BODY.encode(), seconds=5, context=trust())
     assert receiver.received == []
 
 
 def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
     receiver.answers["/in", "fünf.txt"] = iter([307])
-    assert post(f"{receiver.url}/in", headers={}, body=BODY.encode(), seconds=5, context=trust()) == 307
+    assert request("POST", f"{receiver.url}/in", headers={}, body=BODY.encode(), seconds=5, context=trust())[0] == 307
     assert [each.path for each in receiver.received] == ["/in"]
 
 
 def test_an_answer_that_does_not_come_is_not_waited_for(receiver: Receiver) -> None:
     receiver.slow = 1
     with pytest.raises(TimeoutError):
-        post(receiver.url, headers={}, body=BODY.encode(), seconds=0.2, context=trust())
+        request("POST", receiver.url, headers={}, body=BODY.encode(), seconds=0.2, context=trust())
 
 
 def test_plain_http_is_never_spoken() -> None:
     with pytest.raises(ValueError, match="not HTTPS"):
-        post("http://127.0.0.1/", headers={}, body=b"", seconds=1, context=trust())
+        request("POST", "http://127.0.0.1/", headers={}, body=b"", seconds=1, context=trust())
 
 
 def message(number: int = 1, body: str = BODY, receives: int = 1) -> Message:

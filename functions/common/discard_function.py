@@ -1,4 +1,4 @@
-"""Hands a claimed file to the function `discard`, which alone may delete bytes."""
+"""Invokes the function `discard`, the only one that may delete bytes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
 
-class Discarding:
-    """Invokes `discard` without waiting. Lambda tries again and keeps what failed; the sweeper finds what was lost."""
+class DiscardFunction:
+    """An asynchronous call of `discard`. Lambda retries it and keeps what failed; the sweeper finds what was lost."""
 
     def __init__(self, function_arn: str) -> None:
         self._function_arn = function_arn
         self._client: LambdaClient | None = None
 
     def __call__(self, file_id: str) -> None:
-        """Have a claimed file ended.
+        """Have the function end a claimed file.
 
         Raises:
             ClientError: Lambda refused.
