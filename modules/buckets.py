@@ -1,4 +1,4 @@
-"""A bucket as every bucket here is: private, versioned, encrypted; what is in it is the concern of others."""
+"""A private, versioned and encrypted bucket, for any content."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from modules.roles import Grantee
 
 
 class PrivateBucket(Construct):
-    """A bucket as every bucket here is: owner enforced, no public access, versioned, one key, TLS, this account.
+    """A bucket without public access or ACLs: versioned, with one key, only over TLS, only for this account.
 
     A bucket that S3 writes access logs to has no customer key: S3 cannot write them under one ("Enabling Amazon S3
     server access logging: Permissions for log delivery").
@@ -59,10 +59,10 @@ class PrivateBucket(Construct):
         """
         Args:
             name: name of the bucket, unique in all of AWS.
-            key: what encrypts the objects; None for a bucket of access logs.
+            key: encrypts the objects; None for a bucket of access logs.
             key_alias_arn: ARN of the key's alias, if writers name the key by its alias.
-            admit: statements for AWS services that write here, with `{bucket}` for the bucket's ARN.
-            object_lock: whether versions can be held. It is fixed when the bucket is made.
+            admit: statements for AWS services that write to the bucket, with `{bucket}` for its ARN.
+            object_lock: whether versions can be held. It is fixed when the bucket is created.
         """
         super().__init__(scope, construct_id)
         bucket = S3Bucket(
@@ -126,7 +126,7 @@ class PrivateBucket(Construct):
         )
 
     def add_to_policy(self, *statements: Statement) -> None:
-        """Add to the bucket's policy what names resources that were made after the bucket."""
+        """Add statements to the bucket's policy that name resources which are constructed after the bucket."""
         self._statements.extend(statements)
         self.policy.policy = document(*self._statements)
 
@@ -167,7 +167,7 @@ class PrivateBucket(Construct):
         )
 
     def _denials(self, foundation: Foundation, key: CustomerKey | None, key_alias_arn: str | None) -> list[Statement]:
-        """What nobody may do to the bucket, whatever an IAM policy allows."""
+        """Return the statements that deny requests, whatever an IAM policy allows."""
         objects = f"{self.arn}/*"
         denials = [
             deny_plain_http("s3:*", self.arn, objects),
@@ -216,5 +216,5 @@ def _present_but_not(key: str, allowed: str | list[str]) -> Conditions:
 
 
 def _about(statement: Statement, arn: str) -> Statement:
-    """A statement about a bucket that was not there when it was written."""
+    """Return a statement with the ARN of the bucket in place of `{bucket}`."""
     return replace(statement, resources=[resource.replace("{bucket}", arn) for resource in statement.resources])

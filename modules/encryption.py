@@ -1,4 +1,4 @@
-"""Customer keys: one a service, rotated, with a policy that names who may use them and through what."""
+"""Customer keys: one for each service, rotated, with a policy that names the users and the service."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _USE = (
 
 
 class CustomerKey(Construct, Monitored):
-    """A key of the customer's for one service.
+    """A customer key for one service.
 
     Attributes:
         arn: ARN of the key.
@@ -72,7 +72,7 @@ class CustomerKey(Construct, Monitored):
     ) -> None:
         """
         Args:
-            purpose: what the key encrypts; description of the key and end of its alias.
+            purpose: kind of data that the key encrypts; part of its description and of its alias.
             service: the AWS service through which the account's principals use it, such as `s3`.
             admit: statements for AWS services that use the key on their own behalf.
         """
@@ -93,7 +93,7 @@ class CustomerKey(Construct, Monitored):
                     any_resource=_THIS_KEY,
                     principals=account,
                 ),
-                # Opens the key to the account's IAM policies, which each name the key; through this service alone.
+                # Opens the key to the account's IAM policies, which each name the key; only through this service.
                 Statement(
                     sid="AccountUsesKeyThroughService",
                     actions=_USE,
@@ -117,7 +117,7 @@ class CustomerKey(Construct, Monitored):
         self.key_id = key.key_id
 
     def statement(self, sid: str, *actions: str) -> Statement:
-        """Statement for a role that uses the key through its service, for a grant of the resource it encrypts."""
+        """Return the statement of a grant that lets a role use the key through its service."""
         return Statement(
             sid=sid,
             actions=actions,
@@ -126,7 +126,7 @@ class CustomerKey(Construct, Monitored):
         )
 
     def grant_decrypt(self, grantee: Grantee, concern: str) -> None:
-        """Let a role decrypt through the key's service, and nothing else."""
+        """Let a role decrypt through the key's service."""
         grantee.grant(concern, self.statement("Decrypt", "kms:Decrypt"))
 
 
@@ -135,7 +135,7 @@ def admit_service(foundation: Foundation, service: str, sources: str) -> Stateme
 
     Args:
         service: its name, such as `events`.
-        sources: what it acts for: an ARN, or a pattern of what comes behind the account in one, such as
+        sources: the resources for which it acts: an ARN, or the part of an ARN behind the account, such as
             `rule/sluice-dev-*`.
 
     Source: SNS and SQS, "Key management: Enable compatibility between event sources from AWS services".

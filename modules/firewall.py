@@ -1,4 +1,4 @@
-"""The web application firewall before the API, where the setting `enable_waf` says so."""
+"""The web application firewall in front of the API, if the setting `enable_waf` is on."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ MANAGED_GROUPS: Mapping[str, Mapping[str, str]] = {
 
 
 class Firewall(Construct):
-    """A web ACL before one stage. Whoever it stops gets 403 in the form of the API's other answers.
+    """A web ACL in front of one stage. A blocked request gets 403 in the form of the API's other answers.
 
     Its log holds what it blocked or counted; what it let through is in the access log of the API.
     """
@@ -83,7 +83,7 @@ class Firewall(Construct):
         """
         Args:
             stage_arn: the stage of a REST API.
-            logs_key: what encrypts the log; its policy has to admit names that start with FIREWALL_LOG_PREFIX.
+            logs_key: encrypts the log; its policy has to admit names that start with FIREWALL_LOG_PREFIX.
         """
         super().__init__(scope, construct_id)
         acl = Wafv2WebAcl(

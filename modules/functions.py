@@ -48,7 +48,7 @@ MAX_EVENT_AGE_SECONDS = 3600
 
 @dataclass(frozen=True)
 class Sources:
-    """Where packages come from and go to.
+    """The folders from which packages are built and to which they are written.
 
     Attributes:
         functions: the folder of the functions' package.
@@ -61,12 +61,12 @@ class Sources:
     output: Path
 
     def terraform_path(self, path: Path) -> str:
-        """A file below the output folder as Terraform names it: relative to the stack, the same on every machine."""
+        """Return the path of a file in the output folder, relative to the stack and so equal on every machine."""
         return f"${{path.module}}/{path.relative_to(self.output).as_posix()}"
 
 
 class Layer(Construct):
-    """The dependencies of the functions from the lock, apart from their code.
+    """The layer with the dependencies of the functions, as the lock pins them.
 
     Attributes:
         arn: ARN of the layer's version.
@@ -93,15 +93,15 @@ class Layer(Construct):
 
 @dataclass(frozen=True)
 class Shared:
-    """What all functions of a stack have in common.
+    """The resources that all functions of a stack share.
 
     Attributes:
         foundation: runtime, processor, memory, timeout, tracing, retention of logs.
-        sources: where packages come from.
+        sources: folders of the packages.
         layer: the dependencies.
-        environment_key: what encrypts variables at rest.
-        logs_key: what encrypts log groups.
-        queues_key: what encrypts dead letters.
+        environment_key: encrypts variables at rest.
+        logs_key: encrypts log groups.
+        queues_key: encrypts dead letters.
         failures: queue that gets a report of each asynchronous invocation that failed for good.
     """
 
@@ -122,11 +122,11 @@ class Function(Construct, Monitored):
     back.
 
     Attributes:
-        role: what it may do; grants add to it.
+        role: role of the function; grants add permissions to it.
         name: its name in AWS.
         qualifier: the alias, which resources name beside the name of the function.
-        arn: ARN of the alias: what others call.
-        invoke_arn: what API Gateway integrates: the alias.
+        arn: ARN of the alias, which callers use.
+        invoke_arn: ARN of the alias for integrations of API Gateway.
         function_arn: ARN of the function without an alias, for those who manage it.
         dead_letters: queue that gets the events it could not handle.
         log_group: name of its log group.
@@ -144,7 +144,7 @@ class Function(Construct, Monitored):
         """
         Args:
             construct_id: name of the function's folder in the sources.
-            description: what the function is for, in a line.
+            description: purpose of the function, in a line.
             environment: its variables; the function's own model of them says which.
         """
         super().__init__(scope, construct_id)
@@ -298,12 +298,12 @@ class Function(Construct, Monitored):
         """Return a metric of the function (Lambda, "Types of metrics for Lambda functions")."""
         return Metric("AWS/Lambda", name, {"FunctionName": self.name}, statistic, title_of(self))
 
-    def leave_traffic_alone(self) -> None:
-        """Have somebody else move the alias to new versions: Terraform would move it all at once, with the apply."""
+    def ignore_alias_changes(self) -> None:
+        """Let CodeDeploy move the alias to new versions; Terraform would move all traffic at once, with the apply."""
         self._alias.lifecycle = TerraformResourceLifecycle(ignore_changes=["function_version", "routing_config"])
 
     def grant_invoke(self, grantee: Grantee, concern: str) -> None:
-        """Let a role invoke the function by its alias, and by nothing else."""
+        """Let a role invoke the function, only by its alias."""
         grantee.grant(concern, Statement(sid="Invoke", actions=["lambda:InvokeFunction"], resources=[self.arn]))
 
     def consume(self, queue: Queue, construct_id: str, *, batch_size: int, max_concurrency: int) -> None:
@@ -329,7 +329,7 @@ class Function(Construct, Monitored):
 
 
 def tracing_statement() -> Statement:
-    """What a role needs to send traces."""
+    """Return the permission to send traces."""
     return Statement(
         sid="SendTraces",
         actions=["xray:PutTraceSegments", "xray:PutTelemetryRecords"],

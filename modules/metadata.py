@@ -1,4 +1,4 @@
-"""The tables: one item a file, and one an owner with what the owner's files take up."""
+"""The tables: one item for each file, and one for each owner with the sum of the owner's files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TABLE_OPERATIONS = ("GetItem", "PutItem", "Query", "TransactWriteItems", "Update
 
 
 class Table(Construct, Monitored):
-    """A table as every table here is: paid by request, under a customer key, recoverable where data is protected.
+    """A table that is paid by request, encrypted with a customer key, and recoverable if data is protected.
 
     Attributes:
         name: its name.
@@ -52,9 +52,9 @@ class Table(Construct, Monitored):
     ) -> None:
         """
         Args:
-            name: what comes behind the environment's prefix.
-            attributes: those of the keys, `hash_key` too; all are text.
-            forget_at: attribute with the second in which DynamoDB forgets an item.
+            name: name of the table without the environment's prefix.
+            attributes: names of the attributes in keys, `hash_key` too; all are text.
+            forget_at: attribute with the second after which DynamoDB deletes an item.
             replicable: whether another region has, or had, a copy of it.
         """
         super().__init__(scope, construct_id)
@@ -135,11 +135,11 @@ class Table(Construct, Monitored):
 
 
 class Metadata(Construct):
-    """The records of an environment, encrypted under a customer key.
+    """The records of an environment, encrypted with a customer key.
 
     Attributes:
         files: table of the records.
-        quotas: table of what owners take up.
+        quotas: table of the bytes and files of each owner.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Topics: what happens to files, for those who subscribe; and alerts, for those who operate."""
+"""Topics: events of files for subscribers, and alerts for operators."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Topic(Construct):
     ) -> None:
         """
         Args:
-            name: what comes behind the environment's prefix.
-            key: what encrypts the messages.
-            publishers: services that publish here; roles are let in by `grant_publish`.
+            name: name of the topic without the environment's prefix.
+            key: encrypts the messages.
+            publishers: services that publish to the topic; roles get the permission from `grant_publish`.
         """
         super().__init__(scope, construct_id)
         self._key = key
@@ -71,7 +71,7 @@ class Topic(Construct):
         )
 
     def grant_publish(self, grantee: Grantee, concern: str) -> None:
-        """Let a role publish here (SNS, "Key management": a data key, and Decrypt to check it)."""
+        """Let a role publish to the topic (SNS, "Key management": a data key, and Decrypt to check it)."""
         grantee.grant(
             concern,
             Statement(sid="Publish", actions=["sns:Publish"], resources=[self.arn]),
@@ -80,11 +80,11 @@ class Topic(Construct):
 
 
 class SubscribedQueue(Construct):
-    """A queue that gets what a topic says, for readers who come when they can.
+    """A queue that is subscribed to a topic.
 
     Attributes:
         queue: the queue.
-        dead_letters: what it could not take, and what its readers could not handle.
+        dead_letters: gets the messages that the queue could not receive or its readers could not handle.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class SubscribedQueue(Construct):
         Args:
             construct_id: name of the queue, too.
             topic_arn: of a topic of this stack or of another one.
-            key: what encrypts the queues; its policy has to admit SNS for that topic.
+            key: encrypts the queues; its policy has to admit SNS for that topic.
             visibility_timeout_seconds: how long a message is hidden from other readers; by default SQS's 30.
         """
         super().__init__(scope, construct_id)
@@ -133,7 +133,7 @@ class SubscribedQueue(Construct):
 
 
 def alarms_of(foundation: Foundation) -> Sender:
-    """The alarms of an environment, which publish to the topic of its alerts."""
+    """Return the sender that stands for the alarms of an environment, for the topic of its alerts."""
     home = f"{foundation.region}:{foundation.account_id}"
     return Sender("cloudwatch.amazonaws.com", f"arn:aws:cloudwatch:{home}:alarm:{foundation.prefix}-*")
 
@@ -145,11 +145,11 @@ def tell_by_email(scope: Construct, alerts: Topic, address: str | None) -> None:
 
 
 class Notifications(Construct):
-    """The two topics, and a queue that holds what was said about files until somebody reads it.
+    """The two topics, and a queue that holds the events of files until a reader takes them.
 
     Attributes:
         files: topic of the events of files.
-        alerts: topic of alarms and of failures that a person has to look at.
+        alerts: topic of alarms and of failures that need an operator.
         inbox: queue that is subscribed to the events of files.
         queues: every queue in here, for alarms.
     """

@@ -1,4 +1,4 @@
-"""Policy documents: one typed builder for every one of them, exact actions on exact ARNs. No construct in here."""
+"""Policy documents in IAM's grammar: exact actions on exact ARNs. This module has no constructs."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Statement:
     """One statement of a policy document.
 
     Args:
-        sid: what it is for, in CamelCase; a reviewer reads it first.
+        sid: purpose of the statement in CamelCase; reviewers read it first.
         actions: exact actions, `service:Action`. A Deny may say `service:*`.
         resources: exact ARNs; in the policy of a KMS key, `*` means that key (KMS, "Key policies").
         principals: kind to names, such as `{"Service": ["logs.us-east-1.amazonaws.com"]}`; for resource policies.
         conditions: operator to key to value or values.
-        any_resource: why no ARN can be named, for the few actions that AWS does not let one restrict.
+        any_resource: reason for the resource `*`, for actions that AWS cannot restrict to a resource.
 
     Raises:
-        ValueError: the statement is not exact, and why.
+        ValueError: the statement is not exact; the text says why.
     """
 
     sid: str
@@ -56,7 +56,7 @@ class Statement:
             raise ValueError(f"statement {self.sid}: resource `*` without the reason why no ARN can be named")
 
     def to_json(self) -> dict[str, object]:
-        """The statement in IAM's grammar."""
+        """Return the statement in IAM's grammar."""
         body: dict[str, object] = {"Sid": self.sid, "Effect": self.effect}
         if self.principals == "*":
             body["Principal"] = "*"
@@ -73,7 +73,7 @@ class Statement:
 
 
 def document(*statements: Statement) -> str:
-    """A policy document as JSON text.
+    """Return a policy document as JSON text.
 
     Strings in it may be Terraform references: they stay references in the text, and Terraform resolves them.
 
@@ -87,12 +87,12 @@ def document(*statements: Statement) -> str:
 
 
 def _one_or_many(values: Sequence[str]) -> str | list[str]:
-    """IAM writes a single value without a list; so do we, or the plan would never be empty."""
+    """Return a single value without a list, as IAM does; otherwise a second plan would show a difference."""
     return values[0] if len(values) == 1 else list(values)
 
 
 def deny_plain_http(action: str, *resources: str) -> Statement:
-    """What every policy of a bucket, queue or topic says first: nobody comes without TLS."""
+    """Return the first statement of every policy of a bucket, queue or topic: requests without TLS are denied."""
     return Statement(
         sid="DenyPlainHttp",
         effect="Deny",
@@ -104,7 +104,7 @@ def deny_plain_http(action: str, *resources: str) -> Statement:
 
 
 def assume_role_document(service: str) -> str:
-    """The trust policy that lets an AWS service take a role on."""
+    """Return the trust policy that lets an AWS service assume a role."""
     return json.dumps(
         {
             "Version": POLICY_VERSION,

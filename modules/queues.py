@@ -1,4 +1,4 @@
-"""Queues: encrypted, 14 days, closed to everyone who is not named; most of them hold dead letters."""
+"""Queues: encrypted, with 14 days of retention, open only to named senders and readers. Most hold dead letters."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Sender:
     """An AWS service that sends to a queue on behalf of one resource.
 
     Attributes:
-        service: its principal, such as `events.amazonaws.com`.
-        source_arn: the resource it acts for.
+        service: principal of the service, such as `events.amazonaws.com`.
+        source_arn: the resource for which it acts.
     """
 
     service: str
@@ -63,11 +63,11 @@ class Queue(Construct, Monitored):
     ) -> None:
         """
         Args:
-            name: what comes behind the environment's prefix.
-            key: what encrypts the messages.
-            senders: services that send here; roles are let in by `grant_send`.
-            dead_letters: where messages go that no reader could handle.
-            max_receives: how often one is received before.
+            name: name of the queue without the environment's prefix.
+            key: encrypts the messages.
+            senders: services that send to the queue; roles get the permission from `grant_send`.
+            dead_letters: gets the messages that no reader could handle.
+            max_receives: how often a message is received before that.
             visibility_timeout_seconds: how long a message is hidden from other readers; by default SQS's 30.
         """
         super().__init__(scope, construct_id)
@@ -155,18 +155,18 @@ class Queue(Construct, Monitored):
         return Metric("AWS/SQS", name, {"QueueName": self.name}, statistic, label or title_of(self))
 
     def send_statements(self) -> list[Statement]:
-        """What a role needs that sends here (SQS, "Key management": a data key, and Decrypt to check it)."""
+        """Return the permissions to send messages (SQS, "Key management": a data key, and Decrypt to check it)."""
         return [
             Statement(sid="SendMessages", actions=["sqs:SendMessage"], resources=[self.arn]),
             self._key.statement("EncryptMessages", "kms:GenerateDataKey", "kms:Decrypt"),
         ]
 
     def grant_send(self, grantee: Grantee, concern: str) -> None:
-        """Let a role send messages here."""
+        """Let a role send messages to the queue."""
         grantee.grant(concern, *self.send_statements())
 
     def grant_consume(self, grantee: Grantee, concern: str) -> None:
-        """Let a role read here (Lambda, "Using Lambda with Amazon SQS"), and hide messages until they are due."""
+        """Let a role read the queue (Lambda, "Using Lambda with Amazon SQS") and hide messages until they are due."""
         grantee.grant(
             concern,
             Statement(
@@ -180,7 +180,7 @@ class Queue(Construct, Monitored):
 
 
 def redrive_policy(dead_letters: Queue, max_receives: int | None = None) -> str:
-    """Where messages go in the end, as JSON without blanks: SQS gives it back so, and a plan would differ for ever."""
+    """Return a redrive policy as JSON without blanks: SQS returns it in this form, and plans compare the text."""
     policy: dict[str, object] = {"deadLetterTargetArn": dead_letters.arn}
     if max_receives is not None:
         policy["maxReceiveCount"] = max_receives

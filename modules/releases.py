@@ -47,7 +47,7 @@ class Releases(Construct):
         """
         Args:
             error_alarms: by the name of a function, the alarm on the rate of its errors.
-            alerts: where releases that went back are told.
+            alerts: topic that is told when a release was rolled back.
         """
         super().__init__(scope, construct_id)
         application = CodedeployApp(self, "Default", name=foundation.prefix, compute_platform="Lambda")
@@ -75,7 +75,7 @@ class Releases(Construct):
         )
         alerts.grant_publish(role, "alert")
         for function in functions:
-            function.leave_traffic_alone()
+            function.ignore_alias_changes()
             CodedeployDeploymentGroup(
                 self,
                 function.node.id,

@@ -1,4 +1,4 @@
-"""A second region that holds a copy of every file and every record, under keys of its own, and serves nobody.
+"""A second region that holds a copy of every file and every record, under keys of its own. It serves no requests.
 
 What is covered and what is not, RPO and RTO: docs/operations.md, "Two regions".
 """
@@ -31,7 +31,7 @@ class Replica(Construct, Monitored):
     their own region: so two alarms and a topic are here. The other alarms on copies are in the first region.
 
     Attributes:
-        region: where it is.
+        region: the second region.
         copied: dimensions of the metrics of copying files.
     """
 

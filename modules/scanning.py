@@ -50,7 +50,7 @@ class Scanning(Construct):
         """
         Args:
             inspect: function that looks at files before they are clean.
-            queues_key: what encrypts dead letters.
+            queues_key: encrypts dead letters.
         """
         super().__init__(scope, construct_id)
         scanner = Role(
@@ -64,7 +64,7 @@ class Scanning(Construct):
         storage.grant_scan(scanner)
         self._grant_own_rule(scanner, foundation)
         storage.grant_scan_result(inspect.role)
-        storage.open_clean_files_alone(scanner=scanner, inspect=inspect.role)
+        storage.open_only_clean_files(scanner=scanner, inspect=inspect.role)
         GuarddutyMalwareProtectionPlan(
             self,
             "Default",

@@ -48,7 +48,7 @@ class Schedule(Construct, Monitored):
         Args:
             every: number and unit, such as `15 minutes` (EventBridge Scheduler, "Rate-based schedules"); several times
                 an hour, since the alarm goes off after an hour without a run.
-            queues_key: what encrypts dead letters.
+            queues_key: encrypts dead letters.
         """
         super().__init__(scope, construct_id)
         self._function = function

@@ -160,7 +160,7 @@ CONTENT_TYPES = (
 
 
 class SettingsError(Exception):
-    """The settings of an environment are wrong; the text names what, where, and what is allowed."""
+    """A setting of an environment is wrong; the text names the setting, its place and the allowed values."""
 
 
 class Settings(BaseSettings):
@@ -425,7 +425,7 @@ class Settings(BaseSettings):
 
     @property
     def is_local(self) -> bool:
-        """Whether this is the embedded AWS."""
+        """True for the environment on the embedded AWS."""
         return self.environment == LOCAL
 
     @property
@@ -435,7 +435,7 @@ class Settings(BaseSettings):
 
     @property
     def foundation(self) -> Foundation:
-        """The part of the settings that every construct may use."""
+        """Return the part of the settings that every construct may use."""
         return Foundation(
             project_name=self.project_name,
             environment=self.environment,
@@ -454,15 +454,15 @@ class Settings(BaseSettings):
 
     @property
     def replicates(self) -> bool:
-        """Whether there are copies in a second region."""
+        """True if a second region has copies."""
         return self.replica_region is not None and not self.replica_removed
 
     @property
     def in_replica_region(self) -> Settings:
-        """The same, for what is in the second region.
+        """Return the settings of the resources in the second region.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is no second region.
         """
         if self.replica_region is None:
             raise ValueError("replica_region is not set")
@@ -472,7 +472,7 @@ class Settings(BaseSettings):
 
     @property
     def handbook(self) -> str:
-        """What an alarm leads to: a link where one is set, else the file in the repository."""
+        """The URL of the handbook for readers of alarms if it is set, else its file in the repository."""
         return self.handbook_url or "docs/operations.md"
 
     @property

@@ -1,7 +1,7 @@
-"""Values that one stack shares with others: parameters of Systems Manager, by a name that both sides make alike.
+"""Values that one stack shares with others: parameters of Systems Manager, whose name both sides compute.
 
-Not the other stack's state: who reads that reads all of it, and has to know where it is and under which key. A
-parameter is one value, which a policy names, and what is shared is what the stack says that it shares.
+The state of the other stack is not used: its reader would read all of it, and needs its place and its key. A parameter
+is one value, which a policy can name, and a stack declares which values it shares.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from modules.foundation import Foundation
 
 
 class SharedValues(Construct):
-    """What an environment shares. Nothing secret: whoever may read the parameter reads the value."""
+    """Values that an environment shares. They must not be secret: every reader of the parameter reads the value."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, foundation: Foundation, values: Mapping[str, tuple[str, str]]
     ) -> None:
         """
         Args:
-            values: by a name in lower case with `-`, the value and what it is for.
+            values: value and description, by a name in lower case with `-`.
         """
         super().__init__(scope, construct_id)
         for name, (value, description) in values.items():
@@ -39,9 +39,9 @@ class SharedValues(Construct):
 
 
 def shared_value(scope: Construct, construct_id: str, *, foundation: Foundation, project: str, name: str) -> str:
-    """What another project shares in the same environment, account and region. Terraform reads it when it plans.
+    """Return a value that another project shares in the same environment, account and region.
 
-    Whoever plans has to be allowed `ssm:GetParameter` on that parameter.
+    Terraform reads the parameter when it plans, which needs `ssm:GetParameter` on that parameter.
     """
     parameter = DataAwsSsmParameter(
         scope, construct_id, name=foundation.parameter_name(name, project_name=project), with_decryption=False

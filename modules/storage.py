@@ -1,4 +1,4 @@
-"""The bucket of the files: private, versioned, encrypted under a customer key, with a lifecycle."""
+"""The bucket of the files: private, versioned, encrypted with a customer key, with a lifecycle."""
 
 from __future__ import annotations
 
@@ -165,15 +165,15 @@ def access_logs(scope: Construct, bucket: PrivateBucket, *, foundation: Foundati
 
 
 def only_clean_files(bucket: PrivateBucket, *, scanner: Role | None = None, inspect: Role | None = None) -> None:
-    """Give no file of a bucket to anybody before the scanner has tagged it as clean, whatever link or policy they have.
+    """Deny all reads of a file before the scanner has tagged it as clean, whatever link or policy the caller has.
 
     GuardDuty, "Using tag-based access control (TBAC) with Malware Protection for S3". A negated condition holds where
     its key is absent (IAM, "Condition operators"), so that a file without the tag is closed. The principal of a
     presigned link is the role that signed it.
 
     Args:
-        scanner: who reads files before they have the tag, and puts it; nobody else may tag.
-        inspect: who looks at them meanwhile.
+        scanner: reads files before they have the tag; only this role may tag files.
+        inspect: may read files before they have the tag, too.
     """
     files = [f"{bucket.arn}/{FILES_PREFIX}*"]
 
@@ -422,7 +422,7 @@ class Storage(Construct, Monitored):
         )
 
     def grant_discard(self, grantee: Grantee) -> None:
-        """Let a role remove files with all their versions, and what was left of uploads.
+        """Let a role remove files with all their versions, and the leftovers of uploads.
 
         Where files are copied, it marks them as deleted and the lifecycle removes them: the marker is copied, and no
         version that is deleted (S3, "What does Amazon S3 replicate?").
@@ -443,7 +443,7 @@ class Storage(Construct, Monitored):
         )
 
     def grant_find(self, grantee: Grantee) -> None:
-        """Let a role see whether a file is there, and nothing that is in it."""
+        """Let a role see whether a file exists, but not read it."""
         grantee.grant(
             "files_find",
             Statement(
@@ -467,7 +467,7 @@ class Storage(Construct, Monitored):
         )
 
     def grant_inspect(self, grantee: Grantee) -> None:
-        """Let a role look at what is stored, and tell a file that is not there from one it may not see."""
+        """Let a role read stored files, and distinguish a missing file from a denied one."""
         grantee.grant(
             "files_inspect",
             Statement(sid="HeadFiles", actions=["s3:GetObject"], resources=[self._files_arn]),
@@ -477,12 +477,12 @@ class Storage(Construct, Monitored):
                 actions=["s3:ListBucket"],
                 resources=[self.bucket_arn],
             ),
-            # Checksums of encrypted objects are shown to those alone who may decrypt (S3, "HeadObject: Permissions").
+            # Checksums of encrypted objects are shown only to callers who may decrypt (S3, "HeadObject: Permissions").
             self._key.statement("DecryptChecksums", "kms:Decrypt"),
         )
 
-    def open_clean_files_alone(self, *, scanner: Role, inspect: Role) -> None:
-        """Give no file to anybody but these two before it is known to be clean."""
+    def open_only_clean_files(self, *, scanner: Role, inspect: Role) -> None:
+        """Deny all reads of a file before it is known to be clean, except to these two roles."""
         only_clean_files(self._bucket, scanner=scanner, inspect=inspect)
 
     def grant_scan(self, grantee: Grantee) -> None:
@@ -522,7 +522,7 @@ class Storage(Construct, Monitored):
         )
 
     def grant_scan_result(self, grantee: Grantee) -> None:
-        """Let a role see what was found in a file."""
+        """Let a role read the result of the scan of a file."""
         grantee.grant(
             "files_scan_result",
             Statement(sid="ReadScanResult", actions=["s3:GetObjectTagging"], resources=[self._files_arn]),
@@ -544,7 +544,7 @@ class Storage(Construct, Monitored):
         )
 
     def grant_probe(self, grantee: Grantee) -> None:
-        """Let a role see whether the bucket is there, and nothing that is in it."""
+        """Let a role see whether the bucket exists, but not list it."""
         grantee.grant(
             "files_probe",
             Statement(sid="FindBucket", actions=["s3:GetBucketLocation"], resources=[self.bucket_arn]),

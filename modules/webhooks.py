@@ -43,7 +43,7 @@ UNDELIVERED_PERCENT = 50
 
 @dataclass(frozen=True)
 class _Receiver:
-    """What belongs to one receiver."""
+    """The resources of one receiver."""
 
     url: str
     queue: Queue
@@ -76,8 +76,8 @@ class Webhooks(Construct, Monitored):
             urls: addresses of the receivers.
             backoff_seconds: seconds before the first retry; they double with each retry.
             files: topic of the events of files.
-            queues_key: what encrypts the queues.
-            secrets_key: what encrypts the secrets.
+            queues_key: encrypts the queues.
+            secrets_key: encrypts the secrets.
         """
         super().__init__(scope, construct_id)
         self._secrets_key = secrets_key
@@ -223,9 +223,9 @@ def secret_name(prefix: str, url: str) -> str:
 
 
 def receiver_slug(url: str) -> str:
-    """What a receiver is called in names of resources: its host, and what tells it from others on the same host.
+    """Return the name of a receiver in names of resources: its host, and a hash of its address.
 
-    It follows from the address alone, so that a receiver keeps its queue when others come and go. 24 characters at
+    It depends only on the address, so that a receiver keeps its queue when others come and go. 24 characters at
     most: SQS allows 80 for the name of a queue.
     """
     host = re.sub(r"[^a-z0-9]+", "-", str(urlsplit(url).hostname).lower())[:17].strip("-")
