@@ -252,7 +252,7 @@ def test_a_gigabyte_survives_cuts_and_an_interruption_in_flat_memory(
     process.send_signal(signal.SIGINT)
     first = client.end(process)
     assert first.code == 130, first.err
-    assert "Run the same command again to go on." in first.err
+    assert "Run the same command again to resume." in first.err
     assert "no connection to 127.0.0.1" in first.err
     assert proxy.cuts == []
     assert all(count > 1 for count in proxy.cut_connections), "nothing was on its way when it was cut"

@@ -1,1 +1,1 @@
-"""`make bench`: Sluice beside what a user would pick instead, in one run on one machine."""
+"""`make bench`: compares Sluice with its alternatives, in one run on one machine."""

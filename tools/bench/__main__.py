@@ -1,4 +1,4 @@
-"""`make bench`: measures, prints, and writes docs/benchmarks.md, each table as soon as it is there.
+"""`make bench`: measures, prints, and writes each table into docs/benchmarks.md as soon as it is finished.
 
 `python -m tools.bench [--only NAME,...] [--write]`. Each side is run in turn with the other, at least five times; a
 figure is the median. It wants a machine that does nothing else.
@@ -36,12 +36,12 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 
 def figure(value: float) -> str:
-    """Three digits that count."""
+    """Format a number with three significant digits."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def table(results: Sequence[Result]) -> list[str]:
-    """Ours beside theirs."""
+    """Return the table of a section: our figures beside those of the peers."""
     lines = ["| what | against | ours | theirs | ratio | reach | met |", "|---|---|---:|---:|---:|---:|---|"]
     for each in results:
         reach = f"{'≥' if each.more_is_better else '≤'} {each.reach:g}"
@@ -53,13 +53,13 @@ def table(results: Sequence[Result]) -> list[str]:
 
 
 def lines_of(section: Section) -> list[str]:
-    """A section in Markdown, without its title."""
+    """Return a section in Markdown, without its title."""
     lines = table(section.results) if section.results else []
     return [*lines, *([""] if lines and section.notes else []), *section.notes]
 
 
 def chosen(only: str | None) -> list[str]:
-    """The benchmarks that the command line names, by default all.
+    """Return the benchmarks that the command line names, by default all.
 
     Raises:
         Failure: one of them is not there.
@@ -72,7 +72,7 @@ def chosen(only: str | None) -> list[str]:
 
 
 def main() -> None:
-    """Measure what the command line names."""
+    """Run the benchmarks that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
     parser.add_argument("--only", help=f"some of {','.join(BENCHMARKS)}")
     parser.add_argument("--write", action="store_true", help=f"the tables, to {PAGE.relative_to(ROOT)}")

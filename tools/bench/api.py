@@ -51,13 +51,13 @@ BODY = json.dumps({"file_name": "small.txt", "file_content": base64.b64encode(b"
 UNTHROTTLED = {"API_THROTTLE_RATE": "10000", "API_THROTTLE_BURST": "5000", "LAMBDA_TIMEOUT": "29"}
 WARM_UPS = 5
 WORKFLOW_SECONDS = 60
-# Nobody asks IAM for so long: the workflow is over. It retries nothing here.
+# After so long without a decision of IAM, the workflow is over: it retries nothing here.
 QUIET_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class System:
-    """The platform, deployed."""
+    """The deployed platform."""
 
     system: LocalSystem
     aws: EmbeddedAws
@@ -66,13 +66,13 @@ class System:
     iam_log: Path
 
     def decisions(self) -> list[dict[str, Any]]:
-        """What IAM was asked, in order."""
+        """The decisions of IAM, in order."""
         return [json.loads(line) for line in self.iam_log.read_text().splitlines()]
 
 
 @contextmanager
 def deployed() -> Iterator[System]:
-    """Deploy to an embedded AWS of its own; stop it in the end."""
+    """Deploy to a separate embedded AWS; stop it at the end."""
     cli_configuration()
     with tempfile.TemporaryDirectory() as name, _variables(UNTHROTTLED):
         folder = Path(name)
@@ -103,7 +103,7 @@ def _variables(variables: dict[str, str]) -> Iterator[None]:
 
 
 def api(progress: Progress) -> Section:
-    """POST /upload beside bare functions behind the same API."""
+    """Compare POST /upload with bare functions behind the same API."""
     results = []
     with deployed() as system:
         stop_workflows(system)
@@ -150,13 +150,13 @@ def api(progress: Progress) -> Section:
 
 @dataclass(frozen=True)
 class Load:
-    """What clients met: milliseconds of each request, and requests a second of all."""
+    """The result of a load: milliseconds of each request, and requests a second of all."""
 
     milliseconds: Sequence[float]
     rate: float
 
     def at(self, share: float) -> float:
-        """Milliseconds that this share of requests did not exceed."""
+        """Return the milliseconds that this share of requests did not exceed."""
         return percentile(self.milliseconds, share)
 
 
@@ -165,7 +165,7 @@ def _median(loads: Sequence[Load], of: Callable[[Load], float]) -> float:
 
 
 def warm_up(api: Api, path: str, clients: int) -> None:
-    """Load the API with ever more clients until as many functions run as it takes, and every answer is right.
+    """Load the API with more and more clients, until enough functions run and every answer is right.
 
     Raises:
         Failure: it does not come to that.
@@ -184,7 +184,7 @@ def warm_up(api: Api, path: str, clients: int) -> None:
 
 
 def load(api: Api, path: str, clients: int, seconds: float) -> Load:
-    """Send requests for some seconds, each client its next one when it has the answer, over a connection of its own.
+    """Send requests for some seconds: each client sends the next one after the answer, over its own connection.
 
     Raises:
         Failure: an answer is not 200.
@@ -226,10 +226,10 @@ def load(api: Api, path: str, clients: int, seconds: float) -> Load:
 
 
 def stop_workflows(system: System) -> None:
-    """Start no workflow from here on.
+    """Disable the rules that start workflows.
 
-    Nobody waits for one, and AWS runs it elsewhere. Here the workflow of each upload, two cold starts of `inspect` in
-    it, would take the processors from the clients, and soon every answer would be late.
+    Callers do not wait for one, and AWS runs it elsewhere. Here the workflow of each upload, two cold starts of
+    `inspect` in it, would take the processors from the clients, and soon every answer would be late.
     """
     events: EventBridgeClient = boto3.client("events", **_root(system.aws))  # type: ignore[call-overload]
     for rule in events.list_rules()["Rules"]:
@@ -247,7 +247,9 @@ def _root(aws: EmbeddedAws) -> dict[str, str]:
 
 
 def add_function(system: System, name: str) -> str:
-    """Put a program of the peers behind the deployed API, with the role and the variables of `upload`; its path."""
+    """Add a program of the peers as a function behind the deployed API, with role and variables of `upload`; return its
+    path.
+    """
     root = _root(system.aws)
     functions: LambdaClient = boto3.client("lambda", **root)  # type: ignore[call-overload]
     gateway: APIGatewayClient = boto3.client("apigateway", **root)  # type: ignore[call-overload]
@@ -299,7 +301,7 @@ def add_function(system: System, name: str) -> str:
 
 
 def calls(progress: Progress) -> Section:
-    """Every AWS call from the request of a small upload to its announcement, as IAM was asked about them."""
+    """List the AWS calls from the request of a small upload to its notification, from the decisions of IAM."""
     notes = []
     with deployed() as system:
         for title, upload in (
@@ -326,7 +328,7 @@ def calls(progress: Progress) -> Section:
 
 
 def upload_at_once(system: System) -> None:
-    """A small file in one request.
+    """Upload a small file in one request.
 
     Raises:
         Failure: the API refuses it.
@@ -337,7 +339,7 @@ def upload_at_once(system: System) -> None:
 
 
 def upload_directly(system: System) -> None:
-    """A small file by a form of S3.
+    """Upload a small file with a form of S3.
 
     Raises:
         Failure: the API or S3 refuses it.
@@ -363,7 +365,7 @@ def upload_directly(system: System) -> None:
 
 
 def _settled(system: System) -> list[dict[str, Any]]:
-    """What IAM was asked, once the workflow of the last upload is over.
+    """Return the decisions of IAM, when the workflow of the last upload is over.
 
     Raises:
         Failure: it does not come to an end.
@@ -387,7 +389,7 @@ def _role(principal: str) -> str:
 
 
 def second_up(progress: Progress) -> Section:
-    """`make up` where nothing changed, against the first on the same machine."""
+    """Measure `make up` without changes, against the first `make up` on the same machine."""
     cli_configuration()
     firsts, seconds = [], []
     for number in range(RUNS):

@@ -1,4 +1,4 @@
-"""Runs a process on a share of a processor, as Lambda does below 1,769 MB.
+"""Control groups that give a process a share of a processor, as Lambda does below 1,769 MB.
 
 Linux control groups do that: `cpu.cfs_quota_us` of version 1, `cpu.max` of version 2 (kernel, "CFS Bandwidth Control",
 "Control Group v2"). Both take the right to make a group, which containers often withhold.
@@ -17,7 +17,7 @@ _ROOT = Path("/sys/fs/cgroup")
 
 @contextlib.contextmanager
 def share(of_one_processor: float) -> Iterator[Path | None]:
-    """Yield a control group with this share of one processor, or None where none can be made."""
+    """Yield a control group with this share of one processor, or None if none can be made."""
     old = (_ROOT / "cpu").is_dir()
     group = (_ROOT / "cpu" if old else _ROOT) / f"sluice-bench-{os.getpid()}"
     limit = round(of_one_processor * PERIOD_MICROSECONDS)
@@ -41,7 +41,7 @@ def share(of_one_processor: float) -> Iterator[Path | None]:
 
 
 def inside(group: Path | None, command: Sequence[str | Path]) -> list[str]:
-    """The command so that it starts inside a control group; as it is where there is none."""
+    """Return the command that starts in a control group; the unchanged command without one."""
     words = [str(word) for word in command]
     if group is None:
         return words

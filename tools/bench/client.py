@@ -1,4 +1,4 @@
-"""Memory of the client while it uploads a large file. The client is a package of its own, in clients/python."""
+"""Memory of the client while it uploads a large file. The client is a separate package, in clients/python."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIB = 1024
 
 
 def large_upload(progress: Progress) -> Section:
-    """1 GiB by the client, against the parts that it may have in flight; nothing where there is no client yet."""
+    """Measure an upload of 1 GiB against the size of the parts in flight; return nothing if there is no client."""
     if not PROGRAM.is_file():
         where = PROGRAM.relative_to(ROOT)
         return Section("1 GiB by the client", [], [f"Not measured: there is no `{where}` yet."])

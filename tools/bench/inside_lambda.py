@@ -1,10 +1,10 @@
-"""Runs a handler without AWS, in the interpreter that holds what the Lambda runtime holds.
+"""Runs a handler without AWS, in an interpreter with the packages of the Lambda runtime.
 
 `python inside_lambda.py MODULE ATTRIBUTE` reads `{"event", "answers", "count"}` as JSON and calls the handler that many
 times with the event. It prints what each call took without its AWS calls, and the last answer, the names of the AWS
 calls of one invocation, its time and CPU time with what boto3 does for those calls, and the memory of the process.
 Times are microseconds. What AWS would answer comes from `answers`, by operation: a request is made, and never sent.
-Standard library, boto3 and the function alone.
+It only needs the standard library, boto3 and the function.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 
 class Context:
-    """What Lambda hands to a handler beside the event."""
+    """The context that Lambda passes to a handler."""
 
     function_name = "sluice-bench"
     memory_limit_in_mb = 512
@@ -29,12 +29,12 @@ class Context:
     aws_request_id = "11111111-2222-3333-4444-555555555555"
 
     def get_remaining_time_in_millis(self) -> int:
-        """Plenty."""
+        """Return a long time."""
         return 15_000
 
 
 class AwsCalls:
-    """Answers AWS calls from a table, remembers them, and how long the caller was inside of them."""
+    """Answers to AWS calls from a table, with a record of the calls and of their time."""
 
     def __init__(self, answers: dict[str, Any]) -> None:
         self.names: list[str] = []
@@ -42,7 +42,7 @@ class AwsCalls:
         self._answers = answers
 
     def answer(self) -> None:
-        """Take the place of the network, for every client that is made from now on."""
+        """Replace the network in every client that is created from now on."""
         from botocore import client as botocore_client
         from botocore import endpoint as botocore_endpoint
 
@@ -75,7 +75,7 @@ def main(module: str, attribute: str) -> None:
     aws.answer()
     handler = getattr(importlib.import_module(module), attribute)
     context = Context()
-    # The lines of the log take part in the time, and nobody reads them: Lambda writes them to a pipe as well.
+    # The log lines are part of the time, and are discarded; Lambda writes them to a pipe as well.
     sys.stdout.flush()
     out = os.dup(1)
     nothing = os.open(os.devnull, os.O_WRONLY)

@@ -1,4 +1,4 @@
-"""What the functions cost: their start, and their own part of an invocation."""
+"""Costs of the functions: their start, and their own part of an invocation."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Invocations:
-    """What a process said about a handler: microseconds, of each call without its AWS calls, and on average with them.
+    """Measurements of a handler in microseconds: each call without its AWS calls, and the average with them.
 
     Attributes:
         cpu: of the processor, with what boto3 does for the AWS calls.
@@ -83,7 +83,7 @@ class Invocations:
 
 
 def api_event(method: str, path: str, body: str | None = None, *, resource: str = "") -> dict[str, Any]:
-    """What API Gateway sends (API Gateway, "Input format of a Lambda function for proxy integration")."""
+    """Return the event of API Gateway (API Gateway, "Input format of a Lambda function for proxy integration")."""
     headers = {"Content-Type": "application/json", "Accept": "*/*", "User-Agent": "bench", "Host": "api.example.com"}
     return {
         "resource": resource or path,
@@ -156,11 +156,11 @@ class Deployed:
 
     @property
     def names(self) -> list[str]:
-        """The functions."""
+        """The names of the functions."""
         return sorted(self.variables)
 
     def environment(self, name: str, **more: str) -> dict[str, str]:
-        """Variables of a process that runs a function."""
+        """Return the variables of a process that runs a function."""
         aws = {
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_REGION": "us-east-1",
@@ -196,7 +196,7 @@ def deployed() -> Iterator[Deployed]:
 
 
 def imports(progress: Progress) -> Section:
-    """What a cold start pays before the first event: a new interpreter imports the handler."""
+    """Measure the imports of a cold start: a new interpreter imports the handler."""
     results = []
     with deployed() as functions:
         baseline = "import boto3; boto3.client('s3')"
@@ -240,7 +240,7 @@ def _remove_byte_code(functions: Deployed) -> None:
 
 
 def _slowest(functions: Deployed, name: str) -> str:
-    """The packages that an import spends its time on, by Python's own `-X importtime`."""
+    """Return the packages that take the most time of an import, by Python's `-X importtime`."""
     done = subprocess.run(
         [LAMBDA.python, "-X", "importtime", "-c", f"import functions.{name}.handler"],
         env=functions.environment(name),
@@ -272,7 +272,7 @@ def invoke(
     count: int = CALLS,
     group: Path | None = None,
 ) -> Invocations:
-    """Call a handler many times in a process of its own.
+    """Call a handler many times in a separate process.
 
     Raises:
         Failure: it fails, or answers something else than the case expects.
@@ -297,7 +297,7 @@ def invoke(
 
 
 def handlers(progress: Progress) -> Section:
-    """A warm handler's own time, without what AWS takes."""
+    """Measure a warm handler without its AWS calls."""
     results, calls = [], []
     with deployed() as functions:
         for case in CASES:
@@ -334,7 +334,7 @@ def handlers(progress: Progress) -> Section:
 
 
 def memory(progress: Progress) -> Section:
-    """What start and invocation of `upload` take at each size of memory, and what a million invocations cost then.
+    """Measure start and invocation of `upload` for each memory size, and compute the price of a million invocations.
 
     Lambda gives a function processor time in proportion to its memory; a control group does the same here. Python
     uses one processor, so more than one is of no use to it.

@@ -1,4 +1,4 @@
-"""What the benchmarks ran on: enough to judge the figures, and nothing that leads to the machine."""
+"""Description of the machine of the benchmarks: enough to judge the figures, without its identity."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DISTRIBUTIONS = ("cdktf", "cdktf-cdktf-provider-aws", "jsii", "mypy", "pydantic
 
 
 def description() -> list[str]:
-    """A table of processor, memory and versions."""
+    """Return a table of processor, memory and versions."""
     rows = {
         "processor": f"{_processor()}, {os.cpu_count()} cores",
         "memory": f"{_memory_gib():.0f} GiB",

@@ -12,7 +12,7 @@ from synthesis.paths import LAYERS, ROOT
 
 
 def main(count: int, output: Path) -> None:
-    """Synthesize environments `e1` to `eCOUNT`, each as environments/dev.toml says."""
+    """Synthesize environments `e1` to `eCOUNT` with the settings of environments/dev.toml."""
     boot()
     from cdktf import App
 

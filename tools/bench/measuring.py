@@ -1,4 +1,4 @@
-"""Times and memory of programs, taken in turns with those of what they are compared with."""
+"""Measurement of time and memory of programs, in turns with their peers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """A figure of ours beside the same figure of a peer.
+    """Our figure beside the figure of a peer.
 
     Attributes:
         what: what was measured.
@@ -71,18 +71,18 @@ class Result:
 
     @property
     def ratio(self) -> float:
-        """Ours to theirs."""
+        """Our figure divided by theirs."""
         return self.ours / self.theirs if self.theirs else float("inf")
 
     @property
     def met(self) -> bool:
-        """Whether the ratio is within reach."""
+        """True if the ratio is within reach."""
         return self.ratio >= self.reach if self.more_is_better else self.ratio <= self.reach
 
 
 @dataclass(frozen=True)
 class Section:
-    """What one benchmark found: results, and lines of Markdown that go below them."""
+    """The result of one benchmark: figures, and lines of Markdown that go below them."""
 
     title: str
     results: Sequence[Result]
@@ -90,7 +90,7 @@ class Section:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """The variables of this process without those that would favour a side, and with some more."""
+    """Return the variables of this process without those that would favour a side, and with additional ones."""
     kept = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
     return child_environment(variables, kept)
 
@@ -129,7 +129,7 @@ def run(command: Sequence[str | Path], *, variables: Mapping[str, str], cwd: Pat
 
 
 class _Memory:
-    """Watches the memory of a process and of its descendants until the block ends."""
+    """The memory of a process and of its descendants, watched until the block ends."""
 
     def __init__(self, pid: int) -> None:
         self.peak = 0
@@ -163,7 +163,7 @@ class _Memory:
 def in_turns(
     *sides: Callable[[], T], runs: int = RUNS, warm_up: bool = True, progress: Callable[[str], None] | None = None
 ) -> list[list[T]]:
-    """Call each side in turn, so that whatever else the machine does meets all of them; return each side's answers."""
+    """Call each side in turn, so that other load on the machine affects all; return each side's answers."""
     if warm_up:
         for side in sides:
             side()
@@ -177,16 +177,16 @@ def in_turns(
 
 
 def median_seconds(runs: Sequence[Run]) -> float:
-    """Median of the times."""
+    """Return the median of the times."""
     return statistics.median(run.seconds for run in runs)
 
 
 def median_mib(runs: Sequence[Run]) -> float:
-    """Median of the peaks of memory in MiB."""
+    """Return the median of the peaks of memory in MiB."""
     return statistics.median(run.peak_bytes for run in runs) / 2**20
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that this share of all values does not exceed (nearest rank)."""
+    """Return the value that this share of all values does not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

@@ -1,4 +1,4 @@
-"""How long synthesis and type checks take, and how much memory: ours, with the whole provider package, and CDK's."""
+"""Time and memory of synthesis and type checks: ours, with the whole provider package, and CDK's."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CACHE = "JSII_RUNTIME_PACKAGE_CACHE_ROOT"
 
 
 def _variables(**more: str) -> dict[str, str]:
-    """The environment `dev`, and nobody's banner about the version of Node."""
+    """Return the variables of the environment `dev`, which also silence jsii's banner about the version of Node.js."""
     quiet = {"JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": ",".join(str(major) for major in range(20, 41))}
     return environment(ENVIRONMENT="dev", **quiet, **more)
 
@@ -48,7 +48,7 @@ def _many(folder: Path, count: int, **more: str) -> Run:
 
 
 def synthesis(progress: Progress) -> Section:
-    """One environment in a new process; byte code and jsii's cache are there."""
+    """Measure one environment in a new process, with byte code and jsii's cache in place."""
     prepare(BENCH)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -85,7 +85,7 @@ def synthesis(progress: Progress) -> Section:
 
 
 def empty_cache(progress: Progress) -> Section:
-    """One environment with nothing in jsii's cache: the first synthesis on a machine."""
+    """Measure one environment with an empty jsii cache: the first synthesis on a machine."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ours, stock = in_turns(partial(_empty_cache, folder), partial(_empty_cache, folder, **STOCK), progress=progress)
@@ -96,7 +96,7 @@ def empty_cache(progress: Progress) -> Section:
 
 
 def environments(progress: Progress) -> Section:
-    """Many environments in one app, and whether twice as many take twice as long."""
+    """Measure many environments in one app, and whether the time grows linearly."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ours, stock = in_turns(
@@ -128,7 +128,7 @@ def environments(progress: Progress) -> Section:
 
 
 def types(progress: Progress) -> Section:
-    """`mypy --strict` on the whole tree with nothing in its cache."""
+    """Measure `mypy --strict` on the whole tree with an empty cache."""
 
     def check(folder: Path, bindings: Path) -> Run:
         cache = Path(tempfile.mkdtemp(dir=folder))

@@ -1,1 +1,1 @@
-"""An embedded AWS for tests: ministack in a process of its own, made to answer as AWS does where it did not."""
+"""An embedded AWS for tests: ministack in a separate process, with fixes so that it answers as AWS does."""

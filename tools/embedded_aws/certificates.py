@@ -39,7 +39,7 @@ def aws_names() -> list[str]:
 
 
 def ensure(directory: Path) -> tuple[Path, Path, Path]:
-    """Return the paths of the authority, the server certificate and its key, made anew when they run out soon.
+    """Return the paths of the authority, the server certificate and its key; create new ones if they expire soon.
 
     The key of the authority is thrown away once it has signed, so that nothing else can be signed with it.
     """
@@ -78,7 +78,7 @@ def ensure(directory: Path) -> tuple[Path, Path, Path]:
     return authority, certificate, key
 
 
-def _builder(subject: str, issuer: str, key: Any) -> Any:  # noqa: ANN401 - known in the server's environment alone
+def _builder(subject: str, issuer: str, key: Any) -> Any:  # noqa: ANN401 - the type is only installed in the server's environment
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -92,11 +92,11 @@ def _builder(subject: str, issuer: str, key: Any) -> Any:  # noqa: ANN401 - know
     )
 
 
-def _name(common: str) -> Any:  # noqa: ANN401 - known in the server's environment alone
+def _name(common: str) -> Any:  # noqa: ANN401 - the type is only installed in the server's environment
     return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common)])
 
 
-def _usage(*, signs_certificates: bool) -> Any:  # noqa: ANN401 - known in the server's environment alone
+def _usage(*, signs_certificates: bool) -> Any:  # noqa: ANN401 - the type is only installed in the server's environment
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         key_cert_sign=signs_certificates,

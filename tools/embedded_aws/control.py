@@ -1,4 +1,4 @@
-"""Start, find and stop an embedded AWS, from an interpreter that knows nothing of ministack."""
+"""Start, find and stop an embedded AWS, from an interpreter that does not have ministack."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ _children: "dict[int, subprocess.Popen[bytes]]" = {}
 
 
 class EmbeddedAwsError(RuntimeError):
-    """The embedded AWS does not do what was asked; the message says why and what to do."""
+    """The embedded AWS cannot do what was asked; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class EmbeddedAws:
     region: str = "us-east-1"
 
     def environment(self, access_key: str, secret_key: str) -> dict[str, str]:
-        """Return the variables that lead AWS SDKs, the AWS provider of Terraform and its S3 backend here."""
+        """Return the variables that direct AWS SDKs, Terraform's AWS provider and its S3 backend to this emulator."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_CA_BUNDLE": str(self.ca_bundle),
@@ -83,7 +83,7 @@ class EmbeddedAws:
         }
 
     def environment_of_host_names(self, access_key: str, secret_key: str) -> dict[str, str]:
-        """Return variables that lead clients of AWS's own host names to this emulator; no setting names an endpoint.
+        """Return the variables that direct AWS's own host names to this emulator; none of them names an endpoint.
 
         The caller has to unset `https_proxy`, which some programs prefer to HTTPS_PROXY.
         """
@@ -92,7 +92,9 @@ class EmbeddedAws:
         return {**by_address, "HTTPS_PROXY": self.proxy_url, "NO_PROXY": NOT_THROUGH_THE_PROXY}
 
     def api_url(self, api_id: str, stage: str, path: str = "") -> str:
-        """Return the URL of a REST API; the invoke_url that AWS and Terraform report leads to amazonaws.com."""
+        """Return the URL of a REST API on this emulator; the invoke_url of AWS and Terraform has a host in
+        amazonaws.com.
+        """
         return f"{self.endpoint_url}/_aws/execute-api/{api_id}/{stage}/{path.lstrip('/')}"
 
 
@@ -113,7 +115,7 @@ def start(
     Args:
         directory: keeps the state, so that a later start finds everything again.
         server_python: interpreter that has what [embedded-aws] in the Pipfile names.
-        lambda_python: interpreter for functions; its environment should hold boto3 alone.
+        lambda_python: interpreter for functions; its environment should only have boto3.
         port: None takes the port of the last start if it is free, else a free one.
         iam_log: file that gets every IAM decision as a line of JSON.
         region: region of requests that name none.
@@ -204,12 +206,12 @@ def create_deployer(
 ) -> Credentials:
     """Create an IAM user that deploys, or update the policies of the one that exists, and return its access key.
 
-    The key is kept in the directory of the embedded AWS, readable by its owner alone, and used again as long as it
+    The key is kept in the directory of the embedded AWS, where only its owner can read it, and used again as long as it
     is valid.
 
     Args:
         aws: a running embedded AWS.
-        policy: one policy document or several; each becomes a managed policy of its own.
+        policy: one policy document or several; each becomes a separate managed policy.
         name: name of the user.
 
     Raises:
@@ -242,7 +244,7 @@ def choose_port(layout: Layout) -> int:
 
 
 def read_credentials(file: Path) -> Credentials | None:
-    """Read an access key; None when there is none or when it is not one."""
+    """Read an access key; None if there is no file, or it has no access key."""
     try:
         return Credentials(**json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -250,7 +252,7 @@ def read_credentials(file: Path) -> Credentials | None:
 
 
 def write_credentials(file: Path, credentials: Credentials) -> None:
-    """Write an access key, readable by its owner alone."""
+    """Write an access key to a file that only its owner can read."""
     file.unlink(missing_ok=True)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
@@ -331,7 +333,7 @@ def _failed_to_start(what: str, layout: Layout) -> str:
 
 
 def remedy(log: Sequence[str]) -> str:
-    """Say what to do about a server that did not start, judging by its log."""
+    """Return advice about a server that did not start, from its log."""
     text = "\n".join(log)
     if "ModuleNotFoundError: No module named 'tools'" in text:
         return "The server has to run in the root of the project."
@@ -347,7 +349,7 @@ def remedy(log: Sequence[str]) -> str:
 
 
 def _end(pid: int, timeout: float) -> bool:
-    """Ask a process to end, then make it; return whether it is gone."""
+    """Ask a process to end, then kill it; return whether it has ended."""
     for signum, patience in ((signal.SIGTERM, timeout), (signal.SIGKILL, 5.0)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signum)

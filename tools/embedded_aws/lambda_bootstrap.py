@@ -1,4 +1,4 @@
-"""Run one Lambda function inside a worker process of ministack, as AWS's runtime for Python would.
+"""Run one Lambda function in a worker process of ministack, as AWS's runtime for Python does.
 
 This file runs in the interpreter that holds what AWS's runtime holds, so it imports nothing but the standard
 library. ministack speaks to it in lines of JSON: one line of start-up values, then one line for each invocation,
@@ -38,12 +38,12 @@ class LambdaContext:
         self._deadline = time.monotonic() + call["timeout_ms"] / 1000
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the invocation is cut off."""
+        """Return the milliseconds until the timeout."""
         return max(0, int((self._deadline - time.monotonic()) * 1000))
 
 
 class FunctionError(Exception):
-    """A failure that AWS's runtime reports under a name of its own."""
+    """A failure for which AWS's runtime has a special name."""
 
     def __init__(self, name: str, message: str) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Where the embedded AWS keeps things: the one place that the server and its control agree on."""
+"""File layout of the embedded AWS, which the server and its control share."""
 
 import json
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ class Layout:
 
     @property
     def record(self) -> Path:
-        """What the server says about itself once it listens; it stays after a stop, so that the port is remembered."""
+        """The record that a server writes when it listens; it stays after a stop, so that the port is remembered."""
         return self.directory / "embedded-aws.json"
 
     @property
     def lock(self) -> Path:
-        """Held for as long as a server lives: two servers on one state would overwrite each other's."""
+        """The lock that a server holds while it runs: two servers with one state would overwrite each other's data."""
         return self.directory / "embedded-aws.lock"
 
     @property
@@ -33,7 +33,7 @@ class Layout:
 
     @property
     def deployer(self) -> Path:
-        """The access key of the deployer user, readable by its owner alone."""
+        """The access key of the deployer user; only its owner can read the file."""
         return self.directory / "deployer.json"
 
     @property
@@ -43,7 +43,7 @@ class Layout:
 
     @property
     def ca_bundle(self) -> Path:
-        """What clients trust: AWS_CA_BUNDLE, custom_ca_bundle, curl --cacert."""
+        """The authorities that clients have to trust: AWS_CA_BUNDLE, custom_ca_bundle, curl --cacert."""
         return self.tls / "ca.pem"
 
     @property
@@ -53,7 +53,7 @@ class Layout:
 
     @property
     def objects(self) -> Path:
-        """The objects of S3, written at once."""
+        """The objects of S3, written immediately."""
         return self.directory / "s3"
 
     @property
@@ -64,7 +64,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Record:
-    """What a server wrote about itself."""
+    """The record that a server writes about itself."""
 
     pid: int
     port: int
@@ -73,14 +73,14 @@ class Record:
     region: str = "us-east-1"
 
     def write(self, path: Path) -> None:
-        """Write the record so that a reader sees the old one or the new one, never half of one."""
+        """Write the record atomically."""
         staged = path.with_suffix(".tmp")
         staged.write_text(json.dumps(self.__dict__, indent=2) + "\n", encoding="utf-8")
         staged.replace(path)
 
     @classmethod
     def read(cls, path: Path) -> "Record | None":
-        """Read a record; None when there is none or when it is not one."""
+        """Read a record; None if there is no file, or it is not a record."""
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             ports = {name: int(found[name]) for name in ("pid", "port", "plain_http_port")}

@@ -1,4 +1,4 @@
-"""A proxy that leads the host names of AWS to the embedded AWS: HTTPS_PROXY of clients that know no other endpoint.
+"""A proxy that connects the host names of AWS to the embedded AWS, for clients without another endpoint.
 
 It opens tunnels (RFC 9110, "CONNECT") and does not look into them: TLS ends in the server, which has a certificate for
 the names of AWS. So host names, headers and signatures arrive as the client made them. A tunnel to any other host leads
@@ -78,7 +78,7 @@ class Proxy:
         return await asyncio.start_server(self._take, sock=listener, limit=HEAD_LIMIT_BYTES)
 
     def close(self) -> None:
-        """Cut every tunnel."""
+        """Close every tunnel."""
         for tunnel in self._tunnels:
             tunnel.cancel()
 

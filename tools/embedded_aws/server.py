@@ -33,11 +33,11 @@ GRACE_SECONDS = 0.5
 
 
 class StartError(RuntimeError):
-    """The server cannot start; the message is for the person who started it."""
+    """The server cannot start; the message is for its user."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to stop; return the exit code: 0 after a stop, 1 when the server could not start."""
+    """Serve until a stop; return the exit code: 0 after a stop, 1 if the server could not start."""
     options = _parser().parse_args(arguments)
     layout = Layout(options.state.resolve())
     try:
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path(sys.executable),
         metavar="PATH",
-        help="interpreter for Lambda functions, of a virtual environment that holds boto3 alone",
+        help="interpreter for Lambda functions, of a virtual environment with only boto3",
     )
     parser.add_argument("--iam-log", type=Path, metavar="FILE", help="append every IAM decision to FILE as JSON lines")
     parser.add_argument("--region", default="us-east-1", help="region of requests that name none (%(default)s)")
@@ -145,7 +145,7 @@ def _empty(directory: Path) -> None:
 def _environment(
     layout: Layout, options: argparse.Namespace, certificate: Path, key: Path, own: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the environment that ministack reads; what the person's shell says about AWS does not count."""
+    """Return the environment for ministack, without the AWS variables of the user's shell."""
     return {
         **{name: own[name] for name in ("PATH", "LANG", "LC_ALL", "LC_CTYPE") if name in own},
         "AUTH": "true",

@@ -1,4 +1,4 @@
-"""Uploads as many MiB as the argument says to a server on loopback that takes parts and forgets them.
+"""Uploads a number of MiB to a server on loopback that discards all parts.
 
 Prints one line: the client's peak memory in MiB, bytes of a part, parts at once. `make bench` reads it.
 """
@@ -23,13 +23,13 @@ FILE_ID = "00000000-0000-4000-8000-000000000000"
 
 
 class Sink(BaseHTTPRequestHandler):
-    """As much of the API and of S3 as one upload in parts takes."""
+    """A server with the calls of the API and of S3 that one upload in parts needs."""
 
     protocol_version = "HTTP/1.1"
     declared: dict[str, Any]
 
     def do_POST(self) -> None:
-        """Start, links, completion."""
+        """Start an upload, return links, or complete it."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
         if self.path == "/uploads":
             type(self).declared = body
@@ -44,18 +44,18 @@ class Sink(BaseHTTPRequestHandler):
             self._answer(200, {**self._state("available"), "file_url": "http://127.0.0.1/"})
 
     def do_GET(self) -> None:
-        """The state of the upload, which is over by then."""
+        """Return the state of the upload, which is always available."""
         self._answer(200, {**self._state("available"), **self.declared, "method": "multipart"})
 
     def do_PUT(self) -> None:
-        """A part, which is read and forgotten."""
+        """Read a part, and discard it."""
         left = int(self.headers["Content-Length"])
         while left:
             left -= len(self.rfile.read(min(left, 2**16)))
         self._answer(200, {})
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def _state(self, state: str) -> dict[str, str]:
         return {"file_id": FILE_ID, "state": state, "expires_time": "2100-01-01T00:00:00.000+00:00"}
@@ -89,7 +89,7 @@ def peak_of(command: list[str], environment: dict[str, str]) -> float:
 
 
 def main() -> None:
-    """Make the file, send it, print what it took."""
+    """Create the file, send it, and print the figures."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Sink)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""A client of Sluice: uploads that go on where they were cut off, downloads that are checked."""
+"""A client of Sluice: resumable uploads, and downloads with a check of the checksum."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def main() -> NoReturn:
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:
-    """End the process at once: there is nothing to clean up before the command line has begun."""
+    """End the process at once: before the command line runs, there is nothing to clean up."""
     os.write(sys.stderr.fileno(), b"\nStopped.\n")
     os._exit(INTERRUPTED)
 

@@ -1,4 +1,4 @@
-"""Answers of the API, read field by field. A missing or unknown value is an error with one sentence."""
+"""Answers of the API, read field by field. A missing or unknown value is an error of one sentence."""
 
 from __future__ import annotations
 
@@ -52,30 +52,30 @@ class Answer:
         value = self._fields.get(name)
         if value is None and default is not None:
             return default
-        return without_surrogates(value) if isinstance(value, str) else self._is_not_what_is_known(name)
+        return without_surrogates(value) if isinstance(value, str) else self._unknown(name)
 
     def number(self, name: str, default: int | None = None) -> int:
         """Return an integer of 0 or more; the default if the field is missing."""
         value = self._fields.get(name, default)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
-            self._is_not_what_is_known(name)
+            self._unknown(name)
         return value
 
     def address(self, name: str) -> str:
         """Return the address of a request."""
         value = self.text(name)
-        return value if address(value) else self._is_not_what_is_known(name)
+        return value if address(value) else self._unknown(name)
 
     def object(self, name: str) -> Answer:
         """Return an object."""
         value = self._fields.get(name)
-        return Answer(value, self._what) if isinstance(value, dict) else self._is_not_what_is_known(name)
+        return Answer(value, self._what) if isinstance(value, dict) else self._unknown(name)
 
     def objects(self, name: str) -> list[Answer]:
         """Return a list of objects."""
         values = self._fields.get(name)
         if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-            self._is_not_what_is_known(name)
+            self._unknown(name)
         return [Answer(value, self._what) for value in values]
 
     def texts(self, name: str) -> dict[str, str]:
@@ -87,10 +87,10 @@ class Answer:
         """Return an object of strings that are valid as HTTP headers."""
         found = self.texts(name)
         if not all(_HEADER_NAME.fullmatch(field) and _HEADER_VALUE.fullmatch(found[field]) for field in found):
-            self._is_not_what_is_known(name)
+            self._unknown(name)
         return found
 
-    def _is_not_what_is_known(self, name: str) -> NoReturn:
+    def _unknown(self, name: str) -> NoReturn:
         raise SluiceError(f"{self._what}: the answer has no {quoted(name)} that this version of the client knows")
 
 

@@ -1,4 +1,4 @@
-"""The calls of Sluice's API that the client makes. Each may be made twice: the pauses and attempts are in here."""
+"""The calls of Sluice's API that the client makes, with their retries: every call is idempotent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from sluice_client.exchange import Connections, Reply, address
 from sluice_client.text import quoted
 
 ENDED = frozenset({"aborted", "rejected", "expired", "deleted", "quarantined"})
-# A link is left alone when it ends this soon: the request has to be there before. Short-lived ones get a quarter.
+# A link that expires within this time is not used, since the request has to arrive before. For short-lived links, a
+# quarter of their time.
 _MARGIN_SECONDS = 15.0
 # A page of the list may be empty, since DynamoDB filters records; a list with more empty pages than this has no end.
 _MOST_EMPTY_PAGES = 1_000
@@ -25,7 +26,7 @@ _MOST_EMPTY_PAGES = 1_000
 
 @dataclass(frozen=True)
 class Link:
-    """Where to send one part, with which headers, and until when by this machine's monotonic clock."""
+    """A link for one part: address, headers, and the end of its validity by this machine's monotonic clock."""
 
     number: int
     url: str
@@ -34,12 +35,12 @@ class Link:
 
     @property
     def good(self) -> bool:
-        """Whether there is time left to begin a request."""
+        """True if there is enough time left to begin a request."""
         return time.monotonic() < self.good_until
 
     @classmethod
     def of(cls, answer: Answer) -> Link:
-        """Read a link; its query says how long it is good (S3, "Authenticating requests: using query parameters")."""
+        """Read a link; its query has the seconds of validity (S3, "Authenticating Requests: Using Query Parameters")."""
         url = answer.address("url")
         said = httpx.URL(url).params.get("X-Amz-Expires", "")
         seconds = float(said) if said.isascii() and said.isdigit() else float("inf")
@@ -49,7 +50,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Form:
-    """Where to post a small file, and the fields that go before it."""
+    """A form to post a small file: the address, and the fields that go before the file."""
 
     url: str
     fields: Mapping[str, str]
@@ -66,14 +67,14 @@ class StoredPart:
 
 @dataclass(frozen=True)
 class Upload:
-    """An upload as the API tells of it.
+    """The state of an upload, as the API returns it.
 
     Attributes:
-        failure: why it ended.
-        part_size: bytes of a part; 0 for one piece.
-        form: how to send it in one piece; None once the bytes are there.
+        failure: the reason why it ended.
+        part_size: bytes of a part; 0 for a file that is sent in one request.
+        form: for a file that is sent in one request; None when the bytes have arrived.
         links: of the first parts, after a start.
-        parts: what S3 has; None once they have been put together.
+        parts: the parts that S3 has; None when they have been assembled.
     """
 
     file_id: str
@@ -86,13 +87,13 @@ class Upload:
 
     @property
     def ended(self) -> bool:
-        """Whether it will never be available."""
+        """True if it can never become available."""
         return self.state in ENDED
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """What is said about a file before it is sent."""
+    """The declaration of a file before it is sent."""
 
     file_name: str
     size: int
@@ -103,7 +104,7 @@ class Declaration:
 
 @dataclass(frozen=True)
 class File:
-    """A file as the API tells of it; size in bytes, time in ISO 8601."""
+    """A file, as the API returns it; size in bytes, time in ISO 8601."""
 
     file_id: str
     file_name: str
@@ -115,10 +116,10 @@ class File:
 
     @classmethod
     def of(cls, answer: Answer) -> File:
-        """Read one."""
+        """Read a file from an answer."""
         names = ("file_id", "file_name", "content_type", "state", "upload_time")
         texts = {name: answer.text(name) for name in names}
-        # An upload has no checksum yet if it was begun without one.
+        # An upload that was started without a checksum has none yet.
         return cls(size=answer.number("size"), checksum=answer.text("checksum", ""), **texts)
 
 
@@ -136,10 +137,10 @@ class Api:
         """
         Args:
             url: with the stage, such as Terraform's output `api_url`.
-            tell: told why something takes longer.
+            tell: called with the reason when something takes longer.
 
         Raises:
-            SluiceError: the address is not one to send credentials to.
+            SluiceError: credentials may not be sent to this address.
         """
         found = address(url)
         if found is None or found.query or found.fragment:
@@ -157,7 +158,7 @@ class Api:
         self._auth = auth
 
     def start(self, declaration: Declaration, *, key: str) -> Upload:
-        """Begin an upload, or find the one that was begun with this key."""
+        """Start an upload, or return the one that was started with this key."""
         body: dict[str, object] = {
             "file_name": declaration.file_name,
             "size": declaration.size,
@@ -169,25 +170,25 @@ class Api:
         return self._upload("POST", "/uploads", body, {"Idempotency-Key": key})
 
     def links(self, file_id: str, parts: Sequence[tuple[int, str]]) -> list[Link]:
-        """Links for parts, given by their numbers and checksums, 100 at most."""
+        """Return links for up to 100 parts, given by their numbers and checksums."""
         body = {"parts": [{"part_number": number, "checksum": checksum} for number, checksum in parts]}
         _, answer = self._call("POST", f"/uploads/{_segment(file_id)}/parts", body)
         return [Link.of(link) for link in answer.objects("parts")]
 
     def status(self, file_id: str) -> Upload:
-        """What has arrived of an upload."""
+        """Return the state of an upload, with the parts that have arrived."""
         return self._upload("GET", f"/uploads/{_segment(file_id)}")
 
     def complete(self, file_id: str) -> Upload:
-        """Have the upload checked and put together."""
+        """Complete an upload: Sluice checks its parts, and S3 assembles them."""
         return self._upload("POST", f"/uploads/{_segment(file_id)}/complete", {})
 
     def abort(self, file_id: str) -> None:
-        """Give up an upload."""
+        """Abort an upload."""
         self._call("DELETE", f"/uploads/{_segment(file_id)}")
 
     def files(self, *, state: str = "", prefix: str = "") -> Iterator[File]:
-        """The caller's files, newest first, page by page."""
+        """Yield the caller's files, newest first, page by page."""
         query = {name: value for name, value in (("limit", "100"), ("state", state), ("prefix", prefix)) if value}
         seen: set[int] = set()
         empty = 0
@@ -201,16 +202,18 @@ class Api:
             query["cursor"] = answer.text("cursor")
             empty = 0 if files else empty + 1
             if hash(query["cursor"]) in seen or empty > _MOST_EMPTY_PAGES:
-                raise SluiceError("The API's list of files does not end: it comes back to where it was, or shows none")
+                raise SluiceError(
+                    "The API's list of files does not end: it repeats a page, or has too many empty pages"
+                )
             seen.add(hash(query["cursor"]))
 
     def file(self, file_id: str) -> File:
-        """One file."""
+        """Return a file."""
         _, answer = self._call("GET", f"/files/{_segment(file_id)}")
         return File.of(answer)
 
     def download_link(self, file_id: str) -> str:
-        """A link to the bytes of a file, good for a minute."""
+        """Return a link to the bytes of a file, which is valid for a minute."""
         _, answer = self._call("GET", f"/files/{_segment(file_id)}/content")
         return answer.address("download_url")
 
@@ -222,11 +225,11 @@ class Api:
         reply, answer = self._call(method, path, body, headers)
         state = answer.text("state")
         if state == "uploading" and "expires_time" in answer and _past(answer.text("expires_time"), reply):
-            # The sweeper will write down what is so already: nothing more is taken for it.
+            # The API accepts nothing more for it; the sweeper has only not yet changed the record.
             state = "expired"
         form = answer.object("post") if "post" in answer else None
         multipart = answer.text("method", "") == "multipart"
-        # A start has links in `parts`, a status what S3 has.
+        # `parts` has links after a start, and the stored parts in a status.
         parts = answer.objects("parts") if multipart and "parts" in answer else None
         return Upload(
             file_id=answer.text("file_id"),
@@ -274,7 +277,7 @@ class Api:
 
 
 def _segment(file_id: str) -> str:
-    # Ids come from people too: what is none must not become another path.
+    # Users enter ids too: a wrong one must not become another path.
     if file_id in {"", ".", ".."}:
         raise SluiceError(f"{file_id!r} is not the id of a file")
     try:

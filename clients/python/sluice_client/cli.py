@@ -32,22 +32,22 @@ from sluice_client.sending import Sender
 from sluice_client.state import States
 from sluice_client.text import printable, quoted, without_surrogates
 
-DESCRIPTION = """Uploads files of any size to Sluice. The same command goes on where an earlier one was cut off."""
+DESCRIPTION = """Uploads files of any size to Sluice. Run the same command again to resume after an interruption."""
 ENVIRONMENT = """
 environment:
   SLUICE_URL            address of the API, with its stage
   SLUICE_TOKEN          a bearer token, or
-  SLUICE_TOKEN_COMMAND  a command that prints one; asked again when the token expires, or
+  SLUICE_TOKEN_COMMAND  a command that prints one; run again when the token expires, or
   AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION
-                        for an API that takes AWS signatures
+                        for an API that accepts AWS signatures
   SSL_CERT_FILE, AWS_CA_BUNDLE, HTTPS_PROXY, NO_PROXY, XDG_STATE_HOME
-                        as everywhere
+                        with their usual meaning
 """
 FAILED, USAGE, NOT_YET, INTERRUPTED = 1, 2, 3, 130
 # Of several results, the worst one counts.
 _WORSE = (0, NOT_YET, FAILED)
 OCTETS = "application/octet-stream"
-# Files that are compressed once more (Python's mimetypes tells the two apart): their own type is that of the packing.
+# Media types of compressed files such as `.csv.gz`: the compression decides. Python's mimetypes reports it separately.
 PACKED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 
 
@@ -67,7 +67,7 @@ class _Notes(Console):
 
 
 class Screen:
-    """Bars and notes on standard error, so that standard output holds results alone."""
+    """Progress bars and notes on standard error, so that standard output has only results."""
 
     def __init__(self) -> None:
         self.console = _Notes(stderr=True, highlight=False)
@@ -96,11 +96,11 @@ class Screen:
         self._silent = True
 
     def begin(self, name: str) -> None:
-        """What follows is about this file."""
+        """Set the file to which the following stages and notes belong."""
         self._name, self._noted = name, ""
 
     def stage(self, what: str, total: int, done: int = 0) -> None:
-        """A bar from here on."""
+        """Show a progress bar."""
         self._progress.reset(
             self._task, total=total, completed=done, visible=True, description=f"{what} {printable(self._name)}"
         )
@@ -110,7 +110,7 @@ class Screen:
         self._progress.advance(self._task, count)
 
     def note(self, message: str) -> None:
-        """A line above the bar; several parts that say the same say it once."""
+        """Print a line above the bar. Of equal messages in a row, which several threads may have, print one."""
         with self._lock:
             if self._silent or message == self._noted:
                 return
@@ -118,18 +118,18 @@ class Screen:
         self.last(message)
 
     def last(self, message: str) -> None:
-        """A line behind everything."""
+        """Print a line, also after the end of the screen."""
         lines = "\n".join(map(printable, message.split("\n")))
         with contextlib.suppress(OSError):
             self.console.print(Text(lines), soft_wrap=True)
 
     def hide(self) -> None:
-        """No bar while nothing is sent."""
+        """Hide the bar while nothing is sent."""
         self._progress.update(self._task, visible=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Do what the command line says; the exit code is 0 if all of it was done."""
+    """Run the command line, and exit; the code is 0 if everything succeeded."""
     for stream in (sys.stdout, sys.stderr):
         # Characters that the terminal's encoding does not have are escaped; by default they are an error.
         if isinstance(stream, io.TextIOWrapper):
@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     again = ""
     try:
         options = _options(arguments)
-        again = "Run the same command again to go on." if options.command == "upload" else ""
+        again = "Run the same command again to resume." if options.command == "upload" else ""
         code = _run(options, screen)
         _flush()
     except SystemExit as ended:
@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         with contextlib.suppress(OutputError, BrokenPipeError):
             _flush()
     except KeyboardInterrupt:
-        # A second ^C on the way out would end in a traceback.
+        # A second ^C during the exit would print a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         screen.last(f"\nStopped. {again}".rstrip())
         code = INTERRUPTED
@@ -173,7 +173,7 @@ def _run(options: argparse.Namespace, screen: Screen) -> int:
     if not url:
         raise SluiceError("Where is the API? Set SLUICE_URL to its address, such as Terraform's output `api_url`")
     parallel = getattr(options, "parallel", 1)
-    # The screen ends first: what threads say of connections that are closed under them is not news.
+    # The screen ends first: messages of threads whose connections are being closed are of no interest.
     with connect(parallel=parallel) as http, screen:
         api = Api(url, credentials(url), http, tell=screen.note)
         if options.command == "upload":
@@ -189,7 +189,7 @@ def _run(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _each(names: Sequence[str], screen: Screen, work: Callable[[str], None]) -> int:
-    """Do something with each, whatever happens to the others."""
+    """Call `work` with each name; an error with one does not stop the others."""
     code = 0
     for name in names:
         try:
@@ -247,13 +247,13 @@ def _settle(name: str, upload: Upload, sender: Sender, seconds: float, screen: S
         screen.note(f"sluice: {quoted(name)} was {error}")
         return FAILED
     except SluiceError as error:
-        screen.note(f"sluice: {quoted(name)} was sent as {quoted(upload.file_id)}, and is not known to be available")
+        screen.note(f"sluice: {quoted(name)} was sent as {quoted(upload.file_id)}, but its state could not be read")
         screen.note(f"sluice: {quoted(name)}: {error}")
         return FAILED
     _print(upload.file_id, name)
     if upload.state != "available" and seconds:
         state = quoted(upload.state)
-        screen.note(f"sluice: {quoted(name)} was sent, and is still {state}. The same command looks again.")
+        screen.note(f"sluice: {quoted(name)} was sent, and is still {state}. Run the same command to look again.")
         return NOT_YET
     return 0
 
@@ -283,7 +283,7 @@ def _delete(file_id: str, api: Api) -> None:
     except ProblemError as error:
         if error.status != 409 or api.file(file_id).state not in {"uploading", "scanning"}:
             raise
-        # It is no file yet.
+        # It is still an upload.
         api.abort(file_id)
 
 
@@ -323,7 +323,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 def content_type_of(name: str) -> str:
-    """What a file is, by the end of its name."""
+    """Return the media type of a file, by the end of its name."""
     try:
         content_type, packing = mimetypes.guess_type(Path(name).name)
     except (OSError, ValueError):
@@ -358,7 +358,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     upload = commands.add_parser("upload", help="send files, and wait until they are available")
     upload.add_argument("files", nargs="+", metavar="FILE")
-    upload.add_argument("--content-type", help="by default what the name says")
+    upload.add_argument("--content-type", help="media type; by default guessed from the name")
     upload.add_argument("--parallel", type=_count, default=4, metavar="N", help="parts at a time (%(default)s)")
     upload.add_argument(
         "--wait",
@@ -367,14 +367,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how long a sent file may take to become available (%(default)s), else the exit code is 3; 0: do not wait",
     )
-    listing = commands.add_parser("list", help="your files, newest first; separated by tabs where no terminal is")
+    listing = commands.add_parser(
+        "list", help="list your files, newest first; separated by tabs if the output is not a terminal"
+    )
     listing.add_argument("--state", default="", help="available, uploading, rejected ...")
     listing.add_argument("--prefix", default="", help="beginning of the name")
-    download = commands.add_parser("download", help="fetch files and check them")
+    download = commands.add_parser("download", help="download files and check their checksums")
     download.add_argument("file_ids", nargs="+", metavar="FILE_ID")
     download.add_argument("--to", metavar="PATH", help="folder or name; by default the file's own name, here")
     download.add_argument("--force", action="store_true", help="overwrite")
-    delete = commands.add_parser("delete", help="delete files, or give up their uploads")
+    delete = commands.add_parser("delete", help="delete files, or abort their uploads")
     delete.add_argument("file_ids", nargs="+", metavar="FILE_ID")
     return parser
 

@@ -1,4 +1,4 @@
-"""Connections to the API and to S3, and the pauses between attempts."""
+"""Connections to the API and to S3, and the delays between attempts."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ import httpx
 from sluice_client.exchange import ANSWER_SECONDS, Connections
 from sluice_client.trust import trusted
 
-# Answers that may be different a moment later. S3 says 503 for "slow down".
+# Statuses of temporary errors. S3 says 503 for "slow down".
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 LONGEST_RETRY_AFTER_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How often something is tried, and how long the pauses between are.
+    """Limits of retries, and the delays between them.
 
-    The pauses double, and half of each is chance, so that clients that were cut off together do not come back together.
+    Delays double, and half of each is random, so that clients that lost their connection together do not retry at the
+    same time.
 
     Attributes:
         attempts_on_500: attempts of a call that the API answers with 500; the next answer is usually the same.
@@ -38,15 +39,15 @@ class Patience:
     sleep: Callable[[float], None] = time.sleep
 
     def pause(self, failures: int, *, at_least: float = 0.0) -> None:
-        """Wait after so many failures in a row."""
+        """Wait after a number of failures in a row."""
         longest = min(self.longest_seconds, self.first_seconds * 2 ** (failures - 1))
-        self.sleep(max(at_least, random.uniform(longest / 2, longest)))  # noqa: S311 - nobody gains from guessing it
+        self.sleep(max(at_least, random.uniform(longest / 2, longest)))  # noqa: S311 - jitter is not a secret
 
 
 def connect(
     *, parallel: int, transport: httpx.BaseTransport | None = None, answer_seconds: float = ANSWER_SECONDS
 ) -> Connections:
-    """A pool of connections. It carries no credentials: those go with each call of the API, and never to S3.
+    """Return a pool of connections without credentials: these are only sent with calls of the API, and never to S3.
 
     HTTPS_PROXY and NO_PROXY are honoured. Connections trust the file of certificate authorities in SLUICE_CA_BUNDLE,
     AWS_CA_BUNDLE or SSL_CERT_FILE, in this order; without any, the authorities of the system and of certifi.
@@ -62,7 +63,7 @@ def connect(
 
 
 def retry_after(headers: httpx.Headers) -> float:
-    """Seconds that the server asks to wait (RFC 9110, "Retry-After"), bounded; 0 where it does not say."""
+    """Return the seconds that the server asks to wait (RFC 9110, "Retry-After"), limited; 0 without the header."""
     said = headers.get("Retry-After", "").strip()
     if said.isascii() and said.isdigit():
         # Python refuses to convert very long numbers; these are above the bound, too.

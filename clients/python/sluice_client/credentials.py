@@ -1,4 +1,4 @@
-"""Who calls: a token, or an AWS signature."""
+"""Authentication: a bearer token or an AWS signature."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _REGION_OF_HOST = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")
 
 
 class Token(httpx.Auth):
-    """Sends a bearer token. One that a command prints is renewed when it is refused: it expires in long uploads."""
+    """A bearer token. After a 401, a token that a command printed is renewed: it can expire during an upload."""
 
     def __init__(self, token: str = "", command: str = "") -> None:
         self._token = token
@@ -33,7 +33,7 @@ class Token(httpx.Auth):
         self._lock = threading.Lock()
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Add the token; after 401, a new one."""
+        """Add the token; after a 401, try a new one."""
         used = self._current()
         request.headers["Authorization"] = f"Bearer {used}"
         response = yield request
@@ -42,7 +42,7 @@ class Token(httpx.Auth):
             yield request
 
     def _current(self, refused: str = "") -> str:
-        # Several parts may find out at once; one of them asks.
+        # Several threads may get a 401 at the same time; only one of them runs the command.
         with self._lock:
             if not self._token or self._token == refused:
                 self._token = _printed_by(self._command)
@@ -72,8 +72,8 @@ def _printed_by(command: str) -> str:
         said = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
         raise SluiceError(f"SLUICE_TOKEN_COMMAND cannot be run: {said}") from None
     if code and len(printed) <= _LONGEST_TOKEN:
-        raise SluiceError(f"SLUICE_TOKEN_COMMAND gave no token: it ended with {code}")
-    return _plain("What SLUICE_TOKEN_COMMAND prints", printed.decode("ascii", "replace"))
+        raise SluiceError(f"SLUICE_TOKEN_COMMAND printed no token: it ended with exit code {code}")
+    return _plain("The output of SLUICE_TOKEN_COMMAND", printed.decode("ascii", "replace"))
 
 
 def _plain(name: str, value: str) -> str:
@@ -89,7 +89,9 @@ def _plain(name: str, value: str) -> str:
 
 
 class Signature(httpx.Auth):
-    """Signs for API Gateway with an AWS access key (IAM User Guide, "AWS Signature Version 4 for API requests")."""
+    """Signature of requests to API Gateway with an AWS access key (IAM User Guide, "AWS Signature Version 4 for API
+    requests").
+    """
 
     requires_request_body = True
 
@@ -158,13 +160,13 @@ def _encoded(sent: str) -> str:
 
 
 def credentials(url: str, environ: Mapping[str, str] = os.environ) -> httpx.Auth:
-    """What the environment says about who calls: a token before a command that prints one before an AWS key.
+    """Return the credentials in the environment: a token, else a command that prints one, else an AWS access key.
 
     Args:
-        url: of the API; its host may say the region to sign for.
+        url: of the API; its host may have the region for the signature.
 
     Raises:
-        SluiceError: it says nothing.
+        SluiceError: there are none, or one is not valid.
     """
     if environ.get("SLUICE_TOKEN"):
         return Token(_plain("SLUICE_TOKEN", environ["SLUICE_TOKEN"]))
@@ -174,7 +176,7 @@ def credentials(url: str, environ: Mapping[str, str] = os.environ) -> httpx.Auth
         of_host = _REGION_OF_HOST.search(url)
         region = of_host[1] if of_host else environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
         if not region:
-            raise SluiceError("AWS_REGION has to say which region the API is in")
+            raise SluiceError("AWS_REGION is not set; it has to be the region of the API")
         session_token = environ.get("AWS_SESSION_TOKEN", "")
         return Signature(
             _plain("AWS_ACCESS_KEY_ID", environ["AWS_ACCESS_KEY_ID"]),
@@ -183,6 +185,7 @@ def credentials(url: str, environ: Mapping[str, str] = os.environ) -> httpx.Auth
             region=_plain("AWS_REGION", region),
         )
     raise SluiceError(
-        "Who are you? Set SLUICE_TOKEN to a token, or SLUICE_TOKEN_COMMAND to a command that prints one; for an API "
-        'with signatures, set AWS_ACCESS_KEY_ID and so on: eval "$(aws configure export-credentials --format env)"'
+        "There are no credentials. Set SLUICE_TOKEN to a token, or SLUICE_TOKEN_COMMAND to a command that prints "
+        "one; for an API with signatures, set AWS_ACCESS_KEY_ID and so on: "
+        'eval "$(aws configure export-credentials --format env)"'
     )

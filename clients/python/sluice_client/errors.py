@@ -1,4 +1,4 @@
-"""What can go wrong and a person can mend; the text says how."""
+"""Errors that a user can fix; the text says how."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ _MOST_ERRORS = 20
 
 
 class SluiceError(Exception):
-    """Something that a person can mend.
+    """An error that a user can fix.
 
     Attributes:
-        hopeless: the next file would meet the same.
+        hopeless: the next file would fail for the same reason.
     """
 
     hopeless = False
 
 
 class UnreachableError(SluiceError):
-    """The API or S3 did not answer, however often they were asked."""
+    """The API or S3 did not answer after all attempts."""
 
     hopeless = True
 
 
 class FileChangedError(SluiceError):
-    """The file is not what it was when its checksum was taken."""
+    """The file has changed since its checksum was computed."""
 
     def __init__(self) -> None:
         super().__init__(
-            "it changed while it was being sent, so nothing was stored. Run the same command again once it is at rest, "
-            "or upload a copy"
+            "it changed while it was being sent, so nothing was stored. Run the same command again when it no longer "
+            "changes, or upload a copy"
         )
 
 
 class ProblemError(SluiceError):
-    """The API refused (RFC 9457, "Problem Details for HTTP APIs").
+    """The API refused a call (RFC 9457, "Problem Details for HTTP APIs").
 
     Attributes:
-        status: of HTTP.
-        detail: what is wrong.
-        errors: what is wrong with which field.
+        status: HTTP status.
+        detail: the reason.
+        errors: fields with the reason for each.
     """
 
     def __init__(self, status: int, detail: str, errors: Sequence[tuple[str, str]] = (), request_id: str = "") -> None:

@@ -48,7 +48,7 @@ class Reply:
 
 
 class Connections:
-    """A pool of connections to the API and to S3. It carries no credentials: those go with each call of the API.
+    """A pool of connections to the API and to S3, without credentials: these are only sent with calls of the API.
 
     Args:
         verify: trusted certificate authorities.
@@ -81,7 +81,7 @@ class Connections:
             )
         except ImportError:
             raise SluiceError(
-                "The environment names a SOCKS proxy (ALL_PROXY or the like), which takes one more package: "
+                "The environment names a SOCKS proxy (ALL_PROXY or the like), which needs one more package: "
                 "pip install 'httpx[socks]'"
             ) from None
         except (ValueError, httpx.InvalidURL) as error:
@@ -113,7 +113,7 @@ class Connections:
         json: object = None,
         content: Iterable[bytes] | None = None,
     ) -> Reply:
-        """Make a request, and return its complete answer.
+        """Send a request, and return its complete answer.
 
         Raises:
             UnreachableError: there was no answer in time; another attempt may succeed.
@@ -129,7 +129,7 @@ class Connections:
 
     @contextlib.contextmanager
     def fetch(self, url: str, *, headers: Mapping[str, str]) -> Iterator[tuple[Reply, Iterator[bytes]]]:
-        """Begin a download: yield status and headers, and an iterator over the bytes as they arrive.
+        """Start a download: yield status and headers, and an iterator over the bytes as they arrive.
 
         Raises:
             UnreachableError, SluiceError: as `ask`; the iterator raises them too.
@@ -219,7 +219,7 @@ class _Stream(httpcore.NetworkStream):
         for at in range(0, len(buffer), _WRITE_BYTES):
             left = self._deadline.left(timeout)
             if left <= 0:
-                raise httpcore.WriteTimeout("the bytes were not taken in time")
+                raise httpcore.WriteTimeout("the bytes could not be sent in time")
             self._stream.write(buffer[at : at + _WRITE_BYTES], left)
 
     def close(self) -> None:

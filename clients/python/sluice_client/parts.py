@@ -1,4 +1,4 @@
-"""How a file is cut into parts, read and hashed, without ever holding more than a chunk of it."""
+"""Splitting, reading and hashing of files, with never more than a chunk in memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Rules:
-    """Sluice's rules for sizes, in bytes: what is sent in one piece, and how large parts are.
+    """Sluice's limits of sizes, in bytes: of files that are sent in one request, and of parts.
 
     S3 takes 10,000 parts of one file ("Amazon S3 multipart upload limits").
     """
@@ -35,7 +35,7 @@ class Rules:
     max_parts: int = 10_000
 
     def part_size(self, size: int) -> int:
-        """Bytes of a part of a file; 0 for a file that is sent in one piece."""
+        """Return the bytes of a part of a file; 0 for a file that is sent in one request."""
         if size <= self.post_bytes:
             return 0
         part_size = self.smallest_part_bytes
@@ -46,7 +46,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a file: its number from 1, and where it begins and how long it is, in bytes."""
+    """A part of a file: its number from 1, its offset and its size in bytes."""
 
     number: int
     offset: int
@@ -54,7 +54,7 @@ class Part:
 
 
 def cut(size: int, part_size: int) -> list[Part]:
-    """The parts of a file, all of `part_size` but the last; one if `part_size` is 0."""
+    """Return the parts of a file, each of `part_size` except the last; one part if `part_size` is 0."""
     step = part_size or size
     return [
         Part(number, offset, min(step, size - offset)) for number, offset in enumerate(range(0, size, step), start=1)
@@ -63,7 +63,7 @@ def cut(size: int, part_size: int) -> list[Part]:
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file on this machine, with its size and time at the first look.
+    """A file on this machine, with its size and modification time at the beginning.
 
     Attributes:
         name: name for the upload: the bytes on disk as UTF-8, independent of the locale of this process.
@@ -76,10 +76,10 @@ class LocalFile:
 
     @classmethod
     def look_at(cls, path: Path) -> LocalFile:
-        """Look at a file.
+        """Read size and modification time of a file.
 
         Raises:
-            SluiceError: it is no file that can be uploaded.
+            SluiceError: the path is not a file that can be uploaded.
         """
         try:
             found = path.stat()
@@ -97,10 +97,10 @@ class LocalFile:
         return cls(path, name, found.st_size, found.st_mtime_ns)
 
     def check(self) -> None:
-        """See that it is still as it was.
+        """Check that the file has not changed.
 
         Raises:
-            FileChangedError: size or time of change are others.
+            FileChangedError: size or modification time differ.
         """
         try:
             found = self.path.stat()
@@ -110,10 +110,10 @@ class LocalFile:
             raise FileChangedError
 
     def read(self, part: Part) -> Iterator[bytes]:
-        """The bytes of a part, in chunks.
+        """Yield the bytes of a part, in chunks.
 
         Raises:
-            FileChangedError: the file is gone or ends before the part does.
+            FileChangedError: the file no longer exists, or ends before the part does.
             SluiceError: the file cannot be read.
         """
         try:
@@ -134,10 +134,10 @@ class LocalFile:
             raise SluiceError(f"cannot be read: {error.strerror or error}") from None
 
     def digest(self, part: Part, read: Callable[[int], None] = lambda count: None) -> bytes:
-        """SHA-256 of a part.
+        """Return the SHA-256 of a part.
 
         Args:
-            read: told after each chunk how many bytes it had.
+            read: called after each chunk with its number of bytes.
 
         Raises:
             FileChangedError, SluiceError: as `read`.
@@ -155,16 +155,16 @@ def _open(path: str, flags: int) -> int:
 
 
 def base64_of(digest: bytes) -> str:
-    """A digest as S3 writes it."""
+    """Return a digest in base64, as S3 writes it."""
     return base64.b64encode(digest).decode()
 
 
 def checksum_of(digests: Sequence[bytes], part_size: int) -> str:
-    """The checksum of a file from its parts' digests, as S3 writes it.
+    """Return the checksum of a file from the digests of its parts, as S3 writes it.
 
     Args:
-        part_size: 0 for a file in one piece, whose checksum is its own digest. Others have that of the digests one
-            after the other, and their number (S3, "Checking object integrity": composite checksums).
+        part_size: 0 for a file in one piece, whose checksum is its digest. The checksum of other files is the digest of
+            the concatenated digests, with their number (S3, "Checking object integrity": composite checksums).
     """
     if not part_size:
         return base64_of(digests[0])
@@ -189,10 +189,10 @@ def _start_threads(run: Callable[[], None], count: int) -> None:
 def in_parallel(
     work: Callable[[Item, threading.Event], Result], items: Sequence[Item], threads: int
 ) -> Iterator[tuple[Item, Result]]:
-    """Do something with each item, some at a time, and give the results as they come.
+    """Call `work` with each item in several threads, and yield the results in the order in which they arrive.
 
-    The first failure, or the end of whoever takes the results, stops the rest: `work` should look at its event. The
-    threads are daemons, so that a person's ^C does not have to wait for a dead connection.
+    The first failure, or the end of the iteration, sets the event, which `work` should check to stop the other threads.
+    They are daemons, so that ^C does not have to wait for a dead connection.
     """
     todo: queue.SimpleQueue[Item] = queue.SimpleQueue()
     done: queue.SimpleQueue[tuple[Item, Result] | Exception] = queue.SimpleQueue()

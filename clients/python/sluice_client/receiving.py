@@ -1,4 +1,4 @@
-"""Fetches a file, goes on where the connection was cut, and checks what came."""
+"""Downloads of files, which continue after a lost connection and check the checksum."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ class Receiver:
             target: a folder or a file name; by default the name of the file, in the working folder.
 
         Raises:
-            SluiceError: the file cannot be fetched or written, or the bytes are not those that were stored.
+            SluiceError: the file cannot be downloaded or written, or its checksum is wrong.
         """
         file = self._api.file(file_id)
         if target is None or target.is_dir():
             folder = target or Path()
             target = folder / local_name(file.file_name, longest=_longest_name(folder))
-        # A symbolic link stays; the file that it names is replaced.
+        # A symbolic link is kept; the file to which it points is replaced.
         place = Path(os.path.realpath(target)) if target.is_symlink() else target
         if not place.parent.is_dir():
             raise SluiceError(f"there is no folder {printable(str(place.parent))}")
@@ -65,7 +65,7 @@ class Receiver:
         try:
             self._receive(file_id, body, file.size, partial)
             if body.checksum() != file.checksum:
-                raise SluiceError(f"What came for {file_id} is not what was stored: its checksum is another")
+                raise SluiceError(f"The download of {file_id} is damaged: its checksum differs from the stored one")
             self._publish(partial, place, target)
             found = place.stat()
         except OSError as error:
@@ -87,9 +87,9 @@ class Receiver:
         if not place.exists():
             return
         if not self._replace:
-            raise SluiceError(f"{printable(str(target))} is there already")
+            raise SluiceError(f"{printable(str(target))} exists already")
         if not place.is_file():
-            raise SluiceError(f"{printable(str(target))} is not a file, and so not replaced")
+            raise SluiceError(f"{printable(str(target))} is not a file, so it is not replaced")
         found = place.stat()
         if (found.st_dev, found.st_ino) in self._written:
             raise SluiceError(f"{printable(str(target))} was written by this command for another file")
@@ -133,7 +133,7 @@ class Receiver:
             # Unlike a rename, this fails if such a file was created in the meantime.
             place.hardlink_to(partial)
         except FileExistsError:
-            raise SluiceError(f"{printable(str(target))} is there already") from None
+            raise SluiceError(f"{printable(str(target))} exists already") from None
         except OSError:
             # This file system has no hard links.
             self._check(place, target)
@@ -152,7 +152,7 @@ def _from(offset: int) -> dict[str, str]:
 
 
 class _Body:
-    """Takes the checksum of bytes as they come, whole or part by part.
+    """The checksum of a download, computed as the bytes arrive.
 
     Args:
         part_size: 0 for a file that was sent in one piece.
@@ -167,10 +167,10 @@ class _Body:
         self.count = 0
 
     def take(self, chunk: bytes) -> None:
-        """Take the next bytes."""
+        """Add the next bytes."""
         self.count += len(chunk)
         if self.count > self._size:
-            raise SluiceError("More bytes came than the file has")
+            raise SluiceError("The download has more bytes than the file")
         rest = memoryview(chunk)
         while rest:
             fitting, rest = rest[: self._room], rest[self._room :]
@@ -180,7 +180,7 @@ class _Body:
                 self._close()
 
     def checksum(self) -> str:
-        """The checksum of all that came."""
+        """Return the checksum of all bytes."""
         if self._room < (self._part_size or self._size) or not self._digests:
             self._close()
         return checksum_of(self._digests, self._part_size)

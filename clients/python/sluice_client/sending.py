@@ -1,4 +1,4 @@
-"""Sends a file: in one piece, or in parts that go in parallel and are sent again where that is needed."""
+"""Uploads of files: in one request, or in parts that are sent in parallel and retried."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from sluice_client.parts import LocalFile, Part, Rules, base64_of, checksum_of, 
 from sluice_client.state import Remembered, States
 from sluice_client.text import quoted
 
-# What the API takes at once.
+# Limits of the API for one call.
 MAX_FIRST_LINKS = 10
 MAX_LINKS = 100
-# How many earlier uploads of the same file, all of them ended, are looked at before a key of chance is taken.
+# Number of earlier, ended uploads of the same file that are tried before a random key is used.
 _MAX_EARLIER = 10
-# How often parts are looked for that are missing although they were sent.
+# Number of attempts to find and send missing parts, because a part may be missing after it was sent.
 _ROUNDS = 3
 _POLL_SECONDS = (0.3, 5.0)
 # Errors of S3 have some hundred bytes of XML.
@@ -42,35 +42,35 @@ _LOST_BYTES = frozenset({"RequestTimeout", "IncompleteBody"})
 
 
 class Watcher(Protocol):
-    """Told how far it is."""
+    """An observer of the progress."""
 
     def stage(self, what: str, total: int, done: int = 0) -> None:
-        """Something begins; sizes are bytes."""
+        """Begin a stage; sizes are bytes."""
 
     def advance(self, count: int) -> None:
-        """So many bytes more; fewer than 0 when they have to be sent again. Called by several threads."""
+        """Add a number of bytes; negative when they have to be sent again. Several threads call this."""
 
 
 class Unwatched:
-    """Nobody looks."""
+    """An observer that does nothing."""
 
     def stage(self, what: str, total: int, done: int = 0) -> None:
-        """Nobody looks."""
+        """Do nothing."""
 
     def advance(self, count: int) -> None:
-        """Nobody looks."""
+        """Do nothing."""
 
 
 class _GoneError(SluiceError):
-    """S3 does not know the multipart upload: it was put together, or ended."""
+    """S3 does not know the multipart upload: it was completed or aborted."""
 
 
 class _StoppedError(Exception):
-    """Another part failed, and so this one is not wanted any more."""
+    """Another part failed, so this one is not needed any more."""
 
 
 class Sender:
-    """Sends files to one API."""
+    """A sender of files to one API."""
 
     def __init__(
         self,
@@ -92,13 +92,13 @@ class Sender:
         self._watcher = watcher or Unwatched()
 
     def send(self, path: Path, content_type: str) -> Upload:
-        """Send a file, or what is missing of it, and have it put together. `wait` then tells what became of it.
+        """Send the missing bytes of a file, and complete the upload. Use `wait` to get the result of the inspection.
 
-        The same file under the same name and type is the same upload, however often this is called; unless the earlier
-        one has ended, for then another one begins.
+        The same file with the same name and type is always the same upload. If the earlier upload has ended, a new one
+        is started.
 
         Raises:
-            SluiceError: it cannot be; the text says why, and what to do.
+            SluiceError: the file cannot be sent; the text says why, and what to do.
         """
         file = LocalFile.look_at(path)
         _ = file.name
@@ -113,10 +113,10 @@ class Sender:
         return upload
 
     def wait(self, upload: Upload, *, seconds: float) -> Upload:
-        """Wait until a sent file is available; return it as it is when the time is over.
+        """Wait until a sent file is available, or the time is over; return its last state.
 
         Raises:
-            EndedError: it was rejected, for example; the text has the reason.
+            EndedError: it ended, for example as rejected; the text has the reason.
         """
         deadline = time.monotonic() + seconds
         pause, longest = _POLL_SECONDS
@@ -139,7 +139,7 @@ class Sender:
         remembered = self._states.load(self._api.url, file.path)
         if remembered is None or remembered.is_of(file, part_size):
             return remembered
-        # What the earlier upload reserved is of no use: its bytes are no more.
+        # The file has changed, so the earlier upload cannot be completed; its quota is released.
         if remembered.file_id:
             with contextlib.suppress(SluiceError):
                 self._api.abort(remembered.file_id)
@@ -165,12 +165,12 @@ class Sender:
         return remembered
 
     def _remember(self, file: LocalFile, remembered: Remembered) -> None:
-        # A small file is hashed and found again by its key in no time.
+        # A small file is quick to hash, and its upload is found by its key.
         if remembered.part_size:
             self._states.save(self._api.url, file.path, remembered)
 
     def _begin(self, file: LocalFile, remembered: Remembered) -> Upload:
-        """The upload of a file that has not ended: the one remembered, else one begun earlier, else a new one."""
+        """Return the upload of a file: the saved one or an earlier one, unless it has ended, else a new one."""
         digests = [bytes.fromhex(digest) for digest in remembered.digests]
         part_checksums = [base64_of(digest) for digest in digests[:MAX_FIRST_LINKS]] if remembered.part_size else []
         declaration = Declaration(
@@ -199,7 +199,7 @@ class Sender:
         try:
             return self._api.status(file_id)
         except ProblemError as error:
-            # Somebody else's token, or forgotten since.
+            # The token is another caller's, or the record was deleted since.
             if error.status == 404:
                 return None
             raise
@@ -234,7 +234,7 @@ class Sender:
             file.check()
             failures += 1
             self._again(failed, failures, at_least)
-            # The bytes may be there although the answer was lost; else it has a fresh form.
+            # The bytes may have arrived although the answer was lost; if not, the status has a new form.
             upload = self._api.status(upload.file_id)
             if upload.ended:
                 return upload
@@ -259,7 +259,9 @@ class Sender:
             if upload.state != "uploading":
                 return upload
             if upload.part_size != remembered.part_size:
-                raise SluiceError("This API cuts files into other parts than this version of the client knows")
+                raise SluiceError(
+                    "This API splits files into parts of a size that this version of the client does not know"
+                )
             try:
                 if upload.parts is not None:
                     there = {part.number: (part.size, part.checksum) for part in upload.parts}
@@ -306,17 +308,17 @@ class Sender:
                     return
                 failed, at_least = self._refused(reply, file, part, digest)
                 if reply.status not in PASSING:
-                    # It may be too old, or its signer may be: a new one costs little.
+                    # The link may have expired, or the credentials that signed it; a new link costs little.
                     link = None
             self._watcher.advance(-counted.count)
             failures += 1
             self._again(failed, failures, at_least)
 
     def _refused(self, reply: Reply, file: LocalFile, part: Part, digest: bytes) -> tuple[SluiceError, float]:
-        """What S3's refusal says where another attempt may succeed, and how many seconds S3 asks to wait.
+        """Return the error of a refused request that may be retried, and the seconds that S3 asks to wait.
 
         Raises:
-            SluiceError: another attempt is of no use.
+            SluiceError: a retry cannot succeed.
         """
         text = reply.body[:_MOST_ERROR_BYTES].decode(errors="replace")
         code, message = (
@@ -341,9 +343,9 @@ class Sender:
 
 
 class _Links:
-    """Links for parts, a batch at a time.
+    """Links for parts, requested in batches.
 
-    Batches double, so that a large file takes few calls, and halve when links got too old before they were used.
+    Batches double, so that a large file needs few calls, and halve when links expire before they are used.
     """
 
     def __init__(
@@ -359,7 +361,7 @@ class _Links:
         self._lock = threading.Lock()
 
     def take(self, number: int) -> Link:
-        """A link for a part that is good for a while; each is given once."""
+        """Return a valid link for a part; each link is returned once."""
         with self._lock:
             link = self._links.pop(number, None)
             if link is None or not link.good:
@@ -370,7 +372,7 @@ class _Links:
 
     def _fetch(self, number: int) -> Link:
         good = {other for other, link in self._links.items() if link.good}
-        # Those before the furthest are on their way, or there.
+        # Parts before the furthest one are in progress, or stored.
         more = [other for other in self._order if other > max(self._furthest, number) and other not in good]
         wanted = [number, *more[: self._batch - 1]]
         fetched = self._api.links(self._file_id, [(part, self._checksums[part - 1]) for part in wanted])
@@ -382,7 +384,7 @@ class _Links:
 
 
 class _Counted:
-    """Counts bytes on their way, so that they can be taken back."""
+    """A count of sent bytes, so that the progress can be corrected after a failure."""
 
     def __init__(self, tell: Callable[[int], None]) -> None:
         self._tell = tell
@@ -398,7 +400,7 @@ class _Counted:
 
 
 def _form(fields: Mapping[str, str], boundary: str) -> tuple[bytes, bytes]:
-    """What comes before and after the bytes of a file in a form (RFC 7578; S3 wants the file last)."""
+    """Return the bytes before and after a file in a form (RFC 7578; for S3, the file has to be last)."""
     line = f'--{boundary}\r\nContent-Disposition: form-data; name="'
     before = "".join(f'{line}{_form_name(name)}"\r\n\r\n{value}\r\n' for name, value in fields.items())
     return f'{before}{line}file"; filename="file"\r\n\r\n'.encode(), f"\r\n--{boundary}--\r\n".encode()
@@ -410,11 +412,11 @@ def _form_name(name: str) -> str:
 
 
 def _key_of(declaration: Declaration) -> str:
-    """The idempotency key of a file: whoever declares the same begins the same upload, also after a crash."""
+    """Return the idempotency key of a file: the same declaration gives the same upload, also after a crash."""
     declared = {**asdict(declaration), "part_checksums": None}
     return hashlib.sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest()
 
 
 def _key_after(key: str, file_id: str) -> str:
-    """The key to go on with when an upload ended: again one that a second run finds by itself."""
+    """Return the next key after an upload that has ended; another run computes the same."""
     return hashlib.sha256(f"{key} {file_id}".encode()).hexdigest()

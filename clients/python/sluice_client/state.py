@@ -1,4 +1,4 @@
-"""What is remembered of unfinished uploads, so that another run goes on without hashing and starting again."""
+"""Saved state of unfinished uploads, so that another run can resume without hashing the file again."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Remembered:
-    """One unfinished upload.
+    """The saved state of one unfinished upload.
 
     Attributes:
         digests: SHA-256 of each part, in hexadecimal.
-        content_type, file_id: what it was begun with, and what the API called it; empty before.
+        content_type, file_id: type and id of the upload; empty before it was started.
     """
 
     size: int
@@ -41,7 +41,7 @@ class Remembered:
         """Read the state from parsed JSON.
 
         Raises:
-            ValueError, TypeError, KeyError: it has not the form that this version writes.
+            ValueError, TypeError, KeyError: the JSON does not have the form that this version writes.
         """
         if not isinstance(found, dict):
             raise TypeError
@@ -60,7 +60,7 @@ class Remembered:
         return remembered
 
     def is_of(self, file: LocalFile, part_size: int) -> bool:
-        """Whether the file is still the same, by its size and time."""
+        """Return whether the file is still the same, by its size and modification time."""
         return (self.size, self.mtime_ns, self.part_size) == (file.size, file.mtime_ns, part_size)
 
 
@@ -92,14 +92,14 @@ class States:
             return None
 
     def save(self, api: str, path: Path, remembered: Remembered) -> None:
-        """Write it down, whole or not at all."""
+        """Save the state atomically. An error is only reported, once."""
         try:
             self._write(self._place(api, path), {"api": api, "path": os.path.realpath(path), **asdict(remembered)})
         except OSError as error:
             if not self._told:
                 self._told = True
                 said = error.strerror or error
-                self._tell(f"Nothing is remembered of this upload ({said}); another run would read the file again")
+                self._tell(f"The state of this upload cannot be saved ({said}); another run would read the file again")
 
     def forget(self, api: str, path: Path) -> None:
         """Delete the saved state of an upload."""

@@ -570,7 +570,7 @@ def test_a_command_that_fails_is_not_shown(run: Run, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("SLUICE_TOKEN")
     monkeypatch.setenv("SLUICE_TOKEN_COMMAND", "sh -c 'exit 7' --password hunter2")
     code, _, err = run("list")
-    assert (code, err) == (1, "sluice: SLUICE_TOKEN_COMMAND gave no token: it ended with 7\n")
+    assert (code, err) == (1, "sluice: SLUICE_TOKEN_COMMAND printed no token: it ended with exit code 7\n")
 
 
 @pytest.mark.parametrize(
@@ -584,7 +584,7 @@ def test_a_command_that_fails_is_not_shown(run: Run, monkeypatch: pytest.MonkeyP
         ("SLUICE_URL", "https://a/v1?x=y", "without a password, a query"),
         ("SLUICE_URL", "https://user:hunter2@a/v1", "SLUICE_URL is 'a/v1'"),
         ("SLUICE_URL", "https://a\x1b[2J/v1", r"https://a\x1b[2J/v1"),
-        ("SLUICE_TOKEN", "", "Who are you?"),
+        ("SLUICE_TOKEN", "", "There are no credentials"),
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "SSL_CERT_FILE names /nowhere/ca.pem"),
         ("AWS_CA_BUNDLE", str(Path(__file__)), "holds no certificate authority"),
     ],
@@ -657,7 +657,7 @@ def test_files_are_deleted_and_uploads_given_up(setup: Setup, run: Run) -> None:
 def test_a_file_is_downloaded_under_its_name(setup: Setup, run: Run) -> None:
     file = setup.sluice.add("film.mov", LARGE)
     setup.sluice.link_seconds = 60
-    # Cut twice: it goes on where it was.
+    # Cut twice: it continues at the same position.
     api = setup.api()
     setup.sluice.cut_after += [100_000, 200_000]
     target = Receiver(api, rules=RULES, watcher=setup.watch).fetch(file.file_id, setup.folder)
@@ -671,7 +671,7 @@ def test_a_file_is_downloaded_under_its_name(setup: Setup, run: Run) -> None:
     assert setup.watch.done == len(LARGE)
     code, _, err = run("download", file.file_id)
     assert code == 1
-    assert "film.mov is there already" in err
+    assert "film.mov exists already" in err
     small = setup.sluice.add("film.mov", b"shorter")
     assert run("download", "--force", small.file_id) == (0, f"{small.file_id}\tfilm.mov\n", "")
     assert target.read_bytes() == b"shorter"
@@ -693,7 +693,7 @@ def test_other_bytes_than_those_stored_are_not_kept(setup: Setup) -> None:
     for content in (b"right", LARGE):
         file = setup.sluice.add("a.txt", content)
         file.content = changed(content)
-        with pytest.raises(SluiceError, match="is not what was stored"):
+        with pytest.raises(SluiceError, match="is damaged"):
             Receiver(setup.api(), rules=RULES).fetch(file.file_id, setup.folder)
     assert list(setup.folder.iterdir()) == []
 
@@ -821,7 +821,7 @@ def test_ids_of_people_do_not_become_paths(setup: Setup, sluice: FakeSluice) -> 
 
 @pytest.mark.parametrize(
     ("how", "code", "said"),
-    [(signal.SIGINT, 130, "\nStopped. Run the same command again to go on.\n"), (signal.SIGKILL, -signal.SIGKILL, "")],
+    [(signal.SIGINT, 130, "\nStopped. Run the same command again to resume.\n"), (signal.SIGKILL, -signal.SIGKILL, "")],
 )
 def test_an_interrupted_program_goes_on(tmp_path: Path, how: signal.Signals, code: int, said: str) -> None:
     content_bytes = 100_000_001
@@ -851,7 +851,7 @@ def test_an_interrupted_program_goes_on(tmp_path: Path, how: signal.Signals, cod
         assert (second.returncode, out, err) == (0, f"{sluice.only().file_id}\tfilm.mov\n", "")
         assert sluice.count("POST /uploads") == starts == 1
         assert len(sluice.only().content or b"") == content_bytes
-        assert {1, 2, 3} & before.keys(), "nothing was there to go on with"
+        assert {1, 2, 3} & before.keys(), "there was nothing to resume"
         for number in (1, 2):
             assert sluice.stored[number] == 1
 

@@ -133,7 +133,7 @@ def test_the_id_of_a_file_that_was_sent_is_said_whatever_comes_then(
     code, out, err = run("upload", "first", "second")
     assert (code, out) == (1, "")
     first = next(iter(setup.sluice.records))
-    assert f"sluice: first was sent as {first}, and is not known to be available\n" in err
+    assert f"sluice: first was sent as {first}, but its state could not be read\n" in err
 
 
 def test_a_file_that_becomes_a_pipe_does_not_hang(setup: Setup) -> None:
@@ -339,7 +339,7 @@ def test_a_large_file_needs_no_folder_for_its_state(
     assert upload.state == "available"
     if environment.get("HOME") not in {"", "relative"}:
         assert len(setup.said) == 1, "told once"
-        assert "Nothing is remembered of this upload" in setup.said[0]
+        assert "The state of this upload cannot be saved" in setup.said[0]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
@@ -470,7 +470,7 @@ def test_a_file_that_appears_during_a_download_stays(setup: Setup, monkeypatch: 
         return link(api, file_id)
 
     monkeypatch.setattr(Api, "download_link", appear)
-    with pytest.raises(SluiceError, match="there already"):
+    with pytest.raises(SluiceError, match="exists already"):
         Receiver(setup.api()).fetch(file.file_id, setup.folder)
     assert (setup.folder / "a.txt").read_bytes() == b"precious"
 
@@ -478,7 +478,7 @@ def test_a_file_that_appears_during_a_download_stays(setup: Setup, monkeypatch: 
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(Path, "hardlink_to", no_links)
-    with pytest.raises(SluiceError, match="there already"):
+    with pytest.raises(SluiceError, match="exists already"):
         Receiver(setup.api()).fetch(file.file_id, setup.folder)
     assert Receiver(setup.api()).fetch(file.file_id, setup.folder / "b.txt").read_bytes() == b"new"
     assert {path.name for path in setup.folder.iterdir()} == {"a.txt", "b.txt"}
@@ -686,7 +686,7 @@ def test_an_interruption_is_one_line_and_130(setup: Setup, arguments: list[str])
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=20)
     go_on.set()
-    again = " Run the same command again to go on." if "upload" in arguments else ""
+    again = " Run the same command again to resume." if "upload" in arguments else ""
     assert (running.returncode, out, err) == (130, "", f"\nStopped.{again}\n")
 
 
@@ -702,5 +702,5 @@ def test_an_interruption_at_any_moment_has_no_traceback(setup: Setup) -> None:
         codes.append(running.returncode)
         # Until Python itself has begun, ^C is not the program's.
         if any(words in err for words in ("cli.py", "httpx", "rich", "Stopped")):
-            assert err.strip() in {"Stopped.", "Stopped. Run the same command again to go on."}, (number, err)
+            assert err.strip() in {"Stopped.", "Stopped. Run the same command again to resume."}, (number, err)
     assert codes[-1] == 130

@@ -1,1 +1,1 @@
-"""What Sluice is measured against."""
+"""The peers with which Sluice is compared."""

@@ -1,6 +1,6 @@
 """The platform as a user of aws-cdk-lib writes it, for a comparison of synthesis times.
 
-It runs in an environment of its own (category `bench` of the Pipfile). `python aws_cdk_app.py INVENTORY OUT` reads
+It runs in a separate environment (category `bench` of the Pipfile). `python aws_cdk_app.py INVENTORY OUT` reads
 Sluice's Terraform JSON and makes the same functions, queues, alarms, routes and so on with the constructs (level 2)
 that CDK's documentation recommends; a construct of level 1 stands only where there is no other. So both describe the
 same system, however Sluice grows. CDK sets in one CloudFormation resource what is several resources in Terraform
@@ -50,7 +50,7 @@ PYTHON = {
 
 
 class UploadsStack(cdk.Stack):
-    """What the inventory holds, built anew."""
+    """A stack with the resources of the inventory."""
 
     def __init__(self, app: cdk.App, name: str, *, inventory: Resources, folder: Path) -> None:
         """
@@ -238,7 +238,7 @@ class UploadsStack(cdk.Stack):
         return machine
 
     def _value(self, resource: str, attribute: str) -> str:
-        """What a Terraform reference in the workflow stands for, here."""
+        """Return the value that replaces a Terraform reference in the workflow."""
         if resource in self._functions:
             return self._functions[resource].function_arn
         if resource in self._topics:

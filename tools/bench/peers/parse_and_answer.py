@@ -1,4 +1,4 @@
-"""The least that a handler behind the API can do: read the body, and answer.
+"""The minimum of a handler behind the API: read the body, and answer.
 
 `handler` is plain Python. `with_powertools` does the same with the library that Sluice's handlers use, so that the two
 show what the library costs and what the handler does. Neither calls AWS.
@@ -23,7 +23,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 
 def make_with_powertools() -> Any:  # noqa: ANN401 - a handler as Lambda knows it
-    """The same behind Powertools' resolver and logger, as its documentation shows it."""
+    """Return the same handler with Powertools' resolver and logger, as its documentation shows it."""
     from aws_lambda_powertools import Logger
     from aws_lambda_powertools.event_handler import APIGatewayRestResolver
 

@@ -1,4 +1,4 @@
-"""A bare function behind the API that makes the AWS calls of `POST /upload` and nothing else: no checks, no log."""
+"""A bare function behind the API that only makes the AWS calls of `POST /upload`: no checks, no log."""
 
 from __future__ import annotations
 

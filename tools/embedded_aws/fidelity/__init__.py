@@ -1,4 +1,4 @@
-"""Fixes that make ministack answer as AWS does: one function a fix, one module a service.
+"""Fixes that make ministack answer as AWS does: one function for each fix, one module for each service.
 
 Importing this package imports ministack, so the environment of the process has to be ready before.
 """
@@ -85,7 +85,7 @@ def name_of(fix: Callable[[Settings], None]) -> str:
 
 
 def apply_all(settings: Settings, without: Collection[str] = ()) -> None:
-    """Apply every fix, except those named in `without`, which is for seeing what a fix is good for.
+    """Apply every fix, except those named in `without`, which shows the effect of a fix.
 
     Raises:
         FidelityError: when a name in `without` is no fix, or when a fix does not fit the installed ministack.

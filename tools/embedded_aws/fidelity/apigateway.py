@@ -45,7 +45,7 @@ def _too_large() -> object:
 
 
 def _admitted(reference: str, source: str, credentials: str, account: str | None, region: str | None) -> bool:
-    """Whether API Gateway may invoke a function; a function that does not exist is left to ministack."""
+    """Return whether API Gateway may invoke a function; a function that does not exist is left to ministack."""
     _, config, _ = lambda_svc._get_func_record_for_ref_in_scope(reference, account_id=account, region=region)
     if config is None:
         return True
@@ -228,7 +228,7 @@ def deny_through_gateway_responses(_: Settings) -> None:
 
 
 def is_proxy_response(result: Mapping[str, Any]) -> bool:
-    """Whether a function's result is what API Gateway accepts from a proxy integration.
+    """Return whether API Gateway accepts a function's result from a proxy integration.
 
     An object with a numeric statusCode, a body that is a string, headers that are objects, and nothing but a
     boolean in isBase64Encoded:
@@ -282,7 +282,7 @@ def hide_failures_of_functions(_: Settings) -> None:
     def make_render(original: Function) -> Function:
         def render(error: object, request: object) -> object:
             status, headers, body = original(error, request)
-            # A gateway response that sets a status of its own wins over the 502.
+            # A gateway response with another status overrides the 502.
             return getattr(error, "status_code", status) if status == 500 else status, headers, body
 
         return render

@@ -1,4 +1,4 @@
-"""CloudWatch: alarms come back as they were put."""
+"""CloudWatch: complete descriptions of alarms, and permissions on their topics."""
 
 # mypy: disable-error-code="import-not-found"
 import re

@@ -1,4 +1,4 @@
-"""CodeDeploy: deployments of Lambda functions, as far as aliases show them.
+"""CodeDeploy: deployments of Lambda functions, limited to their effect on aliases.
 
 ministack has no CodeDeploy. This is a stand-in for its platform Lambda: applications and deployment groups are kept,
 and a deployment moves all of the traffic at once, where AWS would wait as the deployment configuration says.
@@ -44,7 +44,7 @@ class _RefusedError(Exception):
 
 
 def stand_in(_: Settings) -> None:
-    """Keep applications and deployment groups of the platform Lambda, and carry deployments out.
+    """Store applications and deployment groups of the platform Lambda, and run deployments.
 
     AWS moves the traffic of an alias from one version to another as an AppSpec file says, with the role of the
     deployment group, and goes back where an alarm of the group goes off

@@ -1,4 +1,4 @@
-"""Cognito: the keys for checking tokens, and the tokens that an API accepts."""
+"""Cognito: the keys that verify tokens, and the tokens that an API accepts."""
 
 # mypy: disable-error-code="import-not-found"
 import json
@@ -43,7 +43,7 @@ def find_signing_keys_in_process(_: Settings) -> None:
 
 
 def tell_tokens_apart(_: Settings) -> None:
-    """Take an ID token where a method names no scopes, and an access token where it does.
+    """Accept an ID token if a method names no scopes, and an access token if it does.
 
     AWS takes the token for an identity token where the method has no OAuth scopes, else for an access token, whose
     scopes it compares

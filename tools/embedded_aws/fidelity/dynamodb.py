@@ -13,7 +13,7 @@ from tools.embedded_aws.fidelity.settings import Settings
 
 
 def keep_the_key_of_a_copy(_: Settings) -> None:
-    """Encrypt a copy of a table under the key that was named for it, and tell which that is.
+    """Encrypt a replica of a table under the key that was named for it, and return this key.
 
     A key is of one region, so a copy has another than its table
     (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateReplicationGroupMemberAction.html).

@@ -1,4 +1,4 @@
-"""EventBridge: rules and the targets they reach."""
+"""EventBridge: rules and their targets."""
 
 # mypy: disable-error-code="import-not-found"
 import json
@@ -17,7 +17,7 @@ _SERVICE = "events.amazonaws.com"
 
 
 def _admitted(target: Mapping[str, Any], rule: Mapping[str, Any]) -> bool:
-    """Whether a rule may reach a target; what is no rule, or no known target, is left to ministack."""
+    """Return whether a rule may reach a target; unknown rules and targets are left to ministack."""
     arn, source = str(target.get("Arn", "")), str(rule.get("Arn", ""))
     if not source.startswith("arn:aws:events:"):
         return True

@@ -1,8 +1,8 @@
-"""GuardDuty: Malware Protection for S3, as far as a bucket, its tags and its events show it.
+"""GuardDuty: Malware Protection for S3, limited to its effect on a bucket, its tags and its events.
 
 ministack has no GuardDuty. This is a stand-in for one feature of it: plans are kept, and every object that is created
-below a plan's prefix gets a verdict, a tag and an event. It looks for one thing alone, the test file of EICAR, which
-every scanner takes for malware; it protects nobody.
+below a plan's prefix gets a verdict, a tag and an event. It only detects the test file of EICAR, which
+every scanner reports as malware; it is no protection.
 """
 
 # mypy: disable-error-code="import-not-found"
@@ -49,7 +49,7 @@ _Answer = tuple[int, dict[str, str], bytes]
 
 
 def stand_in(_: Settings) -> None:
-    """Keep malware protection plans, and scan what is created in the buckets that they protect.
+    """Store malware protection plans, and scan new objects in the buckets that they protect.
 
     AWS scans an object when it is created below the prefixes of a plan, puts the tag GuardDutyMalwareScanStatus on it
     and sends "GuardDuty Malware Protection Object Scan Result" to the default event bus, all with the role of the plan
@@ -103,7 +103,7 @@ def stand_in(_: Settings) -> None:
 async def handle_request(
     method: str, path: str, _headers: object, body: bytes, query_params: Mapping[str, Any]
 ) -> _Answer:
-    """Answer a call, as ministack asks its services to."""
+    """Answer a call, with the interface of ministack's services."""
     kind, _, name = unquote(path).strip("/").partition("/")
     fields = json.loads(body) if body else {}
     match method, kind, bool(name):
@@ -125,12 +125,12 @@ async def handle_request(
 
 
 def get_state() -> dict[str, Any]:
-    """What a stop saves."""
+    """Return the state to save at a stop."""
     return {"plans": copy.deepcopy(_plans)}
 
 
 def load_persisted_state(data: Mapping[str, Any]) -> None:
-    """Take what a stop saved."""
+    """Load the state that was saved at a stop."""
     _plans.update(data.get("plans", {}))
 
 
@@ -202,7 +202,9 @@ def _arn(plan_id: str) -> str:
 
 
 def _role_suffices(plan: Mapping[str, Any]) -> bool:
-    """Whether the role may be taken on, and may do all that the guide lists ("Create or update IAM role policy")."""
+    """Return whether the role trusts GuardDuty and has all permissions of the guide ("Create or update IAM role
+    policy").
+    """
     if not plan["role"] or not iam.trusts(plan["role"], PRINCIPAL):
         return False
     bucket = f"arn:aws:s3:::{plan['protectedResource']['s3Bucket']['bucketName']}"
@@ -223,7 +225,7 @@ def _role_suffices(plan: Mapping[str, Any]) -> bool:
 
 
 def _role_may(plan: Mapping[str, Any], action: str, resource: str) -> bool:
-    """Whether the role of a plan may do something, and may use the key that this needs."""
+    """Return whether the role of a plan may do something, and may use the key that this needs."""
     context = {"events:managedby": PRINCIPAL} if action.startswith("events:") else {}
     if not iam.role_may(plan["role"], SESSION, action, resource, get_region(), context):
         return False
@@ -241,7 +243,7 @@ def _protecting(bucket_name: str, key: str) -> Iterator[dict[str, Any]]:
 
 
 def _scan(plan: Mapping[str, Any], bucket_name: str, key: str, version: str | None) -> None:
-    """Look at an object, tag it, and tell what was found, in this order."""
+    """Scan an object, tag it, and send the event, in this order."""
     status, reasons = _verdict(plan, bucket_name, key, version)
     bucket = s3._buckets.get(bucket_name)
     if bucket is None or not s3._bucket_notifications.get(bucket_name):
@@ -300,7 +302,7 @@ def _verdict(
 
 
 def holds_test_file(content: bytes) -> bool:
-    """Whether the test file of EICAR is somewhere in the content."""
+    """Return whether the content contains the test file of EICAR."""
     return any(
         hashlib.sha256(content[found.start() : found.start() + _EICAR_LENGTH]).hexdigest() == _EICAR_SHA256
         for found in re.finditer(re.escape(_EICAR_BEGINS), content)

@@ -1,4 +1,4 @@
-"""How a fix takes the place of something inside ministack."""
+"""Replacement of functions and attributes of ministack by fixes."""
 
 import functools
 import importlib.metadata
@@ -22,7 +22,7 @@ def ministack_version() -> str:
 
 
 def misfit(fix: str, what: str) -> FidelityError:
-    """Return the error for a fix whose place in ministack is gone or looks different."""
+    """Return the error for a fix whose function in ministack is missing or has changed."""
     return FidelityError(
         f"the fix {fix} does not fit ministack {ministack_version()}: {what}. "
         "Install the version in the Pipfile (`make setup`), or adapt the fix and run its test."

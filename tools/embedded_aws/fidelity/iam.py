@@ -73,7 +73,7 @@ def signed_request() -> Any:  # noqa: ANN401 - ministack is untyped
 
 
 def also_ask(fix: str, more: More) -> None:
-    """Let `enforce` allow a call only if its caller may also do what `more` returns for it.
+    """Allow a call in `enforce` only if its caller may also do what `more` returns for it.
 
     Args:
         fix: name of the fix, for the error.
@@ -176,7 +176,7 @@ def ask_whether_a_role_may_be_passed(_: Settings) -> None:
 
 
 def trusts(role_arn: str, service: str) -> bool:
-    """Tell whether a role lets a service assume it; a role that does not exist is left to ministack."""
+    """Return whether a role lets a service assume it; a role that does not exist is left to ministack."""
     from ministack.services import iam
 
     role = iam._roles.get(role_arn.rsplit("/", 1)[-1])
@@ -235,7 +235,7 @@ def refuse_roles_that_do_not_trust_the_service(_: Settings) -> None:
 
 
 def name_the_role_of_a_session(_: Settings) -> None:
-    """Take the ARN of the role for aws:PrincipalArn, where a session of a role calls.
+    """Use the ARN of the role for aws:PrincipalArn, if a session of a role calls.
 
     AWS does ("AWS global condition context keys: aws:PrincipalArn"), so that a policy can except a role by its ARN.
     ministack takes the ARN of the session, which no policy can know. The fix looks the role up by its name.
@@ -287,7 +287,7 @@ def _decide(context: Any, policies: list[Any], limits: list[Any]) -> bool:  # no
 def service_may(
     service: str, action: str, resource: str, region: str, source: str, policy: object, account: str = ""
 ) -> bool:
-    """Decide whether a resource policy lets an AWS service in on behalf of a source; the decision is logged.
+    """Decide whether a resource policy allows an AWS service on behalf of a source; the decision is logged.
 
     Args:
         service: the service principal, such as apigateway.amazonaws.com.
@@ -313,7 +313,7 @@ def service_may(
 
 
 def prepare(_: Settings) -> None:
-    """Check that the parts of ministack's evaluator that decisions are made of exist, and remember signed requests.
+    """Check that the parts of ministack's evaluator that decisions need exist, and remember signed requests.
 
     ministack forgets a request once its signature is checked, which for some requests is before `enforce`.
     """
@@ -395,6 +395,6 @@ def log_decisions(settings: Settings) -> None:
 
 
 def region_of(arn: str, otherwise: str) -> str:
-    """Return the region in an ARN, or another one where the ARN has none."""
+    """Return the region in an ARN, or the default if the ARN has none."""
     found = re.match(r"arn:[^:]*:[^:]*:([^:]+):", arn)
     return found[1] if found else otherwise

@@ -1,4 +1,4 @@
-"""KMS: what encrypts with a customer's key asks that key."""
+"""KMS: services need permission on the key that encrypts their data."""
 
 # mypy: disable-error-code="import-not-found"
 import uuid
@@ -28,7 +28,7 @@ _enabled = False
 
 
 def needed(action: str, resource: str, context: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
-    """List the actions on keys that an allowed action needs beside itself, with the ARNs of the keys.
+    """Return the actions on keys that an allowed action also needs, with the ARNs of the keys.
 
     Empty while the fix `ask_the_key` is off, and for keys that AWS manages, whose policies let everyone in.
 
@@ -63,7 +63,7 @@ def needed(action: str, resource: str, context: Mapping[str, Any] | None = None)
 
 
 def via(action: str, region: str) -> dict[str, str]:
-    """List the condition keys of a call to KMS that another service makes for its caller.
+    """Return the condition keys of a call to KMS that another service makes for its caller.
 
     Args:
         action: what the caller did at the other service.
@@ -81,7 +81,7 @@ def service_may_encrypt(service: str, target: str, region: str, source: str) -> 
         return True
     key = _arn_of_key(alias)
     if key is None:
-        # The policy of a key that AWS manages lets no other service in, and nobody can change it.
+        # The policy of an AWS managed key admits no other service, and cannot be changed.
         iam.record(service, _ENCRYPT, alias, False, source)
         return False
     policy = kms.key_policy_for_arn(key)
@@ -98,7 +98,7 @@ def _arn_of_key(name: object) -> str | None:
     if not isinstance(name, str) or not name or "alias/aws/" in name:
         return None
     found = kms._resolve_key(name)
-    # A key that does not exist lets nobody do anything.
+    # A key that does not exist permits nothing.
     return str(found["Arn"]) if found else name
 
 
@@ -134,7 +134,7 @@ def ask_the_key(_: Settings) -> None:
     https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html,
     https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html,
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html). ministack
-    looks at the key in direct calls to KMS alone. The fix finds the key of an allowed call and decides about it too,
+    checks the key only in direct calls to KMS. The fix finds the key of an allowed call and decides about it too,
     for callers after `enforce`, and for services after the policy of the topic or queue.
     """
     global _enabled
@@ -175,7 +175,7 @@ def ask_the_key(_: Settings) -> None:
 
 
 def describe_keys_of_aws(_: Settings) -> None:
-    """Describe the key behind an alias of AWS's own, such as `alias/aws/dynamodb`.
+    """Describe the key behind an AWS managed alias, such as `alias/aws/dynamodb`.
 
     Each account has them in each region (https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html, "AWS
     managed keys"), and Terraform asks for one before it takes a key for the customer's. ministack knows none.
@@ -211,7 +211,7 @@ def describe_keys_of_aws(_: Settings) -> None:
 
 
 def name_the_key_behind_an_alias(_: Settings) -> None:
-    """Store, and tell, the ARN of the key for an object that was put with the key's alias or id.
+    """Store and return the ARN of the key of an object that was put with the key's alias or id.
 
     S3 resolves what a put names and answers with the ARN of the key, which is what HeadObject says later; an alias that
     moves leaves objects under their key (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html). ministack

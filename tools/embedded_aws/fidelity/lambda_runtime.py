@@ -1,4 +1,4 @@
-"""Lambda: what a function finds around itself, and what happens when it fails."""
+"""Lambda: the environment of a function, and the handling of its failures."""
 
 # mypy: disable-error-code="import-not-found"
 import contextlib
@@ -50,7 +50,8 @@ _answered: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVa
 
 
 def runtime_environment(config: Mapping[str, Any], given: Mapping[str, str], settings: Settings) -> dict[str, str]:
-    """Make the environment of a function: what AWS's runtime sets, its own variables, and the way back here.
+    """Return the environment of a function: the variables of AWS's runtime, its own, and those that lead to the
+    emulator.
 
     Args:
         config: the configuration of the function, as GetFunctionConfiguration returns it.
@@ -86,7 +87,7 @@ def runtime_environment(config: Mapping[str, Any], given: Mapping[str, str], set
 
 
 def way_back(settings: Settings) -> dict[str, str]:
-    """Return the variables that lead a function to the embedded AWS: by a proxy with AWS's host names, or by address.
+    """Return the variables that direct a function to the embedded AWS: a proxy for AWS's host names, or an endpoint.
 
     Args:
         settings: where the embedded AWS and its proxy listen.
@@ -129,7 +130,7 @@ def run_as_aws_does(settings: Settings) -> None:
         return spawn
 
     class _Subprocess:
-        """Stands in for the subprocess module inside ministack's Lambda runtime alone."""
+        """A replacement of the subprocess module, only inside ministack's Lambda runtime."""
 
         def __getattr__(self, name: str) -> object:
             return getattr(subprocess, name)
@@ -192,7 +193,7 @@ def run_as_aws_does(settings: Settings) -> None:
 def follow_the_alias_with_events(_: Settings) -> None:
     """Handle an event for an alias as the event invoke config of that alias says.
 
-    On AWS each alias and version has a configuration of its own
+    On AWS each alias and version has its own configuration
     (https://docs.aws.amazon.com/lambda/latest/api/API_PutFunctionEventInvokeConfig.html, Qualifier). ministack keeps
     it, and reads the one of the function itself, so that retries and failure destinations of an alias are ignored. The
     fix hands it the one of the alias that was called, whose name is the end of the ARN.
@@ -219,8 +220,8 @@ def keep_failures_in_the_dead_letter_queue(_: Settings) -> None:
     AWS sends the event itself to the dead-letter queue or topic, with the attributes RequestID, ErrorCode and
     ErrorMessage, and beside that a record of the invocation to the failure destination
     (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html). ministack sends its record,
-    without the id of the request, to one of the two, and never the bare event, and asks nobody. The fix sends the event
-    to the queue, and the record to the destination only, if the role of the function may.
+    without the id of the request, to one of the two, and never the bare event, and checks no permission. The fix sends
+    the event to the queue, and the record to the destination only, if the role of the function may.
     """
     fix = "lambda_runtime.keep_failures_in_the_dead_letter_queue"
     functions = hook.attribute(fix, service, "_functions")
@@ -247,7 +248,7 @@ def ask_the_role_of_a_mapping(_: Settings) -> None:
 
     AWS reads the queue as the function's role, and refuses the mapping where that may not
     (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-permissions). ministack reads
-    every queue and asks nobody.
+    every queue and checks no permission.
     """
     fix = "lambda_runtime.ask_the_role_of_a_mapping"
     resolve = hook.attribute(fix, service, "_resolve_existing_esm_function")

@@ -135,8 +135,8 @@ def name_event_source_mappings(_: Settings) -> None:
 
     AWS has GetEventSourceMapping, UpdateEventSourceMapping and DeleteEventSourceMapping on the mapping, and authorizes
     CreateEventSourceMapping on no resource, restricted by the condition key `lambda:FunctionArn` (Service
-    Authorization Reference, "AWS Lambda"). ministack takes reading one for listing all, asks nobody about changes and
-    deletions, and has no such key.
+    Authorization Reference, "AWS Lambda"). ministack treats reading one as listing all, checks no permission for
+    changes and deletions, and has no such key.
     """
     fix = "resources.name_event_source_mappings"
     on_one = {"GET": "GetEventSourceMapping", "PUT": "UpdateEventSourceMapping", "DELETE": "DeleteEventSourceMapping"}

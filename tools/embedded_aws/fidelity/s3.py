@@ -177,10 +177,10 @@ _stored_version: ContextVar[str | None] = ContextVar("stored_version", default=N
 
 
 def name_the_version_in_events(_: Settings) -> None:
-    """Say in an event of EventBridge which version of an object it is about.
+    """Add the version of the object to events for EventBridge.
 
     AWS does where the bucket has versions
-    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html); ministack says so in notifications alone.
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html); ministack has it only in notifications.
     """
     fix = "s3.name_the_version_in_events"
 

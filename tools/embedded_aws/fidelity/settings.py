@@ -1,4 +1,4 @@
-"""What the fixes need to know about the server that they are applied in."""
+"""Settings of the server that the fixes need."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Step Functions: a state machine does what its role may, and comes back as it was put."""
+"""Step Functions: a state machine is limited by its role, and is returned as it was created."""
 
 # mypy: disable-error-code="import-not-found"
 import contextvars
@@ -40,7 +40,7 @@ _DENIED_SDK = {"s3": "S3.S3Exception"}
 
 
 def needed(resource: str, arguments: Mapping[str, Any], region: str, account: str) -> list[tuple[str, str]]:
-    """List the actions and ARNs that a task with an optimized integration needs.
+    """Return the actions and ARNs that a task with an optimized integration needs.
 
     Args:
         resource: the Resource of the task.

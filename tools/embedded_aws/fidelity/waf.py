@@ -16,7 +16,7 @@ _configurations = responses.AccountRegionScopedDict()
 
 
 def keep_logging_configurations(_: Settings) -> None:
-    """Keep the logging configuration of a web ACL, and take it along when the ACL is deleted.
+    """Keep the logging configuration of a web ACL, and delete it together with the ACL.
 
     AWS does (https://docs.aws.amazon.com/waf/latest/APIReference/API_PutLoggingConfiguration.html). ministack knows no
     such call, so that an apply with one fails. Nothing is logged here: no request is looked at either. The fix keeps
