@@ -40,7 +40,7 @@ class Link:
 
     @classmethod
     def of(cls, answer: Answer) -> Link:
-        """Read a link; its query has the seconds of validity (S3, "Authenticating Requests: Using Query Parameters")."""
+        """Read a link; its query has the validity in seconds (S3, "Authenticating requests: query parameters")."""
         url = answer.address("url")
         said = httpx.URL(url).params.get("X-Amz-Expires", "")
         seconds = float(said) if said.isascii() and said.isdigit() else float("inf")
