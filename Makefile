@@ -14,10 +14,16 @@ JAVASCRIPT := clients/javascript clients/uppy
 OF_PYTHON := $(filter-out PYTHON,$(filter PYTHON%,$(.VARIABLES)))
 unexport $(OF_PYTHON)
 export PYTHONUTF8 := 1
+# Neither make nor the shell expands the value of COMPONENT.
+ifneq ($(origin COMPONENT),undefined)
+override COMPONENT := $(value COMPONENT)
+export COMPONENT
+OF_COMPONENT := --component="$$COMPONENT"
+endif
 .DEFAULT_GOAL := help
 .PHONY: help setup up upload down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret release-hold layer cdktf javascript lint test test-all judges bench scale lock clean
 
-help: ## what there is to make
+help: ## what there is to make; COMPONENT is uploads (the default), state, or an example: inbox, partner-bucket
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
 
 setup: ## Python environments, provider bindings and layers; quick when nothing changed
@@ -38,39 +44,39 @@ env: ## shell lines that lead AWS tools, terraform and cdktf to what `up` made: 
 logs: ## what the functions on the embedded AWS wrote
 	@$(VENV) -m tools.develop.local logs
 
-synth: setup ## Terraform JSON of ENVIRONMENT in cdktf.out; COMPONENT=inbox or partner-bucket for an example
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) main.py $(COMPONENT)
+synth: setup ## Terraform JSON of ENVIRONMENT's COMPONENT in cdktf.out
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) main.py $(if $(OF_COMPONENT),"$$COMPONENT")
 
 diagram: setup cdktf ## docs/architecture*.svg, drawn from the Terraform JSON of every environment
 	@$(VENV) -m tools.develop.diagram
 
-validate: setup ## synthesize ENVIRONMENT, and let Terraform check the JSON; needs no account
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.plan validate
+validate: setup ## synthesize COMPONENT, and let Terraform check the JSON; needs no account
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.plan validate $(OF_COMPONENT)
 
-plan: setup ## plan of ENVIRONMENT, its JSON and its report in .build/plans; LIMIT=... bytes for the report
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.plan plan $(if $(LIMIT),--limit $(LIMIT))
+plan: setup ## plan of ENVIRONMENT's COMPONENT, its JSON and report in .build/plans; LIMIT=... bytes for the report
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.plan plan $(OF_COMPONENT) $(if $(LIMIT),--limit $(LIMIT))
 
-apply: setup ## apply just that plan; DESTROY="ADDRESS ..." names what may be lost with its data
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.plan apply
+apply: setup ## apply exactly that plan of COMPONENT; DESTROY="ADDRESS ..." names what may be lost with its data
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.plan apply $(OF_COMPONENT)
 
-drift: setup ## has somebody changed ENVIRONMENT behind Terraform's back? Fails, with a report, if so
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.plan drift
+drift: setup ## fails with a report if ENVIRONMENT's COMPONENT was changed without Terraform
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.plan drift $(OF_COMPONENT)
 
-bootstrap: setup ## once an AWS account: the bucket of ENVIRONMENT's Terraform state
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.bootstrap
+bootstrap: setup ## once an environment: the bucket of the Terraform states, which all components share
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.bootstrap $(OF_COMPONENT)
 
-state-backup: setup ## ENVIRONMENT's Terraform state as files; TO=... for another folder than .build/state
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.state backup $(if $(TO),--to $(TO))
+state-backup: setup ## Terraform states of all components, or of COMPONENT, as files in .build/state, or in TO=...
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.state backup $(OF_COMPONENT) $(if $(TO),--to $(TO))
 
-state-versions: setup ## older versions of the state; COMPONENT=state for that of its bucket
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.state versions $(if $(COMPONENT),--component $(COMPONENT))
+state-versions: setup ## older versions of COMPONENT's state
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.state versions $(OF_COMPONENT)
 
-state-restore: setup ## make VERSION=... or FILE=... the state again
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.state restore $(if $(COMPONENT),--component $(COMPONENT)) \
+state-restore: setup ## make VERSION=... or FILE=... the state of COMPONENT again
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.state restore $(OF_COMPONENT) \
 		$(if $(VERSION),--version $(VERSION)) $(if $(FILE),--file $(FILE)) $(if $(TO),--to $(TO))
 
-unlock: setup ## who holds the lock of the state? LOCK=... takes it away
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.state unlock $(if $(LOCK),--lock $(LOCK))
+unlock: setup ## locks of the states, with their holders; LOCK=... removes one
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.state unlock $(OF_COMPONENT) $(if $(LOCK),--lock $(LOCK))
 
 deployer-policies: setup ## IAM policies for whoever deploys ENVIRONMENT; REPOSITORY=owner/name for its trust policy
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.policies $(if $(REPOSITORY),--repository $(REPOSITORY))

@@ -5,6 +5,10 @@ Every name in AWS is the environment's prefix, a hyphen and one of these names: 
 
 from __future__ import annotations
 
+import hashlib
+import re
+from urllib.parse import urlsplit
+
 # The state machine, and the tables.
 WORKFLOW = "file"
 FILES_TABLE = "files"
@@ -31,3 +35,18 @@ def dead_letters_of(source: str) -> str:
 def state_key(component: str) -> str:
     """Return the key of a component's Terraform state in the state bucket; the lock is at the key with `.tflock`."""
     return f"{component}.tfstate"
+
+
+def webhook_secret_name(prefix: str, url: str) -> str:
+    """Return the name of the secret of a webhook's receiver, without the `-` and the digits that Terraform adds."""
+    return f"{prefix}-webhooks-{receiver_slug(url)}"
+
+
+def receiver_slug(url: str) -> str:
+    """Return the name of a webhook's receiver in names of resources: its host, and a hash of its URL.
+
+    The name depends only on the URL, so a receiver keeps its queue when others are added or removed. It has 24
+    characters at most: SQS allows 80 for the name of a queue.
+    """
+    host = re.sub(r"[^a-z0-9]+", "-", str(urlsplit(url).hostname).lower())[:17].strip("-")
+    return f"{host}-{hashlib.sha256(url.encode()).hexdigest()[:6]}"

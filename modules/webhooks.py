@@ -6,11 +6,8 @@ again. Each has a secret of its own, so that none can sign what another believes
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from cdktf_cdktf_provider_aws.secretsmanager_secret import SecretsmanagerSecret
 from cdktf_cdktf_provider_aws.sns_topic_subscription import SnsTopicSubscription
@@ -22,7 +19,7 @@ from modules.encryption import CustomerKey
 from modules.foundation import Foundation
 from modules.functions import Function
 from modules.monitored import Graph, LogQuery, Monitored, Row, label_of, title_of
-from modules.names import dead_letters_of
+from modules.names import dead_letters_of, receiver_slug, webhook_secret_name
 from modules.notifications import Topic
 from modules.policy_documents import Statement
 from modules.queues import Queue, Sender, redrive_policy
@@ -125,7 +122,7 @@ class Webhooks(Construct, Monitored):
                 f"{name}_secret",
                 # Secrets Manager keeps the name of a deleted secret for 30 days ("DeleteSecret"). The ending is new
                 # each time, so that an address can be added again after it was removed.
-                name_prefix=f"{secret_name(foundation.prefix, url)}-",
+                name_prefix=f"{webhook_secret_name(foundation.prefix, url)}-",
                 description=f"Signs webhooks to {url}; the two newest versions count",
                 kms_key_id=secrets_key.arn,
                 recovery_window_in_days=30 if foundation.protect_data else 0,
@@ -215,18 +212,3 @@ def _received(queue: Queue) -> Metric:
 
 def _deleted(queue: Queue) -> Metric:
     return queue.metric("NumberOfMessagesDeleted", "Sum", f"{title_of(queue)} taken")
-
-
-def secret_name(prefix: str, url: str) -> str:
-    """Return the name of a receiver's secret, without the `-` and the digits that Terraform adds."""
-    return f"{prefix}-webhooks-{receiver_slug(url)}"
-
-
-def receiver_slug(url: str) -> str:
-    """Return the name of a receiver in names of resources: its host, and a hash of its address.
-
-    It depends only on the address, so that a receiver keeps its queue when others come and go. 24 characters at
-    most: SQS allows 80 for the name of a queue.
-    """
-    host = re.sub(r"[^a-z0-9]+", "-", str(urlsplit(url).hostname).lower())[:17].strip("-")
-    return f"{host}-{hashlib.sha256(url.encode()).hexdigest()[:6]}"

@@ -83,7 +83,7 @@ def test_dev_is_deployed_used_and_destroyed_as_the_readme_says(clone: Clone, own
     assert "No changes" in reader.types("make plan", owned.profile(planner, "dev-planner"))
     assert "No changes" in reader.types("make apply")
     reader.types("make state-backup")
-    assert "Nobody holds a lock" in reader.types("make unlock")
+    assert "No state is locked" in reader.types("make unlock")
 
     # Plain Terraform.
     reader.types("make synth ENVIRONMENT=dev")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import boto3
 import pytest
@@ -14,12 +13,13 @@ from botocore.exceptions import ClientError
 
 from modules.policy_documents import Statement, document
 from tests.e2e.conftest import Deployed, wait_for
+from tests.e2e.test_plan import make
 from tools.develop.local import local_settings
 from tools.embedded_aws import control
 from tools.embedded_aws.control import Credentials
+from tools.operate.plan.__main__ import PLANS
 from tools.operate.policies import deployer_policies
-from tools.operate.synthesize import synthesize
-from tools.operate.terraform import Terraform
+from tools.operate.terraform import Terraform, cli_configuration
 
 pytestmark = pytest.mark.slow
 
@@ -28,8 +28,8 @@ PARTNER = "arn:aws:iam::000000000000:role/partners/reader"
 
 
 @contextmanager
-def applied(deployed: Deployed, folder: Path, component: str, project: str, *extra: Statement) -> Iterator[Terraform]:
-    """Apply a component as another project, with a deployer of its own who has some permissions beyond its names."""
+def applied(deployed: Deployed, component: str, project: str, *extra: Statement) -> Iterator[Terraform]:
+    """Deploy a component as another project with `make plan` and `make apply`, as a deployer with extra permissions."""
     platform = deployed.system.variables(deployed.aws)
     settings = local_settings(deployed.aws).model_copy(
         update={"project_name": project, "state_bucket": local_settings(deployed.aws).state_bucket_name}
@@ -44,18 +44,22 @@ def applied(deployed: Deployed, folder: Path, component: str, project: str, *ext
         # The bucket is another project's, and so is its key.
         "STATE_KMS_KEY_ID": deployed.state_key_id,
     }
-    terraform = Terraform(synthesize(folder, variables, component), variables)
-    terraform.init()
-    terraform.validate()
-    terraform.plan()
-    terraform.apply()
+    command = {**variables, "TF_CLI_CONFIG_FILE": str(cli_configuration())}
+    code, said = make("validate", "plan", f"COMPONENT={component}", **command)
+    assert code == 0, said
+    assert f"Plan of {component} in local" in said
+    code, said = make("apply", f"COMPONENT={component}", **command)
+    assert code == 0, said
+    assert " to add, 0 to change, 0 to destroy" in said
+    stacks = PLANS / "local" / project / f"{component}.cdktf.out" / "stacks"
+    terraform = Terraform(next(stacks.iterdir()), variables)
     yield terraform
     left = len([address for address in terraform.resources() if not address.startswith("data.")])
     assert terraform.destroy().remove == left > 20
 
 
 @pytest.fixture(scope="module")
-def inbox(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terraform]:
+def inbox(deployed: Deployed) -> Iterator[Terraform]:
     """Applied by a deployer who may keep what is called `inbox-local-…`, and of the platform read one parameter."""
     extra = (
         Statement(
@@ -80,7 +84,7 @@ def inbox(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Itera
             resources=[f"arn:aws:lambda:{HERE}:event-source-mapping:*"],
         ),
     )
-    with applied(deployed, tmp_path_factory.mktemp("inbox"), "inbox", "inbox", *extra) as terraform:
+    with applied(deployed, "inbox", "inbox", *extra) as terraform:
         yield terraform
 
 
@@ -106,7 +110,7 @@ def test_a_second_plan_of_it_is_empty(inbox: Terraform) -> None:
 
 
 @pytest.fixture(scope="module")
-def partner(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+def partner(deployed: Deployed) -> Iterator[Session]:
     """Deploy the bucket for a role of the partner, which exists before; yield a session of that role."""
     root = deployed.session(control.ROOT)
     iam = root.client("iam")
@@ -118,8 +122,7 @@ def partner(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Ite
         actions=["iam:DeleteRolePolicy", "iam:GetRolePolicy", "iam:PutRolePolicy"],
         resources=[PARTNER],
     )
-    folder = tmp_path_factory.mktemp("partner-bucket")
-    with applied(deployed, folder, "partner-bucket", "partner", policies) as terraform:
+    with applied(deployed, "partner-bucket", "partner", policies) as terraform:
         assert str(terraform.plan()) == "No changes"
         assume = document(Statement(sid="AssumeRole", actions=["sts:AssumeRole"], resources=[PARTNER]))
         user = control.create_deployer(deployed.aws, json.loads(assume), name="partner")
@@ -165,3 +168,11 @@ def test_the_partner_hears_of_an_object_and_only_the_partner_reads_it(deployed: 
         writer.get_object(Bucket=bucket, Key=name)
     with pytest.raises(ClientError, match="AccessDenied"):
         reader.put_object(Bucket=bucket, Key=name, Body=b"another offer")
+
+
+def test_a_component_is_not_applied_with_the_plan_of_another(deployed: Deployed, inbox: Terraform) -> None:
+    variables = {**deployed.system.variables(deployed.aws), "PROJECT_NAME": "inbox"}
+    code, said = make("apply", "COMPONENT=state", **variables)
+    assert code == 2
+    assert "there is no plan of state in local" in said
+    assert "make plan ENVIRONMENT=local COMPONENT=state" in said

@@ -25,7 +25,7 @@ from tools.operate.terraform import cli_configuration
 
 pytestmark = pytest.mark.slow
 
-PLAN = PLANS / "local"
+PLAN = PLANS / "local" / "sluice" / "uploads"
 
 
 def make(*words: str, **variables: str) -> tuple[int, str]:
@@ -107,7 +107,7 @@ def test_what_was_changed_by_hand_is_found_planned_and_mended(
     for left in PLAN.iterdir():
         if left.name not in {"tfplan", "reviewed.json", "report.md"}:
             left.unlink()
-    shutil.rmtree(PLAN.with_name("local.cdktf.out"))
+    shutil.rmtree(PLAN.with_name("uploads.cdktf.out"))
     code, said = make("apply", **deployer)
     assert code == 0, said
     assert "0 to add, 1 to change, 0 to destroy" in said
@@ -134,9 +134,11 @@ def test_whoever_only_plans_was_denied_nothing_and_changed_nothing(deployed: Dep
 
 def test_a_plan_that_loses_data_and_one_of_other_code_are_refused(deployer: dict[str, str]) -> None:
     other = {**deployer, "PROJECT_NAME": "slouce", "STATE_BUCKET": "sluice-local-state-000000000000-us-east-1"}
+    ours = {path.name: path.read_bytes() for path in PLAN.iterdir()}
     code, said = make("plan", **other)
     assert code == 0, said
     assert "**Risk: data loss (" in said
+    assert {path.name: path.read_bytes() for path in PLAN.iterdir()} == ours
 
     code, said = make("apply", "DESTROY=aws_s3_bucket.storage_uploads", **other)
     assert code == 2
@@ -144,12 +146,12 @@ def test_a_plan_that_loses_data_and_one_of_other_code_are_refused(deployer: dict
     assert "aws_s3_bucket.storage_uploads aws_" in said or " aws_s3_bucket.storage_uploads" in said
     assert "make apply ENVIRONMENT=local DESTROY=" in said
 
-    code, said = make("apply", **deployer)
+    code, said = make("apply", **{**other, "LOG_RETENTION_DAYS": "30"})
     assert code == 2
     assert "the code or the settings are no longer those of the plan that was reviewed" in said
 
-    (PLAN / "tfplan").write_bytes(b"another")
-    code, said = make("apply", **deployer)
+    (PLANS / "local" / "slouce" / "uploads" / "tfplan").write_bytes(b"another")
+    code, said = make("apply", **other)
     assert code == 2
     assert "the plan file is not the one that was reported" in said
 

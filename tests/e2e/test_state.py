@@ -87,7 +87,7 @@ def run(target: str, variables: dict[str, str], **given: str) -> tuple[int, str]
 def test_a_lock_that_was_left_is_shown_with_its_holder_and_taken_away(
     deployed: Deployed, variables: dict[str, str], s3: S3Client
 ) -> None:
-    assert run("unlock", variables)[1].endswith("Nobody holds a lock.\n")
+    assert run("unlock", variables)[1].endswith("No state is locked.\n")
     apply = subprocess.Popen(
         [*find_program(), "apply", "-input=true", "-refresh=false"],
         cwd=deployed.terraform.folder,
@@ -116,11 +116,11 @@ def test_a_lock_that_was_left_is_shown_with_its_holder_and_taken_away(
         deployed.terraform.read_back()
     code, said = run("state-restore", variables, FILE=str(backup(variables)))
     assert code == 2
-    assert "somebody holds its lock: uploads: OperationTypeApply" in said
+    assert "it is locked: uploads: OperationTypeApply" in said
 
     code, said = run("unlock", variables, LOCK=lock[1])
     assert code == 0, said
-    assert run("unlock", variables)[1].endswith("Nobody holds a lock.\n")
+    assert run("unlock", variables)[1].endswith("No state is locked.\n")
 
 
 def backup(variables: dict[str, str]) -> Path:

@@ -11,7 +11,8 @@ import boto3
 import pytest
 from standardwebhooks import Webhook
 
-from modules.webhooks import ATTEMPTS, receiver_slug
+from modules.names import receiver_slug
+from modules.webhooks import ATTEMPTS
 from tests.e2e.conftest import WEBHOOK_PATHS, Deployed, wait_for
 from tests.receiver import Received
 from tools.develop.local import local_settings

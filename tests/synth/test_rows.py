@@ -1361,7 +1361,8 @@ def test_row_20_repository_and_state_are_made_here(stack: Synthesized) -> None:
     assert [each["key"] for each in backends] == ["uploads.tfstate", "state.tfstate"]
     assert all(each["encrypt"] is True and each["use_lockfile"] is True for each in backends)
     assert referred(made.json["output"]["state_kms_key_id"]["value"], "key_id") == only(made, "aws_kms_key")
-    assert re.search(r"^bootstrap:.*\n\t.*-m tools\.operate\.bootstrap$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    command = r"^bootstrap:.*\n\t.*-m tools\.operate\.bootstrap \$\(OF_COMPONENT\)$"
+    assert re.search(command, (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
 def test_row_20_repository_of_nobody_is_not_referred_to(any_stack: Synthesized) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from modules.webhooks import ATTEMPTS, receiver_slug
+from modules.names import receiver_slug
+from modules.webhooks import ATTEMPTS
 from tests.metric_math import Alarm
 from tests.synth import test_monitoring, test_rows, test_stacks
 from tests.synth.conftest import Synthesized, settings_of, synthesize

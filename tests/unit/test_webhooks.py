@@ -30,7 +30,8 @@ from functions.common.https import request, trust
 from functions.webhooks.logic import GONE, Message, backoff, deliver
 from functions.webhooks.secret import CACHE_SECONDS, SigningKeys
 from functions.webhooks.signing import SecretError, key_of, signed_headers
-from modules.webhooks import ATTEMPTS, receiver_slug
+from modules.names import receiver_slug
+from modules.webhooks import ATTEMPTS
 from tests.conftest import ROOT
 from tests.receiver import Receiver, receiving
 from tests.unit.fakes import FakeContext, refusal

@@ -1,4 +1,6 @@
-"""`make bootstrap ENVIRONMENT=NAME`: the bucket of the Terraform state, whose own state ends in it.
+"""`make bootstrap ENVIRONMENT=NAME`: the bucket of the Terraform states, which also gets its own state.
+
+All components of a project in an environment share the bucket, so that one run is enough for all of them.
 
 The first apply keeps its state in a file, since the bucket does not exist yet; then the state moves into the bucket. A
 run decides its steps by the resources in the account, not by files of an earlier run on this machine. So it can
@@ -12,6 +14,7 @@ continue a run that was interrupted at any step, or made on another machine:
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -24,8 +27,10 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from modules.settings import Settings, SettingsError, load
-from synthesis.paths import BUILD, ROOT
+from modules.names import state_key
+from modules.settings import Settings
+from synthesis.paths import BUILD
+from tools.operate.account import add_component, assume_role, read_settings
 from tools.operate.console import Failure, exit_with, say, step
 from tools.operate.synthesize import synthesize
 from tools.operate.terraform import Terraform
@@ -37,7 +42,7 @@ if TYPE_CHECKING:
 # Terraform uses the first file instead of the backend ("Override files"), and the second in addition to the others.
 _OVERRIDE = "backend_override.tf.json"
 _IMPORTS = "imports.tf.json"
-_STATE = "bootstrap.tfstate"
+_STATE = state_key("bootstrap")
 
 
 @dataclass(frozen=True)
@@ -210,8 +215,7 @@ def _clients(backend: Mapping[str, Any], variables: Mapping[str, str]) -> tuple[
     session = boto3.Session(variables.get("AWS_ACCESS_KEY_ID"), variables.get("AWS_SECRET_ACCESS_KEY"))
     if role := backend.get("assume_role"):
         sts = session.client("sts", endpoint_url=endpoint, verify=trust, config=config)
-        given = sts.assume_role(RoleArn=role["role_arn"], RoleSessionName="bootstrap")["Credentials"]
-        session = boto3.Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+        session = assume_role(sts, role["role_arn"], "bootstrap")
     sts = session.client("sts", endpoint_url=endpoint, verify=trust, config=config)
     if (found := sts.get_caller_identity()["Account"]) != account:
         raise Failure(
@@ -279,6 +283,9 @@ def _refusals(account: str) -> Iterator[None]:
 
 def main() -> None:
     """Bootstrap the environment that ENVIRONMENT names, with the AWS credentials of the caller."""
+    parser = argparse.ArgumentParser(prog="python -m tools.operate.bootstrap", description=__doc__)
+    add_component(parser)
+    parser.parse_args()
     environment = os.environ.get("ENVIRONMENT", "")
     if environment in {"", "local"}:
         raise Failure(
@@ -286,10 +293,7 @@ def main() -> None:
             f"ENVIRONMENT={environment or '(unset)'} is no environment in an AWS account",
             "name one, for example: make bootstrap ENVIRONMENT=dev (`make up` bootstraps local itself)",
         )
-    try:
-        settings = load(ROOT / "environments")
-    except SettingsError as error:
-        raise Failure("reading the settings", str(error), "mend it and run the same command again") from None
+    settings = read_settings()
     say(told_of(settings, bootstrap(BUILD / "bootstrap" / settings.prefix, {"ENVIRONMENT": environment})))
 
 

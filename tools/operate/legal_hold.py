@@ -11,8 +11,8 @@ import sys
 import boto3
 
 from modules.names import FILES_TABLE
-from modules.settings import Settings, SettingsError, load
-from synthesis.paths import ROOT
+from modules.settings import Settings
+from tools.operate.account import operator, require_account
 from tools.operate.console import Failure, exit_with, say
 
 
@@ -26,11 +26,7 @@ def release(settings: Settings, session: boto3.Session, file_id: str) -> int:
         Failure: the credentials are for another account, or there is no such file.
         ClientError: AWS refused.
     """
-    account = session.client("sts").get_caller_identity()["Account"]
-    if account != settings.account_id:
-        raise Failure(
-            "release-hold", f"these credentials are for account {account}", f"use those of {settings.account_id}"
-        )
+    require_account(settings, session)
     s3, dynamodb = session.client("s3"), session.client("dynamodb")
     table = f"{settings.prefix}-{FILES_TABLE}"
     item = dynamodb.get_item(TableName=table, Key={"file_id": {"S": file_id}}, ConsistentRead=True).get("Item")
@@ -62,12 +58,9 @@ def main() -> None:
     """Release the file that the argument names, in the environment that ENVIRONMENT names."""
     if len(sys.argv) != 2 or not sys.argv[1]:
         raise Failure("release-hold", "no file is named", "make release-hold FILE_ID=... ENVIRONMENT=...")
-    try:
-        settings = load(ROOT / "environments")
-    except SettingsError as error:
-        raise Failure("reading the settings", str(error), "mend it and run the same command again") from None
+    settings, session = operator()
     file_id = sys.argv[1]
-    released = release(settings, boto3.Session(region_name=settings.primary_region), file_id)
+    released = release(settings, session, file_id)
     say(f"{file_id}: the hold of {released} version(s) is lifted.")
 
 

@@ -1,7 +1,7 @@
-"""The Terraform state of an environment, when something is wrong with it: back it up, restore it, take its lock away.
+"""Repair of the Terraform states of an environment: backup, versions, restore, and removal of a lock.
 
 `make state-backup`, `make state-versions`, `make state-restore` and `make unlock`; docs/operations.md, "State", says
-when. The bucket keeps every version of a state for as long as the bucket's lifecycle says; a backup is a file of yours.
+when to use them. The bucket keeps versions of a state as long as its lifecycle says; a backup is a local file.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import ClientError
 
-from modules.settings import Settings, SettingsError, load
-from synthesis.paths import BUILD, ROOT
+from modules.names import state_key
+from modules.settings import Settings
+from synthesis.components import COMPONENTS, DEFAULT
+from synthesis.paths import BUILD
+from tools.operate.account import add_component, assume_role, options_of, read_settings
 from tools.operate.console import Failure, exit_with, say, shown
 from tools.operate.synthesize import synthesize
 from tools.operate.terraform import Terraform
@@ -31,16 +34,14 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import PutObjectRequestTypeDef
 
-# What has a state: the platform, and the bucket of the states itself.
-COMPONENTS = ("uploads", "state")
 BACKUPS = BUILD / "state"
-# Newest versions that are listed.
+# Number of versions in a list, newest first.
 _SHOWN = 20
 
 
 @dataclass(frozen=True)
 class Lock:
-    """A lock that somebody holds (Terraform, "State: Locking")."""
+    """A lock of a state (Terraform, "State: Locking")."""
 
     component: str
     id: str
@@ -67,34 +68,42 @@ class Version:
 
 
 class States:
-    """The states of one environment in their bucket."""
+    """The states of one environment in their bucket, which is used with the role that Terraform assumes."""
 
     def __init__(self, settings: Settings) -> None:
+        """
+        Raises:
+            Failure: AWS does not let these credentials assume the role.
+        """
         self._settings = settings
         self._bucket = settings.state_bucket_name
-        self._s3: S3Client = boto3.Session(region_name=settings.primary_region).client("s3")
+        session = boto3.Session(region_name=settings.primary_region)
+        if settings.assume_role_arn:
+            with _refusals(f"assuming the role {settings.assume_role_arn}"):
+                session = assume_role(session.client("sts"), settings.assume_role_arn, settings.prefix)
+        self._s3: S3Client = session.client("s3")
 
     def backup(self, component: str, folder: Path) -> Path | None:
-        """Write the state into a file that only its owner reads, and return it; None if there is no state.
+        """Write the state into a file that only its owner can read, and return its path; None if there is no state.
 
         Raises:
             Failure: AWS refuses.
         """
-        content = self._get(f"{component}.tfstate")
+        content = self._get(state_key(component))
         if content is None:
             return None
         state = _parsed(content)
         serial = state["serial"] if state else "damaged"
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{component}-{serial}.tfstate"
+        path = folder / state_key(f"{component}-{serial}")
         path.unlink(missing_ok=True)
         path.touch(mode=0o600)
         path.write_bytes(content)
         return path
 
     def versions(self, component: str) -> list[Version]:
-        """The versions of a state, the newest first."""
-        key = f"{component}.tfstate"
+        """Return the versions of a state, the newest first."""
+        key = state_key(component)
         with _refusals(f"listing the versions of {key}"):
             pages = list(self._s3.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=key))
         found = [
@@ -112,15 +121,16 @@ class States:
         return sorted(found, key=lambda version: version.moment, reverse=True)
 
     def restore(self, component: str, *, version: str = "", file: Path | None = None) -> int:
-        """Make an older version, or a backup, the state again, and return its new serial.
+        """Make an older version, or a backup, the current state, and return its new serial.
 
-        It gets a serial above every one before, so that no plan of then becomes valid by it. It is written as Terraform
-        writes it, under Terraform's lock. `terraform state push` forgets serial and lineage where the state is gone.
+        The serial is higher than all earlier ones, so that no old plan becomes valid. The state is written in the
+        format of Terraform, under its lock. `terraform state push` is not used: if the state is gone, it does not
+        compare serial and lineage.
 
         Raises:
             Failure: there is no such version or file, it is of another lineage, the lock is held, or AWS refuses.
         """
-        key = f"{component}.tfstate"
+        key = state_key(component)
         content = file.read_bytes() if file else self._get(key, version)
         state = _parsed(content or b"")
         if state is None:
@@ -142,40 +152,39 @@ class States:
         return int(serial)
 
     def locks(self) -> list[Lock]:
-        """The locks that are held now."""
+        """Return the locks of all components."""
         found = []
         for component in COMPONENTS:
-            content = self._get(f"{component}.tfstate.tflock")
+            content = self._get(_lock_name(component))
             if content is not None:
                 about = json.loads(content)
                 found.append(Lock(component, about["ID"], about["Who"], about["Operation"], about["Created"]))
         return found
 
     def unlock(self, lock_id: str) -> Lock:
-        """Take a lock away from whoever holds it, and return what it was.
+        """Remove a lock, and return it.
 
         Raises:
-            Failure: nobody holds a lock of this id, or Terraform refuses.
+            Failure: there is no lock with this id, or Terraform refuses.
         """
         held = self.locks()
         lock = next((each for each in held if each.id == lock_id), None)
         if lock is None:
-            known = "; ".join(map(str, held)) or "nobody holds a lock"
+            known = "; ".join(map(str, held)) or "no state is locked"
             raise Failure("unlock", f"there is no lock {lock_id}: {known}", "run `make unlock` to see what is held")
         self._terraform(lock.component).force_unlock(lock_id)
         return lock
 
     def _terraform(self, component: str) -> Terraform:
-        environment = self._settings.environment
-        folder = BUILD / "state" / f"{environment}.cdktf.out"
-        terraform = Terraform(synthesize(folder, {"ENVIRONMENT": environment}, component), {})
+        folder = folder_of(self._settings) / f"{component}.cdktf.out"
+        terraform = Terraform(synthesize(folder, {"ENVIRONMENT": self._settings.environment}, component), {})
         terraform.init()
         return terraform
 
     @contextmanager
     def _locked(self, component: str) -> Iterator[None]:
         """Hold Terraform's lock of a state (Terraform, "Backend type: s3", `use_lockfile`)."""
-        key = f"{component}.tfstate"
+        lock = _lock_name(component)
         about = {
             "ID": str(uuid.uuid4()),
             "Operation": "state-restore",
@@ -183,18 +192,18 @@ class States:
             "Who": f"{getpass.getuser()}@{socket.gethostname()}",
             "Version": "",
             "Created": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
-            "Path": f"{self._bucket}/{key}",
+            "Path": f"{self._bucket}/{state_key(component)}",
         }
-        if not self._put(f"{key}.tflock", json.dumps(about), new=True):
-            held = next((str(lock) for lock in self.locks() if lock.component == component), component)
-            raise Failure("restoring the state", f"somebody holds its lock: {held}", "wait, or see `make unlock`")
+        if not self._put(lock, json.dumps(about), new=True):
+            held = next((str(each) for each in self.locks() if each.component == component), component)
+            raise Failure("restoring the state", f"it is locked: {held}", "wait, or see `make unlock`")
         try:
             yield
         finally:
-            self._s3.delete_object(Bucket=self._bucket, Key=f"{key}.tflock")
+            self._s3.delete_object(Bucket=self._bucket, Key=lock)
 
     def _put(self, key: str, text: str, *, new: bool = False) -> bool:
-        """Write an object as the S3 backend does; with `new`, false if there is one."""
+        """Write an object as the S3 backend does. With `new`, write only a new object; return False if there is one."""
         request: PutObjectRequestTypeDef = {
             "Bucket": self._bucket,
             "Key": key,
@@ -214,9 +223,9 @@ class States:
         return True
 
     def _newest(self, component: str) -> Mapping[str, Any] | None:
-        """The newest version that can be read, also where the state was deleted or damaged."""
+        """Return the newest version that is a valid state; the current one may be deleted or damaged."""
         for version in self.versions(component)[:_SHOWN]:
-            if not version.deleted and (state := _parsed(self._get(f"{component}.tfstate", version.id) or b"")):
+            if not version.deleted and (state := _parsed(self._get(state_key(component), version.id) or b"")):
                 return state
         return None
 
@@ -232,8 +241,18 @@ class States:
                 raise
 
 
+def folder_of(settings: Settings, folder: Path = BACKUPS) -> Path:
+    """Return the folder for the backups of an environment. Each project has one of its own."""
+    return folder / settings.environment / settings.project_name
+
+
+def _lock_name(component: str) -> str:
+    """Return the key of the lock of a state (Terraform, "Backend type: s3", `use_lockfile`)."""
+    return f"{state_key(component)}.tflock"
+
+
 class _refusals:  # noqa: N801 - it is used as a word
-    """Says in words what AWS refuses."""
+    """A context that turns an error of AWS into a failure with a remedy."""
 
     def __init__(self, doing: str) -> None:
         self._doing = doing
@@ -249,7 +268,7 @@ class _refusals:  # noqa: N801 - it is used as a word
 
 
 def _parsed(content: bytes) -> Mapping[str, Any] | None:
-    """A state as Terraform writes it, or None."""
+    """Return a state in Terraform's format; None if the content is not one."""
     try:
         state = json.loads(content)
     except ValueError:
@@ -258,62 +277,62 @@ def _parsed(content: bytes) -> Mapping[str, Any] | None:
 
 
 def main() -> None:
-    """Do what the command line says for the environment that ENVIRONMENT names."""
+    """Run a command for the environment that ENVIRONMENT names."""
     parser = argparse.ArgumentParser(prog="python -m tools.operate.state", description=__doc__)
     parser.add_argument("command", choices=["backup", "versions", "restore", "unlock"])
-    parser.add_argument("--component", choices=COMPONENTS, default=COMPONENTS[0])
+    add_component(parser, default=None)
     parser.add_argument("--to", type=Path, help="folder of backups")
     parser.add_argument("--version", default="", help="which version to restore")
     parser.add_argument("--file", type=Path, help="which backup to restore")
     parser.add_argument("--lock", default="", help="id of the lock to take away")
     options = parser.parse_args()
-    try:
-        settings = load(ROOT / "environments")
-    except SettingsError as error:
-        raise Failure("reading the settings", str(error), "mend it and run the same command again") from None
+    settings = read_settings()
     commands = {"backup": _backup, "versions": _versions, "restore": _restore, "unlock": _unlock}
-    commands[options.command](States(settings), settings.environment, options)
+    commands[options.command](States(settings), settings, options)
 
 
-def _backup(states: States, name: str, options: argparse.Namespace) -> None:
-    """Write a copy of the state of every component of the environment `name`."""
-    for component in COMPONENTS:
-        path = states.backup(component, options.to or BACKUPS / name)
+def _backup(states: States, settings: Settings, options: argparse.Namespace) -> None:
+    """Write a copy of the state of a component, or of every component."""
+    for component in [options.component] if options.component else COMPONENTS:
+        path = states.backup(component, options.to or folder_of(settings))
         say(f"{component}: {shown(path) if path else 'there is no state'}")
 
 
-def _versions(states: States, name: str, options: argparse.Namespace) -> None:
+def _versions(states: States, settings: Settings, options: argparse.Namespace) -> None:
     """List the newest versions of a component's state."""
-    for version in states.versions(options.component)[:_SHOWN]:
+    for version in states.versions(options.component or DEFAULT)[:_SHOWN]:
         say(str(version))
 
 
-def _restore(states: States, name: str, options: argparse.Namespace) -> None:
+def _restore(states: States, settings: Settings, options: argparse.Namespace) -> None:
     """Make a version or a backup the newest state again, with a backup of the present one.
 
     Raises:
         Failure: the command line names no version and no file, or both.
     """
+    component = options.component or DEFAULT
+    target = f"ENVIRONMENT={settings.environment}{options_of(component)}"
     if bool(options.version) == bool(options.file):
-        raise Failure("restoring the state", "name one VERSION or one FILE", f"make state-versions ENVIRONMENT={name}")
-    if (saved := states.backup(options.component, options.to or BACKUPS / name)) is not None:
+        raise Failure("restoring the state", "name one VERSION or one FILE", f"make state-versions {target}")
+    if (saved := states.backup(component, options.to or folder_of(settings))) is not None:
         say(f"what was there is in {shown(saved)}")
-    serial = states.restore(options.component, version=options.version, file=options.file)
-    say(f"The state is restored, with serial {serial}. What happened since then: make plan ENVIRONMENT={name}")
+    serial = states.restore(component, version=options.version, file=options.file)
+    say(f"The state is restored, with serial {serial}. What happened since then: make plan {target}")
 
 
-def _unlock(states: States, name: str, options: argparse.Namespace) -> None:
+def _unlock(states: States, settings: Settings, options: argparse.Namespace) -> None:
     """Remove the lock that the command line names, or list the locks."""
     if options.lock:
         say(f"Taken away: {states.unlock(options.lock)}")
         return
-    held = states.locks()
+    held = [lock for lock in states.locks() if options.component in {None, lock.component}]
     for lock in held:
         say(str(lock))
     if held:
-        say(f"\nAsk them first. If nobody is at work any more: make unlock ENVIRONMENT={name} LOCK={held[0].id}")
+        unlock = f"make unlock ENVIRONMENT={settings.environment} LOCK={held[0].id}"
+        say(f"\nAsk them first. If their run has ended: {unlock}")
     else:
-        say("Nobody holds a lock.")
+        say("No state is locked.")
 
 
 if __name__ == "__main__":

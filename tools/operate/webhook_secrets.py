@@ -16,9 +16,9 @@ import boto3
 from botocore.exceptions import ClientError
 
 from functions.common.contract import WEBHOOK_SECRET_PREFIX
-from modules.settings import Settings, SettingsError, load
-from modules.webhooks import secret_name
-from synthesis.paths import ROOT
+from modules.names import webhook_secret_name
+from modules.settings import Settings
+from tools.operate.account import operator, require_account
 from tools.operate.console import Failure, exit_with, say
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ def make_secrets(settings: Settings, session: boto3.Session, url: str = "") -> d
         Failure: the credentials are for another account, there is no such receiver, or it is not deployed.
         ClientError: AWS refused.
     """
-    account = session.client("sts").get_caller_identity()["Account"]
-    if account != settings.account_id:
-        raise Failure(DOING, f"these credentials are for account {account}", f"use those of {settings.account_id}")
+    require_account(settings, session)
     if not settings.webhook_urls or (url and url not in settings.webhook_urls):
         cause = f"{url or 'an address'} is not in WEBHOOK_URLS of {settings.environment}"
         raise Failure(DOING, cause, "put it there and deploy, then run the same command again")
@@ -65,7 +63,7 @@ def _find(client: SecretsManagerClient, settings: Settings, url: str) -> SecretL
     Raises:
         Failure: there is none.
     """
-    name = secret_name(settings.prefix, url)
+    name = webhook_secret_name(settings.prefix, url)
     pages = client.get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [f"{name}-"]}])
     for page in pages:
         for secret in page["SecretList"]:
@@ -79,12 +77,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.operate.webhook_secrets", description=__doc__)
     parser.add_argument("--url", default="", help="receiver that gets a new secret; by default those that have none")
     options = parser.parse_args()
+    settings, session = operator()
     try:
-        settings = load(ROOT / "environments")
-    except SettingsError as error:
-        raise Failure("reading the settings", str(error), "mend it and run the same command again") from None
-    try:
-        made = make_secrets(settings, boto3.Session(region_name=settings.primary_region), options.url)
+        made = make_secrets(settings, session, options.url)
     except ClientError as error:
         remedy = "see that these credentials may ListSecrets and PutSecretValue, and use the secret's key"
         raise Failure(DOING, str(error), remedy) from None
