@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from synthesis.paths import ROOT
 from tools.embedded_aws import control
 from tools.embedded_aws.control import Credentials, EmbeddedAws, EmbeddedAwsError
 from tools.embedded_aws.layout import Layout, Record
@@ -169,7 +170,7 @@ def test_the_server_inherits_nothing_from_the_persons_shell(tmp_path: Path, monk
     ("log", "expected"),
     [
         ("ModuleNotFoundError: No module named 'ministack'", "Run `make setup`"),
-        ("ModuleNotFoundError: No module named 'tools'", "in the root of the project"),
+        ("ModuleNotFoundError: No module named 'tools'", "has to run in the folder"),
         ("embedded AWS: cannot listen on 127.0.0.1:443 (Permission denied)", "Stop what holds the port"),
         ("embedded AWS: process 7 already serves /d; stop it", "Stop that process"),
         ("embedded AWS: the fix x.y does not fit ministack 9: no z", "installs the version of ministack"),
@@ -257,12 +258,17 @@ def test_a_broken_key_file_is_none(tmp_path: Path, text: str) -> None:
 
 
 def test_every_fix_is_in_the_document() -> None:
-    package = (control.ROOT_OF_PROJECT / "tools" / "embedded_aws" / "fidelity" / "__init__.py").read_text(
-        encoding="utf-8"
-    )
+    package = (ROOT / "tools" / "embedded_aws" / "fidelity" / "__init__.py").read_text(encoding="utf-8")
     listed = package.partition("FIXES: ")[2].partition("\n)\n")[0]
     fixes = re.findall(r"^    (\w+\.\w+),$", listed, re.MULTILINE)
-    document = (control.ROOT_OF_PROJECT / "docs" / "emulator.md").read_text(encoding="utf-8")
+    document = (ROOT / "docs" / "emulator.md").read_text(encoding="utf-8")
 
     assert fixes
     assert sorted(re.findall(r"^\| `(\w+\.\w+)` \|", document, re.MULTILINE)) == sorted(fixes)
+
+
+def test_the_package_names_nothing_of_this_project() -> None:
+    files = sorted((ROOT / "tools" / "embedded_aws").rglob("*.py"))
+    assert len(files) > 20
+    for file in files:
+        assert not re.search(r"\btools\b|sluice", file.read_text(encoding="utf-8"), re.IGNORECASE), file

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 VALID_FOR = datetime.timedelta(days=365)
+AUTHORITY = "embedded AWS authority"
 RENEW_WHEN_LEFT = datetime.timedelta(days=7)
 
 _NAMES = ("localhost", "*.localhost", "*.execute-api.localhost")
@@ -51,7 +52,7 @@ def ensure(directory: Path) -> tuple[Path, Path, Path]:
     directory.chmod(0o700)
     authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root = (
-        _builder("Sluice embedded AWS authority", "Sluice embedded AWS authority", authority_key)
+        _builder(AUTHORITY, AUTHORITY, authority_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
         .sign(authority_key, hashes.SHA256())
@@ -59,7 +60,7 @@ def ensure(directory: Path) -> tuple[Path, Path, Path]:
     names: list[Any] = [x509.DNSName(name) for name in host_names]
     names += [x509.IPAddress(ipaddress.ip_address(address)) for address in _ADDRESSES]
     server = (
-        _builder("127.0.0.1", "Sluice embedded AWS authority", server_key)
+        _builder("127.0.0.1", AUTHORITY, server_key)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)

@@ -15,13 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.embedded_aws.layout import HEALTH_PATH, LOOPBACK, NOT_THROUGH_THE_PROXY, Layout, Record
+from .layout import HEALTH_PATH, LOOPBACK, NOT_THROUGH_THE_PROXY, Layout, Record
 
 START_DEADLINE_SECONDS = 60.0
 POLL_SECONDS = 0.05
 ANSWER_TIMEOUT_SECONDS = 5.0
 LOG_LINES_IN_ERRORS = 15
-ROOT_OF_PROJECT = Path(__file__).resolve().parents[2]
+# The server runs as a module of this package, from the folder that contains the outermost package.
+_PACKAGE = __name__.rpartition(".")[0]
+_SERVER = f"{_PACKAGE}.server"
+_FOLDER = Path(__file__).resolve().parents[len(_PACKAGE.split("."))]
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html, white space not counted.
 MANAGED_POLICY_LIMIT_CHARACTERS = 6144
@@ -141,7 +144,7 @@ def start(
             raise EmbeddedAwsError(f"the interpreter for {what} is missing: {python}. Create its virtual environment.")
     layout.directory.mkdir(parents=True, exist_ok=True)
     chosen = port if port is not None else choose_port(layout)
-    command = [str(server_python.absolute()), "-m", "tools.embedded_aws.server"]
+    command = [str(server_python.absolute()), "-m", _SERVER]
     command += ["--port", str(chosen), "--state", str(layout.directory), "--region", region]
     command += ["--account", account, *(["--host-names"] if host_names else [])]
     command += ["--lambda-python", str(lambda_python.absolute())]
@@ -151,7 +154,7 @@ def start(
     with layout.log.open("wb") as log:
         process = subprocess.Popen(
             command,
-            cwd=ROOT_OF_PROJECT,
+            cwd=_FOLDER,
             env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -295,7 +298,7 @@ def _is_server(pid: int, layout: Layout) -> bool:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return False
-    return "tools.embedded_aws.server" in command and str(layout.directory) in command
+    return _SERVER in command and str(layout.directory) in command
 
 
 def _answers(aws: EmbeddedAws) -> bool:
@@ -335,8 +338,8 @@ def _failed_to_start(what: str, layout: Layout) -> str:
 def remedy(log: Sequence[str]) -> str:
     """Return advice about a server that did not start, from its log."""
     text = "\n".join(log)
-    if "ModuleNotFoundError: No module named 'tools'" in text:
-        return "The server has to run in the root of the project."
+    if f"ModuleNotFoundError: No module named '{_PACKAGE.partition('.')[0]}'" in text:
+        return f"The server has to run in the folder {_FOLDER}."
     if "ModuleNotFoundError" in text:
         return "Run `make setup`: the interpreter of the server lacks what [embedded-aws] in the Pipfile names."
     if "cannot listen on" in text:

@@ -11,7 +11,7 @@ import socket
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from tools.embedded_aws.layout import LOOPBACK
+from .layout import LOOPBACK
 
 # Domains of AWS (AWS, "AWS service endpoints"), in all partitions; subdomains belong to them.
 AWS_DOMAINS = ("amazonaws.com", "amazonaws.com.cn", "amazoncognito.com", "api.aws", "on.aws")

@@ -1,4 +1,4 @@
-"""Serve the embedded AWS over TLS on loopback: python -m tools.embedded_aws.server --port N --state DIR.
+"""Serve the embedded AWS over TLS on loopback: python -m PACKAGE.server --port N --state DIR.
 
 Runs in the interpreter of a virtual environment that holds what [embedded-aws] in the Pipfile names. The state
 directory holds everything: see layout.py. SIGTERM and SIGINT stop the server and save its state; SIGKILL loses what
@@ -21,9 +21,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from tools.embedded_aws import certificates
-from tools.embedded_aws.layout import LOOPBACK, Layout, Record
-from tools.embedded_aws.proxy import Proxy
+from . import certificates
+from .layout import LOOPBACK, Layout, Record
+from .proxy import Proxy
 
 # What a failed asynchronous invocation waits before its second attempt, doubled for the third; AWS waits minutes.
 ASYNC_RETRY_BASE_SECONDS = 0.2
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tempfile.tempdir = str(layout.temporary)
 
     # ministack reads its environment when it is imported.
-    from tools.embedded_aws import fidelity
+    from . import fidelity
 
     settings = fidelity.Settings(
         endpoint_url=f"https://{LOOPBACK}:{options.port}",
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tools.embedded_aws.server", description="Serve an embedded AWS.")
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}.server", description="Serve an embedded AWS.")
     parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1 for TLS")
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="directory that keeps everything")
     parser.add_argument(

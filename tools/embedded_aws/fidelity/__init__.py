@@ -5,7 +5,7 @@ Importing this package imports ministack, so the environment of the process has 
 
 from collections.abc import Callable, Collection
 
-from tools.embedded_aws.fidelity import (
+from . import (
     apigateway,
     cloudwatch,
     codedeploy,
@@ -23,8 +23,8 @@ from tools.embedded_aws.fidelity import (
     stepfunctions,
     waf,
 )
-from tools.embedded_aws.fidelity.hook import FidelityError, ministack_version
-from tools.embedded_aws.fidelity.settings import Settings
+from .hook import FidelityError, ministack_version
+from .settings import Settings
 
 __all__ = ["FIXES", "FidelityError", "Settings", "apply_all", "ministack_version", "name_of"]
 

@@ -15,9 +15,9 @@ from ministack.core.responses import AccountRegionScopedDict, get_account_id, ge
 from ministack.services import apigateway_v1 as rest_api
 from ministack.services import lambda_svc
 
-from tools.embedded_aws.fidelity import hook, iam
-from tools.embedded_aws.fidelity.hook import Function
-from tools.embedded_aws.fidelity.settings import Settings
+from . import hook, iam
+from .hook import Function
+from .settings import Settings
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 REQUEST_LIMIT_BYTES = 10 * 1024 * 1024

@@ -8,9 +8,9 @@ from xml.sax.saxutils import escape
 
 from ministack.services import cloudwatch, sns
 
-from tools.embedded_aws.fidelity import hook
-from tools.embedded_aws.fidelity.hook import Function
-from tools.embedded_aws.fidelity.settings import Settings
+from . import hook
+from .hook import Function
+from .settings import Settings
 
 # An alarm on metric math has none of these; ministack fills in defaults that a plan would want to remove for ever.
 _OF_ONE_METRIC = ("MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Period", "Unit")

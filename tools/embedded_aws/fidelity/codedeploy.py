@@ -25,9 +25,9 @@ from ministack.core.responses import (
 )
 from ministack.services import cloudwatch, lambda_svc
 
-from tools.embedded_aws.fidelity import hook, iam
-from tools.embedded_aws.fidelity.hook import Function
-from tools.embedded_aws.fidelity.settings import Settings
+from . import hook, iam
+from .hook import Function
+from .settings import Settings
 
 PRINCIPAL = "codedeploy.amazonaws.com"
 SESSION = "codedeploy"

@@ -9,9 +9,9 @@ from ministack.services import apigateway as http_api
 from ministack.services import apigateway_v1 as rest_api
 from ministack.services import cognito
 
-from tools.embedded_aws.fidelity import hook
-from tools.embedded_aws.fidelity.hook import Function
-from tools.embedded_aws.fidelity.settings import Settings
+from . import hook
+from .hook import Function
+from .settings import Settings
 
 
 def find_signing_keys_in_process(_: Settings) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 from ministack.core.responses import get_account_id
 from ministack.services import dynamodb
 
-from tools.embedded_aws.fidelity import hook
-from tools.embedded_aws.fidelity.hook import Function
-from tools.embedded_aws.fidelity.settings import Settings
+from . import hook
+from .hook import Function
+from .settings import Settings
 
 
 def keep_the_key_of_a_copy(_: Settings) -> None:

@@ -9,9 +9,9 @@ from ministack.core.arn import parse_arn
 from ministack.services import eventbridge as events
 from ministack.services import lambda_svc, sns, sqs
 
-from tools.embedded_aws.fidelity import hook, iam, kms
-from tools.embedded_aws.fidelity.hook import Function
-from tools.embedded_aws.fidelity.settings import Settings
+from . import hook, iam, kms
+from .hook import Function
+from .settings import Settings
 
 _SERVICE = "events.amazonaws.com"
 

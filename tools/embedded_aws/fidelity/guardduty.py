@@ -31,9 +31,9 @@ from ministack.core.responses import (
 from ministack.services import eventbridge as events
 from ministack.services import s3
 
-from tools.embedded_aws.fidelity import hook, iam, kms
-from tools.embedded_aws.fidelity.hook import Function
-from tools.embedded_aws.fidelity.settings import Settings
+from . import hook, iam, kms
+from .hook import Function
+from .settings import Settings
 
 PRINCIPAL = "malware-protection-plan.guardduty.amazonaws.com"
 SESSION = "GuardDutyMalwareProtection"

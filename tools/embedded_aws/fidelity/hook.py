@@ -3,7 +3,9 @@
 import functools
 import importlib.metadata
 import inspect
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, MutableMapping
+from types import ModuleType
 from typing import Any
 
 Function = Callable[..., Any]
@@ -61,3 +63,56 @@ def replace(fix: str, owner: object, name: str, make: Callable[[Function], Funct
     if missing:
         raise misfit(fix, f"{getattr(owner, '__name__', owner)}.{name} does not take {', '.join(missing)}")
     setattr(owner, name, functools.wraps(original)(make(original)))
+
+
+def answer(fix: str, service: ModuleType, actions: Mapping[str, Callable[[Mapping[str, Any]], Any]]) -> None:
+    """Answer actions that a service of ministack with a JSON protocol does not know.
+
+    Args:
+        fix: name of the fix, for the error.
+        service: module of ministack.
+        actions: functions by the name of the action; each gets the request and returns the response.
+
+    Raises:
+        FidelityError: when the service does not handle requests as expected.
+
+    """
+
+    def make_handle(original: Function) -> Function:
+        async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes, query_params: object) -> Any:  # noqa: ANN401
+            action = headers.get("x-amz-target", "").rpartition(".")[2]
+            if action in actions:
+                return actions[action](json.loads(body or b"{}"))
+            return await original(method, path, headers, body, query_params)
+
+        return handle
+
+    replace(fix, service, "handle_request", make_handle, "method path headers body query_params")
+
+
+def keep(fix: str, service: ModuleType, name: str, items: MutableMapping[Any, Any]) -> None:
+    """Save items of a fix with the state of a service, and restore them.
+
+    Args:
+        fix: name of the fix, for the error.
+        service: module of ministack.
+        name: key of the items in the state.
+        items: what to save.
+
+    Raises:
+        FidelityError: when the service does not save its state as expected.
+
+    """
+
+    def make_save(original: Function) -> Function:
+        return lambda: {**original(), name: items}
+
+    def make_restore(original: Function) -> Function:
+        def restore(data: Mapping[str, Any]) -> object:
+            items.update((data or {}).get(name, {}))
+            return original(data)
+
+        return restore
+
+    replace(fix, service, "get_state", make_save)
+    replace(fix, service, "load_persisted_state", make_restore, "data")

@@ -14,9 +14,9 @@ from ministack import app
 from ministack.core import iam_actions, responses
 from ministack.core import iam_evaluator as evaluator
 
-from tools.embedded_aws.fidelity import hook
-from tools.embedded_aws.fidelity.hook import Function
-from tools.embedded_aws.fidelity.settings import Settings
+from . import hook
+from .hook import Function
+from .settings import Settings
 
 _lock = threading.Lock()
 _log: Path | None = None

@@ -8,9 +8,9 @@ from typing import Any
 from ministack.core.responses import get_account_id
 from ministack.services import kms, s3, secretsmanager, sns, sqs
 
-from tools.embedded_aws.fidelity import hook, iam
-from tools.embedded_aws.fidelity.hook import Function
-from tools.embedded_aws.fidelity.settings import Settings
+from . import hook, iam
+from .hook import Function
+from .settings import Settings
 
 _ALGORITHM = "x-amz-server-side-encryption"
 _KEY_ID = f"{_ALGORITHM}-aws-kms-key-id"

@@ -16,11 +16,11 @@ from ministack.core import lambda_runtime as runtime
 from ministack.core import responses
 from ministack.services import lambda_svc as service
 
-from tools.embedded_aws.fidelity import hook, iam, kms
-from tools.embedded_aws.fidelity.hook import Function
-from tools.embedded_aws.fidelity.settings import Settings
-from tools.embedded_aws.lambda_bootstrap import END_OF_LOG
-from tools.embedded_aws.layout import NOT_THROUGH_THE_PROXY
+from ..lambda_bootstrap import END_OF_LOG
+from ..layout import NOT_THROUGH_THE_PROXY
+from . import hook, iam, kms
+from .hook import Function
+from .settings import Settings
 
 # A worker that died says no more.
 END_OF_LOG_DEADLINE_SECONDS = 0.25

@@ -1,7 +1,6 @@
 """CloudWatch Logs: saved queries."""
 
 # mypy: disable-error-code="import-not-found"
-import json
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -10,9 +9,8 @@ from typing import Any
 from ministack.core import responses
 from ministack.services import cloudwatch_logs as logs
 
-from tools.embedded_aws.fidelity import hook
-from tools.embedded_aws.fidelity.hook import Function
-from tools.embedded_aws.fidelity.settings import Settings
+from . import hook
+from .settings import Settings
 
 _definitions: Any = responses.AccountRegionScopedDict()
 _KEPT = ("name", "queryString", "logGroupNames", "queryLanguage")
@@ -33,30 +31,10 @@ def keep_query_definitions(_: Settings) -> None:
         "DeleteQueryDefinition": _delete,
     }
 
-    def make_handle(original: Function) -> Function:
-        async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes, query_params: object) -> Any:  # noqa: ANN401
-            action = headers.get("x-amz-target", "").rpartition(".")[2]
-            if action in actions:
-                return actions[action](json.loads(body or b"{}"))
-            return await original(method, path, headers, body, query_params)
-
-        return handle
-
-    def make_save(original: Function) -> Function:
-        return lambda: {**original(), "query_definitions": _definitions}
-
-    def make_restore(original: Function) -> Function:
-        def restore(data: Mapping[str, Any]) -> object:
-            _definitions.update((data or {}).get("query_definitions", {}))
-            return original(data)
-
-        return restore
-
     for name in ("json_response", "error_response_json"):
         hook.attribute(fix, responses, name)
-    hook.replace(fix, logs, "handle_request", make_handle, "method path headers body query_params")
-    hook.replace(fix, logs, "get_state", make_save)
-    hook.replace(fix, logs, "load_persisted_state", make_restore, "data")
+    hook.answer(fix, logs, actions)
+    hook.keep(fix, logs, "query_definitions", _definitions)
 
 
 def _put(request: Mapping[str, Any]) -> object:

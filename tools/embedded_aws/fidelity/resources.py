@@ -9,9 +9,9 @@ from ministack.core import iam_actions, responses
 from ministack.services import apigateway_v1 as rest_api
 from ministack.services import kms
 
-from tools.embedded_aws.fidelity import hook
-from tools.embedded_aws.fidelity.hook import Function
-from tools.embedded_aws.fidelity.settings import Settings
+from . import hook
+from .hook import Function
+from .settings import Settings
 
 # What an action works on by its request, where ministack says `*` or something else: service and action (as IAM names
 # it) to the end of the ARN, from the request's JSON or form. Source: Service Authorization Reference.

@@ -9,9 +9,9 @@ from typing import Any
 
 from ministack.services import eventbridge, lambda_svc, s3
 
-from tools.embedded_aws.fidelity import hook, iam
-from tools.embedded_aws.fidelity.hook import Function
-from tools.embedded_aws.fidelity.settings import Settings
+from . import hook, iam
+from .hook import Function
+from .settings import Settings
 
 MINIMUM_PART_BYTES = 5 * 1024 * 1024
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from ministack.services import secretsmanager
 
-from tools.embedded_aws.fidelity import hook
-from tools.embedded_aws.fidelity.hook import Function
-from tools.embedded_aws.fidelity.settings import Settings
+from . import hook
+from .hook import Function
+from .settings import Settings
 
 
 def make_no_version_without_a_value(_: Settings) -> None:

@@ -12,9 +12,9 @@ from ministack.core import iam_actions
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import stepfunctions as states
 
-from tools.embedded_aws.fidelity import hook, iam, kms
-from tools.embedded_aws.fidelity.hook import Function
-from tools.embedded_aws.fidelity.settings import Settings
+from . import hook, iam, kms
+from .hook import Function
+from .settings import Settings
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,15 @@
 """WAF: logging of a web ACL."""
 
 # mypy: disable-error-code="import-not-found"
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ministack.core import responses
 from ministack.services import waf
 
-from tools.embedded_aws.fidelity import hook
-from tools.embedded_aws.fidelity.hook import Function
-from tools.embedded_aws.fidelity.settings import Settings
+from . import hook
+from .hook import Function
+from .settings import Settings
 
 _configurations = responses.AccountRegionScopedDict()
 
@@ -47,15 +46,6 @@ def keep_logging_configurations(_: Settings) -> None:
         "DeleteLoggingConfiguration": delete,
     }
 
-    def make_handle(original: Function) -> Function:
-        async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes, query_params: object) -> Any:  # noqa: ANN401
-            action = headers.get("x-amz-target", "").rpartition(".")[2]
-            if action in actions:
-                return actions[action](json.loads(body or b"{}"))
-            return await original(method, path, headers, body, query_params)
-
-        return handle
-
     def make_delete(original: Function) -> Function:
         def delete_acl(uid: str, scope: str) -> object:
             acl = waf.web_acl_record(uid, scope)
@@ -65,19 +55,8 @@ def keep_logging_configurations(_: Settings) -> None:
 
         return delete_acl
 
-    def make_save(original: Function) -> Function:
-        return lambda: {**original(), "logging_configurations": _configurations}
-
-    def make_restore(original: Function) -> Function:
-        def restore(data: Mapping[str, Any]) -> object:
-            _configurations.update((data or {}).get("logging_configurations", {}))
-            return original(data)
-
-        return restore
-
     hook.attribute(fix, waf, "_waf_not_found")
     hook.attribute(fix, waf, "web_acl_record")
-    hook.replace(fix, waf, "handle_request", make_handle, "method path headers body query_params")
+    hook.answer(fix, waf, actions)
     hook.replace(fix, waf, "delete_web_acl_record", make_delete, "uid scope")
-    hook.replace(fix, waf, "get_state", make_save)
-    hook.replace(fix, waf, "load_persisted_state", make_restore, "data")
+    hook.keep(fix, waf, "logging_configurations", _configurations)
