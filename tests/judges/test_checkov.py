@@ -12,7 +12,7 @@ import pytest
 
 from tests.judges.conftest import Plan, Stack
 from tools.develop import judges
-from tools.develop.judges import Finding, Verdict
+from tools.develop.judges import JudgeFinding, Verdict
 from tools.develop.setup import CHECKOV, prepare
 from tools.operate.console import Failure
 
@@ -50,7 +50,7 @@ def verdicts(stacks: list[Stack], plans: list[Plan]) -> list[tuple[Stack, Framew
 
 
 def test_it_finds_nothing_that_is_not_accepted(verdicts: list[tuple[Stack, Framework, Verdict]]) -> None:
-    findings: dict[str, list[Finding]] = defaultdict(list)
+    findings: dict[str, list[JudgeFinding]] = defaultdict(list)
     for stack, _, verdict in verdicts:
         findings[stack.environment] += verdict.findings
     wrong = judges.complaints(findings, judges.accepted("checkov"))

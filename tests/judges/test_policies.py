@@ -10,13 +10,13 @@ import pytest
 from tests.judges.conftest import Plan, Stack
 from tools.develop import iam_actions as actions
 from tools.develop import judges
-from tools.develop.judges import Finding
+from tools.develop.judges import JudgeFinding
 from tools.operate.policies import deployer_policies, planner_policies
 
 _HERE = "us-east-1:111111111111"
 
 
-def judged(documents: dict[str, dict[str, str]]) -> tuple[int, dict[str, list[Finding]]]:
+def judged(documents: dict[str, dict[str, str]]) -> tuple[int, dict[str, list[JudgeFinding]]]:
     """How many documents parliament judged, and what it found by environment, in one run over all of them.
 
     Args:
@@ -28,10 +28,10 @@ def judged(documents: dict[str, dict[str, str]]) -> tuple[int, dict[str, list[Fi
         for name, document in every.items()
     }
     verdict = judges.parliament(named)
-    findings: dict[str, list[Finding]] = defaultdict(list)
+    findings: dict[str, list[JudgeFinding]] = defaultdict(list)
     for finding in verdict.findings:
         environment, _, name = finding.address.split(" ", 2)
-        findings[environment].append(Finding(finding.check, name, finding.says))
+        findings[environment].append(JudgeFinding(finding.check, name, finding.says))
     return len({*verdict.passed, *(finding.address for finding in verdict.findings)}), findings
 
 

@@ -13,7 +13,7 @@ from botocore.stub import Stubber
 
 from modules.settings import Settings
 from tools.operate import bootstrap
-from tools.operate.bootstrap import look, told_of
+from tools.operate.bootstrap import closing_message, look
 from tools.operate.console import Failure
 
 ACCOUNT, REGION, BUCKET, ALIAS = "111111111111", "us-east-1", "sluice-dev-state", "alias/sluice-dev-state"
@@ -188,7 +188,7 @@ def test_the_state_is_written_under_the_key_itself(tmp_path: Path) -> None:
     ],
 )
 def test_the_key_is_printed_whatever_the_settings_say_of_it(named: str | None, said: list[str]) -> None:
-    told = told_of(Settings(environment="dev", account_id=ACCOUNT, state_kms_key_id=named), KEY_ID)
+    told = closing_message(Settings(environment="dev", account_id=ACCOUNT, state_kms_key_id=named), KEY_ID)
     assert all(words in told for words in said)
     assert KEY_ID in told
     assert (f'\n    state_kms_key_id = "{KEY_ID}"' in told) is (named != KEY_ID)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tools.develop import judges
-from tools.develop.judges import Accepted, Finding
+from tools.develop.judges import Accepted, JudgeFinding
 from tools.operate.console import Failure
 
-OPEN = Finding("CKV_1", "aws_s3_bucket.state", "a bucket is open")
+OPEN = JudgeFinding("CKV_1", "aws_s3_bucket.state", "a bucket is open")
 STACK = {
     "provider": {
         "aws": [

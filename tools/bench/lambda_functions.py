@@ -28,7 +28,7 @@ from tools.develop.judges import resolved
 from tools.develop.layers import host_runtime, make_layer
 from tools.develop.setup import LAMBDA
 from tools.operate.console import Failure
-from tools.operate.synthesize import synthesize
+from tools.operate.synthesize import synthesize, terraform_json
 
 Progress = Callable[[str], None]
 
@@ -181,7 +181,7 @@ def deployed() -> Iterator[Deployed]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         issuer = {"API_AUTHORIZATION": "jwt", "JWT_ISSUER": "https://issuer.example", "JWT_AUDIENCE": "bench"}
-        stack = json.loads((synthesize(folder / "out", {"ENVIRONMENT": "dev", **issuer}) / "cdk.tf.json").read_text())
+        stack = terraform_json(synthesize(folder / "out", {"ENVIRONMENT": "dev", **issuer}))
         with zipfile.ZipFile(make_layer(*host_runtime())) as layer:
             layer.extractall(folder / "layer")
         shutil.copytree(ROOT / "functions", folder / "code" / "functions", ignore=shutil.ignore_patterns("__pycache__"))

@@ -22,7 +22,7 @@ from typing import Any
 from synthesis.child_environment import child_environment
 from synthesis.paths import ROOT
 from tools.operate.console import Failure, exit_with, say, shown
-from tools.operate.synthesize import synthesize
+from tools.operate.synthesize import synthesize, terraform_json
 
 DOCS = ROOT / "docs"
 # The fullest one has the plain name.
@@ -502,7 +502,7 @@ def main() -> None:
         for environment, file in FILES.items():
             variables = ANYWHERE if environment == "local" else {}
             stack = synthesize(Path(folder), {**variables, "ENVIRONMENT": environment})
-            picture = Picture(json.loads((stack / "cdk.tf.json").read_text()))
+            picture = Picture(terraform_json(stack))
             (DOCS / file).write_text(svg(dot(picture)))
             say(f"{shown(DOCS / file)}: {len(picture.boxes)} boxes, {len(picture.arrows)} arrows")
 

@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
+from stacks.root import parsed
 from synthesis.child_environment import child_environment
 from synthesis.paths import ROOT
 from tools.develop.setup import CHECKOV, JUDGES, Environment, prepare
@@ -31,7 +32,7 @@ Resources = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Finding:
+class JudgeFinding:
     """What a judge holds against a resource.
 
     Attributes:
@@ -60,7 +61,7 @@ class Verdict:
     """
 
     passed: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[JudgeFinding, ...]
     skipped: tuple[str, ...] = ()
 
 
@@ -93,7 +94,7 @@ def checkov(file: Path, framework: Literal["terraform_json", "terraform_plan"]) 
     return Verdict(
         tuple(address(check) for check in report["results"]["passed_checks"]),
         tuple(
-            Finding(check["check_id"], address(check), check["check_name"])
+            JudgeFinding(check["check_id"], address(check), check["check_name"])
             for check in report["results"]["failed_checks"]
         ),
     )
@@ -113,7 +114,9 @@ def parliament(documents: Mapping[str, str]) -> Verdict:
     return Verdict(
         tuple(name for name, findings in found.items() if not findings),
         tuple(
-            Finding(finding["check"], name, finding["says"]) for name, findings in found.items() for finding in findings
+            JudgeFinding(finding["check"], name, finding["says"])
+            for name, findings in found.items()
+            for finding in findings
         ),
     )
 
@@ -161,7 +164,7 @@ def _judge_files(documents: Mapping[str, str], judge: str, command: Sequence[str
                 passed.append(name)
                 continue
             lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-            findings += [Finding(judge, name, line) for line in lines[1:] or lines]
+            findings += [JudgeFinding(judge, name, line) for line in lines[1:] or lines]
     return Verdict(tuple(passed), tuple(findings))
 
 
@@ -188,7 +191,7 @@ def terraform_compliance(plan: Path, features: Path = HOUSE_RULES) -> Verdict:
                 results = [step["result"] for step in scenario["steps"]]
                 if any(result["status"] == "failed" for result in results):
                     said = " ".join(str(result.get("error_message", "")) for result in results)
-                    findings.append(Finding(title, plan.name, " ".join(said.split())))
+                    findings.append(JudgeFinding(title, plan.name, " ".join(said.split())))
                 elif all(result["status"] == "passed" for result in results):
                     passed.append(title)
                 else:
@@ -234,7 +237,7 @@ class Accepted:
     environments: tuple[str, ...] = ()
     says: str = "*"
 
-    def covers(self, finding: Finding, environment: str) -> bool:
+    def covers(self, finding: JudgeFinding, environment: str) -> bool:
         """Whether it is about this finding."""
         return (
             finding.check == self.check
@@ -261,7 +264,7 @@ def accepted(judge: str, file: Path = EXCEPTIONS) -> list[Accepted]:
     return entries
 
 
-def complaints(findings: Mapping[str, Sequence[Finding]], entries: Sequence[Accepted]) -> list[str]:
+def complaints(findings: Mapping[str, Sequence[JudgeFinding]], entries: Sequence[Accepted]) -> list[str]:
     """What is wrong: findings that nothing accepts, and entries that accept nothing any more, each in a line.
 
     Args:
@@ -308,13 +311,9 @@ def _documents(resources: Resources, wanted: Callable[[Any], bool]) -> Iterator[
     for kind, named in resources.items():
         for name, body in named.items():
             for argument, value in body.items():
-                if isinstance(value, str) and value.lstrip().startswith("{"):
-                    try:
-                        content = json.loads(value)
-                    except ValueError:
-                        continue
-                    if wanted(content):
-                        yield f"{kind}.{name}:{argument}", value
+                content = parsed(value)
+                if isinstance(content, dict) and wanted(content):
+                    yield f"{kind}.{name}:{argument}", value
 
 
 _KEY_ID = "00000000-0000-0000-0000-000000000000"

@@ -35,7 +35,7 @@ from tools.embedded_aws.control import EmbeddedAws, EmbeddedAwsError
 from tools.operate.bootstrap import bootstrap
 from tools.operate.console import Failure, exit_with, say, shown, step
 from tools.operate.policies import deployer_policies
-from tools.operate.synthesize import synthesize
+from tools.operate.synthesize import synthesize, terraform_json
 from tools.operate.terraform import Changes, Terraform, cli_configuration, find_program
 
 LOCAL = BUILD / "local"
@@ -177,7 +177,7 @@ class LocalSystem:
             variables = self.variables(aws)
             stack = synthesize(self.folder / "cdktf.out", variables)
             terraform = Terraform(stack, variables, self._program)
-        configuration = json.loads((stack / "cdk.tf.json").read_text())["terraform"]
+        configuration = terraform_json(stack)["terraform"]
         wanted = hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()
         initialised = stack / ".terraform" / "sluice-init"
         if not initialised.is_file() or initialised.read_text() != wanted:

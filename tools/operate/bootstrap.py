@@ -32,7 +32,7 @@ from modules.settings import Settings
 from synthesis.paths import BUILD
 from tools.operate.account import add_component, assume_role, read_settings
 from tools.operate.console import Failure, exit_with, say, step
-from tools.operate.synthesize import synthesize
+from tools.operate.synthesize import synthesize, terraform_json
 from tools.operate.terraform import Terraform
 
 if TYPE_CHECKING:
@@ -69,25 +69,20 @@ class Stack:
     folder: Path
 
     @property
-    def _content(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads((self.folder / "cdk.tf.json").read_text())
-        return content
-
-    @property
     def backend(self) -> dict[str, Any]:
         """The arguments of the backend."""
-        backend: dict[str, Any] = self._content["terraform"]["backend"]["s3"]
+        backend: dict[str, Any] = terraform_json(self.folder)["terraform"]["backend"]["s3"]
         return backend
 
     @property
     def tags(self) -> dict[str, str]:
         """The tags of all resources of the stack."""
-        tags: dict[str, str] = self._content["provider"]["aws"][0]["default_tags"][0]["tags"]
+        tags: dict[str, str] = terraform_json(self.folder)["provider"]["aws"][0]["default_tags"][0]["tags"]
         return tags
 
     def only(self, kind: str) -> tuple[str, dict[str, Any]]:
         """Return address and arguments of the only resource of a kind."""
-        ((name, body),) = self._content["resource"][kind].items()
+        ((name, body),) = terraform_json(self.folder)["resource"][kind].items()
         return f"{kind}.{name}", body
 
     def backend_under(self, key_id: str) -> dict[str, object]:
@@ -294,10 +289,10 @@ def main() -> None:
             "name one, for example: make bootstrap ENVIRONMENT=dev (`make up` bootstraps local itself)",
         )
     settings = read_settings()
-    say(told_of(settings, bootstrap(BUILD / "bootstrap" / settings.prefix, {"ENVIRONMENT": environment})))
+    say(closing_message(settings, bootstrap(BUILD / "bootstrap" / settings.prefix, {"ENVIRONMENT": environment})))
 
 
-def told_of(settings: Settings, key_id: str) -> str:
+def closing_message(settings: Settings, key_id: str) -> str:
     """Return the message for the end: bucket and key, and what to change in the settings."""
     bucket = f"\nThe state bucket is there: {settings.state_bucket_name}, encrypted under the key {key_id}."
     file = f"environments/{settings.environment}.toml"

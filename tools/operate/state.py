@@ -23,6 +23,7 @@ from botocore.exceptions import ClientError
 
 from modules.names import state_key
 from modules.settings import Settings
+from stacks.root import parsed
 from synthesis.components import COMPONENTS, DEFAULT
 from synthesis.paths import BUILD
 from tools.operate.account import add_component, assume_role, options_of, read_settings
@@ -269,10 +270,7 @@ class _refusals:  # noqa: N801 - it is used as a word
 
 def _parsed(content: bytes) -> Mapping[str, Any] | None:
     """Return a state in Terraform's format; None if the content is not one."""
-    try:
-        state = json.loads(content)
-    except ValueError:
-        return None
+    state = parsed(content.decode(errors="replace"))
     return state if isinstance(state, dict) and {"serial", "lineage", "version"} <= state.keys() else None
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from synthesis.child_environment import child_environment
 from synthesis.paths import ROOT
@@ -39,3 +40,9 @@ def synthesize(output: Path, variables: Mapping[str, str], component: str = "upl
         raise Failure("synthesis", error.removeprefix("error: "), "mend it and run the same command again")
     (stack,) = json.loads((output / "manifest.json").read_text())["stacks"].values()
     return output / str(stack["workingDirectory"])
+
+
+def terraform_json(stack: Path) -> dict[str, Any]:
+    """Return the Terraform JSON in the folder of a synthesized stack (Terraform, "JSON Configuration Syntax")."""
+    content: dict[str, Any] = json.loads((stack / "cdk.tf.json").read_text())
+    return content

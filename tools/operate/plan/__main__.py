@@ -23,7 +23,7 @@ from tools.operate.console import Failure, exit_with, say, shown, step
 from tools.operate.plan.read import read_drift, read_plan
 from tools.operate.plan.report import GITHUB_LIMIT, report
 from tools.operate.plan.risk import named_for, refuse_loss
-from tools.operate.synthesize import synthesize
+from tools.operate.synthesize import synthesize, terraform_json
 from tools.operate.terraform import Changes, Terraform
 
 PLANS = BUILD / "plans"
@@ -107,7 +107,7 @@ def make_plan(target: Target, *, limit: int = GITHUB_LIMIT) -> str:
         terraform.plan(_NO_LOCK, to=str(target.plan_file), progress=progress)
     target.plan_file.chmod(0o600)
     content = terraform.show(str(target.plan_file))
-    configuration = json.loads((terraform.folder / "cdk.tf.json").read_text())
+    configuration = terraform_json(terraform.folder)
     said = report(read_plan(content, configuration), title=f"Plan of {target.title}", limit=limit)
     _write_privately(target.folder / "plan.json", json.dumps(content))
     (target.folder / "report.md").write_text(said)
@@ -162,7 +162,7 @@ def find_drift(target: Target, *, limit: int = GITHUB_LIMIT) -> str | None:
     terraform = target.synthesize()
     with step("reading what AWS has") as progress:
         terraform.plan("-refresh-only", _NO_LOCK, to="drift.tfplan", progress=progress)
-    configuration = json.loads((terraform.folder / "cdk.tf.json").read_text())
+    configuration = terraform_json(terraform.folder)
     found = read_drift(terraform.show("drift.tfplan"), configuration)
     target.folder.mkdir(parents=True, exist_ok=True)
     (terraform.folder / "drift.tfplan").unlink()

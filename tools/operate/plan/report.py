@@ -14,7 +14,7 @@ from typing import Any
 
 from tools.operate.plan.access import Access, access_of, policy_in, statements_of
 from tools.operate.plan.read import UNKNOWN, Action, Change, Plan, differences, document_in
-from tools.operate.plan.risk import RISKS, Finding, risks
+from tools.operate.plan.risk import RISKS, RiskFinding, risks
 
 # GitHub refuses a longer comment ("body is too long"). Counted in bytes of UTF-8 here, which are never fewer.
 GITHUB_LIMIT = 65_536
@@ -125,13 +125,13 @@ class _Page:
 # Pieces
 
 
-def _risk_line(findings: Sequence[Finding]) -> str:
+def _risk_line(findings: Sequence[RiskFinding]) -> str:
     counts = {risk: sum(finding.risk == risk for finding in findings) for risk in RISKS}
     named = [f"{risk} ({count})" for risk, count in counts.items() if count]
     return f"**Risk: {', '.join(named)}**" if named else "**Risk: none found**"
 
 
-def _risk(finding: Finding) -> str:
+def _risk(finding: RiskFinding) -> str:
     return f"- **{finding.risk}** {_code(finding.address)}: {_text(finding.text)}\n"
 
 

@@ -79,16 +79,16 @@ _KEEPS_FOR = re.compile(
     r"(^retention_in_days|^message_retention_seconds|^deletion_window_in_days|^recovery_window_in_days"
     r"|\bexpiration(\[0\])?\.days|\bnoncurrent_days|\brecovery_period_in_days)$"
 )
-# What protects data, by the end of the path, and the value that does not.
-_PROTECTS: Mapping[str, tuple[Any, ...]] = {
+# Attributes that protect data, by the end of the path, and the values that do not protect it.
+_UNPROTECTED: Mapping[str, tuple[Any, ...]] = {
     "deletion_protection": (False, "INACTIVE"),
     "deletion_protection_enabled": (False,),
     "force_destroy": (True,),
     "point_in_time_recovery[0].enabled": (False,),
     "versioning_configuration[0].status": ("Suspended", "Disabled"),
 }
-# What keeps strangers out, by the end of the path, and the value that does not.
-_KEEPS_OUT: Mapping[str, tuple[Any, ...]] = {
+# Attributes that restrict access or encrypt, by the end of the path, and the values that do not.
+_UNSAFE_ACCESS: Mapping[str, tuple[Any, ...]] = {
     "authorization": ("NONE",),
     "authorization_type": ("NONE",),
     "block_public_acls": (False,),
@@ -101,8 +101,8 @@ _KEEPS_OUT: Mapping[str, tuple[Any, ...]] = {
     "sse_algorithm": ("AES256",),
     "publicly_accessible": (True,),
 }
-# What keeps strangers out by being there.
-_WALLS = {
+# Kinds of resources that restrict access or encrypt as long as they exist.
+_ACCESS_BARRIERS = {
     "aws_s3_bucket_ownership_controls",
     "aws_s3_bucket_policy",
     "aws_s3_bucket_public_access_block",
@@ -110,18 +110,18 @@ _WALLS = {
     "aws_wafv2_web_acl",
     "aws_wafv2_web_acl_association",
 }
-# What makes something stand still, by the end of the path, and the value that does.
-_STOPS: Mapping[str, tuple[Any, ...]] = {
+# Attributes that can stop a resource, by the end of the path, and the values that do.
+_STOPPED: Mapping[str, tuple[Any, ...]] = {
     "is_enabled": (False,),
     "reserved_concurrent_executions": (0,),
     "state": ("DISABLED",),
 }
-# A longer sentence is told in the part on access alone.
-_SENTENCE = 160
+# Characters of the longest sentence that is shown here; the part on access shows every sentence.
+_LONGEST_SENTENCE = 160
 
 
 @dataclass(frozen=True)
-class Finding:
+class RiskFinding:
     """One risk of one resource, in words."""
 
     risk: Risk
@@ -129,7 +129,7 @@ class Finding:
     text: str
 
 
-def risks(plan: Plan) -> list[Finding]:
+def risks(plan: Plan) -> list[RiskFinding]:
     """Every risk of a plan, the worst kind first."""
     found = [
         finding
@@ -141,49 +141,51 @@ def risks(plan: Plan) -> list[Finding]:
     return sorted([*found, *_cost(plan)], key=lambda finding: RISKS.index(finding.risk))
 
 
-def _data_loss(change: Change) -> Iterator[Finding]:
+def _data_loss(change: Change) -> Iterator[RiskFinding]:
     holds = HOLDS_DATA.get(change.kind) or _HOLDS_LESS.get(change.kind)
     if holds and change.destroys:
-        yield Finding("data loss", change.address, f"{_doing(change)}, and with it {holds}")
+        yield RiskFinding("data loss", change.address, f"{_doing(change)}, and with it {holds}")
     for path, before, after in _changed(change):
         if _KEEPS_FOR.search(path) and _number(after) and (not _number(before) or after < before):
             # Zero or nothing keeps for ever.
-            yield Finding("data loss", change.address, f"{path} falls from {before or 'for ever'} to {after}")
-        if _turned(_PROTECTS, path, after):
-            yield Finding("data loss", change.address, f"{path} protects it no more: {after}")
+            yield RiskFinding("data loss", change.address, f"{path} falls from {before or 'for ever'} to {after}")
+        if _has_value_of(_UNPROTECTED, path, after):
+            yield RiskFinding("data loss", change.address, f"{path} protects it no more: {after}")
 
 
-def _downtime(change: Change) -> Iterator[Finding]:
+def _downtime(change: Change) -> Iterator[RiskFinding]:
     if change.kind in _SERVES and change.destroys and (change.action == "destroy" or change.gap):
         why = f" for {', '.join(change.replaced_for)}" if change.replaced_for else ""
-        yield Finding("downtime", change.address, f"{_doing(change)}{why}")
+        yield RiskFinding("downtime", change.address, f"{_doing(change)}{why}")
     for path, _, after in _changed(change):
-        if _turned(_STOPS, path, after):
-            yield Finding("downtime", change.address, f"{path} is {after} now: it stands still")
+        if _has_value_of(_STOPPED, path, after):
+            yield RiskFinding("downtime", change.address, f"{path} is {after} now: it stands still")
 
 
-def _exposure(change: Change) -> Iterator[Finding]:
-    if change.kind in _WALLS and change.action == "destroy":
-        yield Finding("exposure", change.address, "it is destroyed, and kept strangers out")
+def _exposure(change: Change) -> Iterator[RiskFinding]:
+    if change.kind in _ACCESS_BARRIERS and change.action == "destroy":
+        yield RiskFinding("exposure", change.address, "it is destroyed, and kept strangers out")
     for permission in access_of(change).gained:
         if permission.of_everyone:
-            yield Finding("exposure", change.address, f"everyone may now {permission.action} on {permission.resource}")
+            yield RiskFinding(
+                "exposure", change.address, f"everyone may now {permission.action} on {permission.resource}"
+            )
     for path, before, after in _changed(change):
-        if _turned(_KEEPS_OUT, path, after):
-            yield Finding("exposure", change.address, f"{path} goes from {before} to {after}")
+        if _has_value_of(_UNSAFE_ACCESS, path, after):
+            yield RiskFinding("exposure", change.address, f"{path} goes from {before} to {after}")
         if isinstance(after, list) and "*" in after and "origin" in path:
-            yield Finding("exposure", change.address, f"{path} admits every page")
+            yield RiskFinding("exposure", change.address, f"{path} admits every page")
 
 
-def _widened_access(change: Change) -> Iterator[Finding]:
+def _widened_access(change: Change) -> Iterator[RiskFinding]:
     access = access_of(change)
     if access.gained:
-        yield Finding("widened access", change.address, _summary(access))
+        yield RiskFinding("widened access", change.address, _summary(access))
     if access.unknown:
-        yield Finding("widened access", change.address, "its policy is known after the apply only")
+        yield RiskFinding("widened access", change.address, "its policy is known after the apply only")
 
 
-def _cost(plan: Plan) -> Iterator[Finding]:
+def _cost(plan: Plan) -> Iterator[RiskFinding]:
     months: dict[str, float] = {}
     for change in plan.changes:
         price = _COSTS.get(change.kind, 0.0)
@@ -193,10 +195,10 @@ def _cost(plan: Plan) -> Iterator[Finding]:
             what = _COSTS_BY_USE.get((change.kind, path))
             if what and _number(before) and _number(after) and after > before:
                 text = f"{path} goes from {before} to {after}: {what} costs {after / before:.1f} times as much"
-                yield Finding("cost", change.address, text)
+                yield RiskFinding("cost", change.address, text)
     for kind, dollars in sorted(months.items()):
         if dollars > 0:
-            yield Finding("cost", kind, f"about {dollars:.2f} dollars a month more (list prices of us-east-1)")
+            yield RiskFinding("cost", kind, f"about {dollars:.2f} dollars a month more (list prices of us-east-1)")
 
 
 def _doing(change: Change) -> str:
@@ -209,7 +211,8 @@ def _changed(change: Change) -> Iterator[tuple[str, Any, Any]]:
         yield from differences(change)
 
 
-def _turned(table: Mapping[str, tuple[Any, ...]], path: str, after: object) -> bool:
+def _has_value_of(table: Mapping[str, tuple[Any, ...]], path: str, after: object) -> bool:
+    """Return whether an attribute has one of the values that the table lists for it."""
     for end, values in table.items():
         if path == end or path.endswith(f".{end}"):
             return any(after is value or (isinstance(value, (str, int)) and after == value) for value in values)
@@ -222,7 +225,7 @@ def _number(value: object) -> bool:
 
 def _summary(access: Access) -> str:
     gained = [text for sign, text in access.sentences() if sign == "+"]
-    if len(gained) == 1 and len(gained[0]) <= _SENTENCE:
+    if len(gained) == 1 and len(gained[0]) <= _LONGEST_SENTENCE:
         return gained[0]
     who = sorted({permission.who for permission in access.gained})
     more = f" and {len(who) - 1} more" if len(who) > 1 else ""
