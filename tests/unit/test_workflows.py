@@ -136,8 +136,9 @@ def run_step(folder: Path, file: str, job: str, name: str, **variables: str) -> 
 )
 def test_there_is_one_comment(tmp_path: Path, comments: str, expected: str) -> None:
     for environment in ("dev", "staging", "prod"):
-        (tmp_path / f"plan-{environment}").mkdir()
-        (tmp_path / f"plan-{environment}" / "report.md").write_text(f"{environment}\n")
+        folder = tmp_path / f"plan-{environment}" / "sluice" / "uploads"
+        folder.mkdir(parents=True)
+        (folder / "report.md").write_text(f"{environment}\n")
     code, said, calls = run_step(
         tmp_path, "plan", "comment", "post one comment, or update it", COMMENTS=comments
     )  # fmt: skip
@@ -185,3 +186,10 @@ def test_the_plans_of_all_environments_fit_into_one_comment() -> None:
         == set(environments)
         == {file.stem for file in (ROOT / "environments").glob("*.toml")} - {"local"}
     )
+
+
+def test_files_of_a_plan_are_named_with_project_and_component() -> None:
+    text = "".join(path.read_text() for path in sorted((ROOT / ".github" / "workflows").glob("*.yml")))
+    named = re.findall(r"\S+/(?:report\.md|drift\.md|tfplan|reviewed\.json)\b", text)
+    assert len(named) == 7
+    assert [each for each in named if "/*/uploads/" not in each] == []
