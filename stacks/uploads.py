@@ -57,18 +57,7 @@ class UploadsStack(BaseStack):
             metadata=metadata,
             storage_key_arn=keys.storage.arn,
         )
-        workflow = Workflow(
-            self,
-            "workflow",
-            settings=settings,
-            storage=storage,
-            metadata=metadata,
-            notifications=notifications,
-            inspect=functions.inspect,
-            discard=functions.discard,
-            logs_key=keys.logs,
-            queues_key=keys.queues,
-        )
+        workflow = self._workflow(storage, metadata, notifications, functions, keys)
         scanning = self._scanning(storage, workflow, functions, keys)
         sweep = functions.sweep(workflow)
         schedule = self._schedule(sweep, keys)
@@ -126,16 +115,7 @@ class UploadsStack(BaseStack):
                 "quotas_table_name": (metadata.quotas.name, "Table of what owners take up."),
             }
         )
-        if authorization.user_pool_id and authorization.client_id:
-            self._outputs(
-                {
-                    "user_pool_id": (authorization.user_pool_id, "User pool of those who may call."),
-                    "user_pool_client_id": (
-                        authorization.client_id,
-                        "What an application names when its users sign in.",
-                    ),
-                }
-            )
+        self._share_user_pool(authorization)
 
     def _storage(self, keys: UploadKeys) -> Storage:
         """Make the bucket of the files."""
@@ -197,6 +177,28 @@ class UploadsStack(BaseStack):
             logs_key=keys.logs,
             queues_key=keys.queues,
             failures=Queue(self, "failures", foundation=self.foundation, name=FAILURES_QUEUE, key=keys.queues),
+        )
+
+    def _workflow(
+        self,
+        storage: Storage,
+        metadata: Metadata,
+        notifications: Notifications,
+        functions: UploadFunctions,
+        keys: UploadKeys,
+    ) -> Workflow:
+        """Make the state machine that every stored file passes."""
+        return Workflow(
+            self,
+            "workflow",
+            settings=self.settings,
+            storage=storage,
+            metadata=metadata,
+            notifications=notifications,
+            inspect=functions.inspect,
+            discard=functions.discard,
+            logs_key=keys.logs,
+            queues_key=keys.queues,
         )
 
     def _scanning(
@@ -295,6 +297,19 @@ class UploadsStack(BaseStack):
                 "files-topic-arn": (notifications.files.arn, "Topic of the events of files"),
             },
         )
+
+    def _share_user_pool(self, authorization: Authorization) -> None:
+        """Declare what an application needs to sign users in, if the API has a user pool of its own."""
+        if authorization.user_pool_id and authorization.client_id:
+            self._outputs(
+                {
+                    "user_pool_id": (authorization.user_pool_id, "User pool of those who may call."),
+                    "user_pool_client_id": (
+                        authorization.client_id,
+                        "What an application names when its users sign in.",
+                    ),
+                }
+            )
 
     def _outputs(self, values: Mapping[str, tuple[str, str]]) -> None:
         """Declare Terraform outputs: values and descriptions by name."""
