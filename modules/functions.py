@@ -148,7 +148,7 @@ class Function(Construct, Monitored):
             environment: its variables; the function's own model of them says which.
         """
         super().__init__(scope, construct_id)
-        foundation, sources = shared.foundation, shared.sources
+        foundation = shared.foundation
         name_part = slug(construct_id)
         name = f"{foundation.prefix}-{name_part}"
         logs = CloudwatchLogGroup(
@@ -161,15 +161,35 @@ class Function(Construct, Monitored):
         self.dead_letters = Queue(
             self, "dead_letters", foundation=foundation, name=dead_letters_of(name_part), key=shared.queues_key
         )
-        self.role = Role(
+        self.role = self._role(shared, name, name_part, logs)
+        function = self._function(shared, name, logs, description, environment)
+        self._alias = LambdaAlias(
+            self,
+            LIVE_ALIAS,
+            name=LIVE_ALIAS,
+            description="The version that answers",
+            function_name=function.function_name,
+            function_version=function.version,
+        )
+        self._retry_events(function, shared.failures)
+        self.name = function.function_name
+        self.qualifier = self._alias.name
+        self.arn = self._alias.arn
+        self.invoke_arn = self._alias.invoke_arn
+        self.function_arn = function.arn
+        self.log_group = logs.name
+
+    def _role(self, shared: Shared, name: str, name_part: str, logs: CloudwatchLogGroup) -> Role:
+        """Make the role, with the grants that every function needs."""
+        role = Role(
             self,
             "role",
-            foundation=foundation,
+            foundation=shared.foundation,
             name=f"{name_part}-function",
             service="lambda.amazonaws.com",
             description=f"Function {name}",
         )
-        self.role.grant(
+        role.grant(
             "logs_write",
             Statement(
                 sid="WriteOwnLog",
@@ -178,15 +198,26 @@ class Function(Construct, Monitored):
                 resources=[f"{logs.arn}:*"],
             ),
         )
-        shared.environment_key.grant_decrypt(self.role, "environment_decrypt")
-        self.dead_letters.grant_send(self.role, "dead_letters_send")
-        shared.failures.grant_send(self.role, "failures_send")
-        if foundation.tracing:
-            self.role.grant("tracing", tracing_statement())
-        code = write_archive(
-            function_files(sources.functions, construct_id), sources.output / "packages" / f"{construct_id}.zip"
-        )
-        function = LambdaFunction(
+        shared.environment_key.grant_decrypt(role, "environment_decrypt")
+        self.dead_letters.grant_send(role, "dead_letters_send")
+        shared.failures.grant_send(role, "failures_send")
+        if shared.foundation.tracing:
+            role.grant("tracing", tracing_statement())
+        return role
+
+    def _function(
+        self,
+        shared: Shared,
+        name: str,
+        logs: CloudwatchLogGroup,
+        description: str,
+        environment: Mapping[str, str],
+    ) -> LambdaFunction:
+        """Package the function's folder and make the function; each change publishes a version."""
+        foundation, sources = shared.foundation, shared.sources
+        folder = self.node.id
+        code = write_archive(function_files(sources.functions, folder), sources.output / "packages" / f"{folder}.zip")
+        return LambdaFunction(
             self,
             "Default",
             function_name=name,
@@ -194,7 +225,7 @@ class Function(Construct, Monitored):
             role=self.role.arn,
             runtime=foundation.lambda_runtime,
             architectures=[foundation.lambda_architecture],
-            handler=f"functions.{construct_id}.handler.handler",
+            handler=f"functions.{folder}.handler.handler",
             filename=sources.terraform_path(code.path),
             source_code_hash=code.source_code_hash,
             publish=True,
@@ -209,32 +240,20 @@ class Function(Construct, Monitored):
             # Lambda checks when it is created that its role may send dead letters and read its variables.
             depends_on=self.role.grants,
         )
-        alias = LambdaAlias(
-            self,
-            LIVE_ALIAS,
-            name=LIVE_ALIAS,
-            description="The version that answers",
-            function_name=function.function_name,
-            function_version=function.version,
-        )
-        self._alias = alias
+
+    def _retry_events(self, function: LambdaFunction, failures: Queue) -> None:
+        """Set the retries of asynchronous invocations, and the queue for the reports of those that failed for good."""
         LambdaFunctionEventInvokeConfig(
             self,
             "asynchronous",
             function_name=function.function_name,
-            qualifier=alias.name,
+            qualifier=self._alias.name,
             maximum_retry_attempts=MAX_RETRIES,
             maximum_event_age_in_seconds=MAX_EVENT_AGE_SECONDS,
             destination_config=LambdaFunctionEventInvokeConfigDestinationConfig(
-                on_failure=LambdaFunctionEventInvokeConfigDestinationConfigOnFailure(destination=shared.failures.arn)
+                on_failure=LambdaFunctionEventInvokeConfigDestinationConfigOnFailure(destination=failures.arn)
             ),
         )
-        self.name = function.function_name
-        self.qualifier = alias.name
-        self.arn = alias.arn
-        self.invoke_arn = alias.invoke_arn
-        self.function_arn = function.arn
-        self.log_group = logs.name
 
     def alarms(self) -> list[Alarm]:
         """Return the alarms on errors, throttles and lost events."""

@@ -10,13 +10,14 @@ from cdktf_cdktf_provider_aws.dynamodb_table_replica import DynamodbTableReplica
 from constructs import Construct
 
 from modules.alarms import STANDS_STILL, Advice, Alarm, Alarms, Metric, any_count
+from modules.bucket_rules import access_logs, lifecycle, only_clean_files
 from modules.buckets import PrivateBucket
 from modules.encryption import CustomerKey, admit_service
 from modules.metadata import Metadata, Table
 from modules.monitored import Monitored
 from modules.notifications import Topic, alarms_of, tell_by_email
 from modules.settings import Settings
-from modules.storage import Storage, access_logs, lifecycle, only_clean_files
+from modules.storage import Storage
 
 # What S3 promises of replication with time control: 99.99 % of files within it (S3, "Replication Time Control").
 LATE_SECONDS = 900

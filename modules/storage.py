@@ -8,40 +8,20 @@ from cdktf_cdktf_provider_aws.s3_bucket_cors_configuration import (
     S3BucketCorsConfiguration,
     S3BucketCorsConfigurationCorsRule,
 )
-from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
-    S3BucketLifecycleConfiguration,
-    S3BucketLifecycleConfigurationRule,
-    S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload,
-    S3BucketLifecycleConfigurationRuleExpiration,
-    S3BucketLifecycleConfigurationRuleFilter,
-    S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration,
-    S3BucketLifecycleConfigurationRuleTransition,
-)
-from cdktf_cdktf_provider_aws.s3_bucket_logging import S3BucketLoggingA
 from cdktf_cdktf_provider_aws.s3_bucket_notification import S3BucketNotification
 from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
     S3BucketReplicationConfigurationA,
-    S3BucketReplicationConfigurationRule,
-    S3BucketReplicationConfigurationRuleDeleteMarkerReplication,
-    S3BucketReplicationConfigurationRuleDestination,
-    S3BucketReplicationConfigurationRuleDestinationEncryptionConfiguration,
-    S3BucketReplicationConfigurationRuleDestinationMetrics,
-    S3BucketReplicationConfigurationRuleDestinationMetricsEventThreshold,
-    S3BucketReplicationConfigurationRuleDestinationReplicationTime,
-    S3BucketReplicationConfigurationRuleDestinationReplicationTimeTime,
-    S3BucketReplicationConfigurationRuleFilter,
-    S3BucketReplicationConfigurationRuleSourceSelectionCriteria,
-    S3BucketReplicationConfigurationRuleSourceSelectionCriteriaSseKmsEncryptedObjects,
 )
 from constructs import Construct
 
-from functions.common.contract import FILES_PREFIX, SCAN_CLEAN, SCAN_TAG
+from functions.common.contract import FILES_PREFIX
 from modules.alarms import Metric
+from modules.bucket_rules import access_logs, lifecycle, only_clean_files, replication_rule
 from modules.buckets import PrivateBucket
 from modules.encryption import CustomerKey
 from modules.foundation import Foundation
 from modules.monitored import Graph, Monitored, Row
-from modules.policy_documents import Conditions, Statement
+from modules.policy_documents import Statement
 from modules.roles import Grantee, Role
 
 PREFLIGHT_SECONDS = 600
@@ -59,186 +39,6 @@ EXPOSED_HEADERS = (
     "x-amz-request-id",
     "x-amz-version-id",
 )
-_ABORT_LEFTOVERS = S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(days_after_initiation=7)
-_EXPIRE_OLD_VERSIONS = S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=30)
-# Where files are copied, an old version is what was deleted: it waits for its marker to be copied, also when somebody
-# has to mend something first.
-_EXPIRE_DELETED_FILES = S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=3)
-# The one time that S3 takes (S3, "Replication Time Control").
-_COPIED_WITHIN_MINUTES = 15
-
-
-def lifecycle(
-    scope: Construct, bucket: PrivateBucket, *, transition_days: int, expiration_days: int, marked: bool
-) -> None:
-    """Move files to cheaper storage, DELETE them after `expiration_days`, and remove leftovers of uploads.
-
-    Args:
-        transition_days: days until a file moves to STANDARD_IA.
-        expiration_days: days until a file is DELETED; 0 keeps files for ever.
-        marked: whether a deleted file gets a delete marker, which is copied between two regions. Both buckets need it:
-            S3 does not copy what its own rules delete ("What does Amazon S3 replicate?").
-    """
-    rules = [
-        S3BucketLifecycleConfigurationRule(
-            id="files",
-            status="Enabled",
-            filter=[S3BucketLifecycleConfigurationRuleFilter(prefix=FILES_PREFIX)],
-            transition=[
-                S3BucketLifecycleConfigurationRuleTransition(days=transition_days, storage_class="STANDARD_IA")
-            ],
-            expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=expiration_days)]
-            if expiration_days
-            else None,
-        ),
-        S3BucketLifecycleConfigurationRule(
-            id="leftovers",
-            status="Enabled",
-            filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
-            abort_incomplete_multipart_upload=[_ABORT_LEFTOVERS],
-            noncurrent_version_expiration=[_EXPIRE_DELETED_FILES if marked else _EXPIRE_OLD_VERSIONS],
-            expiration=[S3BucketLifecycleConfigurationRuleExpiration(expired_object_delete_marker=True)]
-            if marked
-            else None,
-        ),
-    ]
-    S3BucketLifecycleConfiguration(
-        scope,
-        "lifecycle",
-        bucket=bucket.name,
-        rule=rules,
-        # Rules for old versions are refused by a bucket that has no versions yet.
-        depends_on=[bucket.versioning],
-    )
-
-
-def access_logs(scope: Construct, bucket: PrivateBucket, *, foundation: Foundation) -> None:
-    """Log the requests to a bucket in a second bucket (S3, "Server access logging").
-
-    Args:
-        foundation: foundation with the region of the bucket; S3 requires both buckets in one region.
-    """
-    logs = PrivateBucket(
-        scope,
-        "access_logs",
-        foundation=foundation,
-        name=foundation.bucket_name("access"),
-        key=None,
-        admit=[
-            Statement(
-                sid="AdmitAccessLogs",
-                actions=["s3:PutObject"],
-                resources=["{bucket}/*"],
-                principals={"Service": ["logging.s3.amazonaws.com"]},
-                conditions={
-                    "ArnEquals": {"aws:SourceArn": bucket.arn},
-                    "StringEquals": {"aws:SourceAccount": foundation.account_id},
-                },
-            )
-        ],
-    )
-    S3BucketLifecycleConfiguration(
-        scope,
-        "access_logs_lifecycle",
-        bucket=logs.name,
-        rule=[
-            S3BucketLifecycleConfigurationRule(
-                id="logs",
-                status="Enabled",
-                filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
-                expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=foundation.log_retention_days)],
-                abort_incomplete_multipart_upload=[_ABORT_LEFTOVERS],
-                noncurrent_version_expiration=[_EXPIRE_OLD_VERSIONS],
-            )
-        ],
-        depends_on=[logs.versioning],
-    )
-    S3BucketLoggingA(
-        scope,
-        "logging",
-        bucket=bucket.name,
-        target_bucket=logs.name,
-        target_prefix=FILES_PREFIX,
-        # S3 accepts a target only if its policy admits the service ("Enabling Amazon S3 server access logging").
-        depends_on=[logs.policy],
-    )
-
-
-def only_clean_files(bucket: PrivateBucket, *, scanner: Role | None = None, inspect: Role | None = None) -> None:
-    """Deny all reads of a file before the scanner has tagged it as clean, whatever link or policy the caller has.
-
-    GuardDuty, "Using tag-based access control (TBAC) with Malware Protection for S3". A negated condition holds where
-    its key is absent (IAM, "Condition operators"), so that a file without the tag is closed. The principal of a
-    presigned link is the role that signed it.
-
-    Args:
-        scanner: reads files before they have the tag; only this role may tag files.
-        inspect: may read files before they have the tag, too.
-    """
-    files = [f"{bucket.arn}/{FILES_PREFIX}*"]
-
-    def but(*roles: Role | None) -> Conditions:
-        arns = [role.arn for role in roles if role is not None]
-        return {"ArnNotEquals": {"aws:PrincipalArn": arns if len(arns) > 1 else arns[0]}} if arns else {}
-
-    bucket.add_to_policy(
-        Statement(
-            sid="DenyFilesThatAreNotClean",
-            effect="Deny",
-            actions=["s3:GetObject", "s3:GetObjectVersion"],
-            resources=files,
-            principals="*",
-            conditions={
-                "StringNotEquals": {f"s3:ExistingObjectTag/{SCAN_TAG}": SCAN_CLEAN},
-                **but(scanner, inspect),
-            },
-        ),
-        Statement(
-            sid="DenyTagsOfOthers",
-            effect="Deny",
-            actions=[
-                "s3:DeleteObjectTagging",
-                "s3:DeleteObjectVersionTagging",
-                "s3:PutObjectTagging",
-                "s3:PutObjectVersionTagging",
-            ],
-            resources=files,
-            principals="*",
-            conditions=but(scanner),
-        ),
-    )
-
-
-def _replication_rule(name: str, bucket: PrivateBucket, key: CustomerKey) -> S3BucketReplicationConfigurationRule:
-    """Return the rule that copies every file to a bucket within the time that S3 promises, encrypted with its key."""
-    return S3BucketReplicationConfigurationRule(
-        id=name,
-        status="Enabled",
-        priority=0,
-        filter=S3BucketReplicationConfigurationRuleFilter(prefix=FILES_PREFIX),
-        delete_marker_replication=S3BucketReplicationConfigurationRuleDeleteMarkerReplication(status="Enabled"),
-        source_selection_criteria=S3BucketReplicationConfigurationRuleSourceSelectionCriteria(
-            sse_kms_encrypted_objects=(
-                S3BucketReplicationConfigurationRuleSourceSelectionCriteriaSseKmsEncryptedObjects(status="Enabled")
-            )
-        ),
-        destination=S3BucketReplicationConfigurationRuleDestination(
-            bucket=bucket.arn,
-            encryption_configuration=(
-                S3BucketReplicationConfigurationRuleDestinationEncryptionConfiguration(replica_kms_key_id=key.arn)
-            ),
-            metrics=S3BucketReplicationConfigurationRuleDestinationMetrics(
-                status="Enabled",
-                event_threshold=S3BucketReplicationConfigurationRuleDestinationMetricsEventThreshold(
-                    minutes=_COPIED_WITHIN_MINUTES
-                ),
-            ),
-            replication_time=S3BucketReplicationConfigurationRuleDestinationReplicationTime(
-                status="Enabled",
-                time=S3BucketReplicationConfigurationRuleDestinationReplicationTimeTime(minutes=_COPIED_WITHIN_MINUTES),
-            ),
-        ),
-    )
 
 
 class Storage(Construct, Monitored):
@@ -349,7 +149,7 @@ class Storage(Construct, Monitored):
             "copying",
             bucket=self._bucket.id,
             role=self._copier(bucket, key).arn,
-            rule=[_replication_rule(rule, bucket, key)],
+            rule=[replication_rule(rule, bucket, key)],
             # S3 copies only between versioned buckets.
             depends_on=[self._bucket.versioning, bucket.versioning],
         )
