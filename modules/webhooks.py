@@ -13,7 +13,7 @@ from cdktf_cdktf_provider_aws.secretsmanager_secret import SecretsmanagerSecret
 from cdktf_cdktf_provider_aws.sns_topic_subscription import SnsTopicSubscription
 from constructs import Construct
 
-from functions.common.contract import NOT_DELIVERED
+from functions.common.contract import NOT_DELIVERED, WebhookReceiver
 from modules.alarms import Advice, Alarm, Metric
 from modules.encryption import CustomerKey
 from modules.foundation import Foundation
@@ -132,7 +132,8 @@ class Webhooks(Construct, Monitored):
         self.queues = [receiver.queue for receiver in self._receivers.values()]
         self.environment: Mapping[str, str] = {
             "RECEIVERS": ",".join(
-                f"{receiver.queue.url}={receiver.secret.arn}={receiver.url}" for receiver in self._receivers.values()
+                str(WebhookReceiver(receiver.queue.url, receiver.secret.arn, receiver.url))
+                for receiver in self._receivers.values()
             ),
             "WEBHOOK_ATTEMPTS": str(ATTEMPTS),
             "WEBHOOK_BACKOFF_SECONDS": str(backoff_seconds),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 # Files in S3. The lifecycle, the scan and every permission are for keys that begin with this prefix.
 FILES_PREFIX = "uploads/"
@@ -183,23 +183,52 @@ def problem_body(kind: Problem, status: int, detail: str) -> dict[str, object]:
 # Errors whose class names are read outside of the functions: by the workflow, or by a saved query.
 
 
-class Refusal(Exception):  # noqa: N818 - the workflow knows its kinds by their names
-    """The file is refused. The workflow writes the text of the failure into the record, and the owner reads it."""
+class FileFailureError(Exception):
+    """Base of errors that carry a failure. The workflow writes its text into the record, and the owner reads it."""
 
     def __init__(self, code: FailureCode, sentence: str) -> None:
         super().__init__(str(Failure(code, sentence)))
 
 
-class Rejected(Refusal):
+class Rejected(FileFailureError):  # noqa: N818 - the workflow knows this name
     """The file is not as declared; another attempt would have the same result."""
 
 
-class Quarantined(Refusal):
+class Quarantined(FileFailureError):  # noqa: N818 - the workflow knows this name
     """The file may be malware: its bytes are kept, and downloads are refused."""
 
 
 class IssuerError(Exception):
     """The keys of the issuer of tokens cannot be fetched, or are not keys."""
+
+
+class WebhookReceiver(NamedTuple):
+    """A receiver of webhooks, as the variable RECEIVERS has it: three values with `=` between them.
+
+    Attributes:
+        url: address of the receiver.
+    """
+
+    queue_url: str
+    secret_arn: str
+    url: str
+
+    def __str__(self) -> str:
+        return "=".join(self)
+
+    @classmethod
+    def from_text(cls, text: str) -> WebhookReceiver:
+        """Read what `str` writes.
+
+        Raises:
+            TypeError: a value is missing.
+        """
+        return cls(*text.split("=", 2))
+
+    @property
+    def queue_name(self) -> str:
+        """Name of the queue."""
+        return self.queue_url.rpartition("/")[2]
 
 
 def object_key(file_id: str) -> str:

@@ -6,7 +6,7 @@ What was not taken is given back by its id (Lambda, "Implementing partial batch 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Self
 
 import boto3
 from aws_lambda_powertools import Logger
@@ -14,7 +14,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Meta
 
-from functions.common.contract import NOT_DELIVERED
+from functions.common.contract import NOT_DELIVERED, WebhookReceiver
 from functions.common.environment import Count, Environment
 from functions.common.https import request, trust
 from functions.webhooks.logic import Message, backoff, deliver
@@ -26,31 +26,18 @@ RESERVED_SECONDS = 3.0
 LEAST_SECONDS = 0.5
 
 
-class Receiver(NamedTuple):
-    """Who gets what is in a queue."""
-
-    queue_url: str
-    secret_arn: str
-    url: str
-
-    @property
-    def name(self) -> str:
-        """Name of the queue."""
-        return self.queue_url.rpartition("/")[2]
-
-
-class Receivers(dict[str, Receiver]):
+class Receivers(dict[str, WebhookReceiver]):
     """Receivers by the name of their queue."""
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Read QUEUE_URL=SECRET_ARN=URL, with commas between them.
+        """Read receivers with commas between them.
 
         Raises:
             TypeError: one of them is not all three.
         """
-        receivers = [Receiver(*each.split("=", 2)) for each in text.split(",")]
-        return cls({receiver.name: receiver for receiver in receivers})
+        receivers = [WebhookReceiver.from_text(each) for each in text.split(",")]
+        return cls({receiver.queue_name: receiver for receiver in receivers})
 
 
 class WebhooksEnvironment(Environment, frozen=True, kw_only=True):
@@ -93,12 +80,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, list[dic
         logger.warning(
             NOT_DELIVERED,
             # Its address may hold a secret of the receiver's; the name of its queue tells who it is.
-            receiver=receiver.name,
+            receiver=receiver.queue_name,
             message_id=message.message_id,
             receives=message.receives,
             reason=failures[message.message_id],
         )
-    logger.info("delivered", receiver=receiver.name, count=len(messages) - len(failed), failed=len(failed))
+    logger.info("delivered", receiver=receiver.queue_name, count=len(messages) - len(failed), failed=len(failed))
     postpone(receiver, failed)
     return {"batchItemFailures": [{"itemIdentifier": message.message_id} for message in failed]}
 
@@ -118,7 +105,7 @@ def send(url: str, *, headers: Mapping[str, str], body: bytes, seconds: float) -
     return request("POST", url, headers=headers, body=body, seconds=seconds, context=trusted)[0]
 
 
-def postpone(receiver: Receiver, messages: Sequence[Message]) -> None:
+def postpone(receiver: WebhookReceiver, messages: Sequence[Message]) -> None:
     """Hide messages until they are due. Those that cannot be hidden come back when the queue shows them again."""
     for message in messages:
         delay = backoff(message.receives, base=environment.webhook_backoff_seconds, most=environment.webhook_attempts)

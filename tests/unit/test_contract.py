@@ -141,7 +141,7 @@ def test_the_index_has_what_a_list_shows() -> None:
     assert set(LISTED) <= {*contract.LISTED_ATTRIBUTES, "file_id", "owner", "upload_time"}
 
 
-def test_the_client_has_the_same_limits() -> None:
+def test_the_client_in_python_has_the_same_limits() -> None:
     """It is a package of its own, and so has its own copy."""
     rules = parts.Rules()
     assert (rules.post_bytes, rules.smallest_part_bytes, rules.max_parts) == (
@@ -152,3 +152,20 @@ def test_the_client_has_the_same_limits() -> None:
     assert (sending.MAX_FIRST_LINKS, sending.MAX_LINKS) == (contract.MAX_FIRST_PARTS, contract.MAX_PARTS_PER_CALL)
     in_use = {State.UPLOADING, State.SCANNING, State.AVAILABLE, State.ENDING}
     assert set(api.ENDED) == set(State) - in_use
+
+
+def test_the_client_in_typescript_has_the_same_limits() -> None:
+    sources = [ROOT / "clients" / "javascript" / "src" / name for name in ("upload.ts", "links.ts")]
+    lines = {line for source in sources for line in source.read_text().splitlines()}
+    assert lines >= {
+        f"const POST_BYTES = {contract.MAX_POST_BYTES:_};",
+        f"const PART_BYTES = {contract.MIN_PART_BYTES // 2**20} * 2 ** 20;",
+        f"const MAX_PARTS = {contract.MAX_PARTS:_};",
+        f"const MOST = {contract.MAX_PARTS_PER_CALL};",
+    }
+
+
+def test_a_receiver_is_read_as_it_is_written() -> None:
+    receiver = contract.WebhookReceiver("https://sqs/1/queue", "arn:aws:secret", "https://example.com/in?a=b")
+    assert contract.WebhookReceiver.from_text(str(receiver)) == receiver
+    assert receiver.queue_name == "queue"
