@@ -163,8 +163,8 @@ export class Upload {
         break;
       } catch (error) {
         if (!(error instanceof SluiceError) || error.status !== 409) throw error;
-        if (error.problem?.errors?.some(({ field }) => field === "checksum")) throw changed();
-        if (round === ROUNDS) throw error;
+        // The API has other bytes under this id, which another tab sent: they may be right.
+        if (round === ROUNDS || error.problem?.errors?.[0]?.field === "checksum") throw error;
       }
       // Another tab may have completed it, S3 may have lost a part, or it was aborted elsewhere: this tells.
       upload = await this.#status(signal);
@@ -202,7 +202,9 @@ export class Upload {
       // Not stopped by `signal`, so that an abort knows what to abort.
       const begun = await this.#client.call<Started>("POST", "/uploads", declared, undefined, key);
       this.fileId = begun.file_id;
-      if (!ENDED.includes(begun.state)) {
+      // What was completed earlier may be another file, if only its first part is the same.
+      const over = begun.state !== "uploading" && this.#partSize;
+      if (!ENDED.includes(begun.state) && (!over || (await this.#status(signal)).checksum === (await this.#whole()))) {
         this.#first = begun.parts ?? [];
         const { api, store } = this.#client;
         const handle = this.#options.handle ?? this.#saved?.handle;
@@ -339,16 +341,19 @@ export class Upload {
   }
 
   async #complete(signal: AbortSignal): Promise<void> {
-    let body = {};
-    if (this.#partSize && this.#digests.size === this.#count) {
-      const digests = new Uint8Array(32 * this.#count);
-      for (let at = 0; at < this.#count; at++) {
-        const bytes = Uint8Array.from(atob(await this.#digest(at + 1)), (each) => each.charCodeAt(0));
-        digests.set(bytes, 32 * at);
-      }
-      body = { checksum: `${await sha256(digests)}-${this.#count}` };
-    }
+    const body = this.#partSize ? { checksum: await this.#whole() } : {};
     await this.#client.call("POST", `/uploads/${this.fileId}/complete`, body, signal);
+  }
+
+  /** The checksum of a file in parts, as S3 writes it. */
+  async #whole(): Promise<string> {
+    const digests = new Uint8Array(32 * this.#count);
+    for (let at = 0; at < this.#count; at++)
+      digests.set(
+        Uint8Array.from(atob(await this.#digest(at + 1)), (each) => each.charCodeAt(0)),
+        32 * at,
+      );
+    return `${await sha256(digests)}-${this.#count}`;
   }
 
   async #verdict(signal: AbortSignal): Promise<File> {

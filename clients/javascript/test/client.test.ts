@@ -355,6 +355,17 @@ test("an earlier upload of the same file that ended is followed by a new one", a
   assert.equal(server.uploads.size, 2);
 });
 
+test("another file with the same first part is another upload, even where all else is the same", async (context) => {
+  const { server, client } = await world(context);
+  const first = await client().upload(FILM).done;
+  const again = await client().upload(film()).done;
+  assert.deepEqual([again.file_id, server.put.length], [first.file_id, COUNT]);
+  const other = await client().upload(film((content) => (content[12 * PART] = 77))).done;
+  assert.notEqual(other.file_id, first.file_id);
+  assert.notEqual(other.checksum, first.checksum);
+  assert.equal(server.put.length, 2 * COUNT);
+});
+
 test("a browser that keeps the file goes on by itself; else a person is asked for it", async (context) => {
   const { server, client } = await world(context);
   const store = memoryStore();
@@ -645,6 +656,23 @@ test("a 409 with missing parts sends just those", async (context) => {
   await client().upload(FILM).done;
   assert.deepEqual(sorted(server.put), sorted([...numbers(1, COUNT), 3, 8]));
   assert.equal(server.bodies.length, 2);
+});
+
+test("other bytes under the same id are told and not mixed", async (context) => {
+  const { server, client } = await world(context);
+  let mixed = false;
+  server.fault = (asked) => {
+    // Another tab, whose file differs from this one, is faster by a moment.
+    if (asked.endsWith("/complete") && !mixed) {
+      mixed = true;
+      const checksum = createHash("sha256").update("other").digest("base64");
+      [...server.uploads.values()][0]!.parts.set(3, { size: PART, checksum });
+    }
+    return undefined;
+  };
+  await rejects(client().upload(FILM).done, "refused", /wrong/);
+  const file = await client().upload(FILM).done;
+  assert.equal(file.checksum, whole());
 });
 
 test("parts that never stay are given up", async (context) => {
