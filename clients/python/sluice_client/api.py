@@ -75,6 +75,7 @@ class Upload:
         form: for a file that is sent in one request; None when the bytes have arrived.
         links: of the first parts, after a start.
         parts: the parts that S3 has; None when they have been assembled.
+        checksum: of the whole file; empty if the API does not know it yet.
     """
 
     file_id: str
@@ -84,6 +85,7 @@ class Upload:
     form: Form | None = None
     links: tuple[Link, ...] = ()
     parts: tuple[StoredPart, ...] | None = None
+    checksum: str = ""
 
     @property
     def ended(self) -> bool:
@@ -93,12 +95,12 @@ class Upload:
 
 @dataclass(frozen=True)
 class Declaration:
-    """The declaration of a file before it is sent."""
+    """The declaration of a file before it is sent; the checksum of a file in parts follows at completion."""
 
     file_name: str
     size: int
     content_type: str
-    checksum: str
+    checksum: str = ""
     part_checksums: Sequence[str] = ()
 
 
@@ -163,8 +165,9 @@ class Api:
             "file_name": declaration.file_name,
             "size": declaration.size,
             "content_type": declaration.content_type,
-            "checksum": declaration.checksum,
         }
+        if declaration.checksum:
+            body["checksum"] = declaration.checksum
         if declaration.part_checksums:
             body["part_checksums"] = list(declaration.part_checksums)
         return self._upload("POST", "/uploads", body, {"Idempotency-Key": key})
@@ -179,9 +182,10 @@ class Api:
         """Return the state of an upload, with the parts that have arrived."""
         return self._upload("GET", f"/uploads/{_segment(file_id)}")
 
-    def complete(self, file_id: str) -> Upload:
-        """Complete an upload: Sluice checks its parts, and S3 assembles them."""
-        return self._upload("POST", f"/uploads/{_segment(file_id)}/complete", {})
+    def complete(self, file_id: str, checksum: str = "") -> Upload:
+        """Complete an upload: Sluice checks its parts, also against a checksum of the whole, and S3 assembles them."""
+        body = {"checksum": checksum} if checksum else {}
+        return self._upload("POST", f"/uploads/{_segment(file_id)}/complete", body)
 
     def abort(self, file_id: str) -> None:
         """Abort an upload."""
@@ -236,6 +240,7 @@ class Api:
             state=state,
             failure=answer.text("failure", ""),
             part_size=answer.number("part_size", 0),
+            checksum=answer.text("checksum", ""),
             form=Form(form.address("url"), form.texts("fields")) if form else None,
             links=tuple(Link.of(part) for part in parts or () if "url" in part),
             parts=None

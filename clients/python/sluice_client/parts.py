@@ -186,6 +186,52 @@ def _start_threads(run: Callable[[], None], count: int) -> None:
             return
 
 
+class Digests:
+    """The SHA-256 digests of the parts of a file; each is computed when it is first needed."""
+
+    def __init__(self, file: LocalFile, parts: Sequence[Part], part_size: int, known: Sequence[str] = ()) -> None:
+        """
+        Args:
+            part_size: 0 for a file in one piece.
+            known: digests in hexadecimal that an earlier run took, in the order of the parts; empty ones are unknown.
+        """
+        self.parts = parts
+        self._file = file
+        self._part_size = part_size
+        self._found = {number: bytes.fromhex(digest) for number, digest in enumerate(known, 1) if digest}
+
+    def of(self, part: Part, read: Callable[[int], None] = lambda count: None) -> bytes:
+        """Return the digest of a part.
+
+        Args:
+            read: told after each chunk how many bytes it had, if the part has to be read.
+
+        Raises:
+            FileChangedError, SluiceError: as `LocalFile.read`.
+        """
+        if part.number not in self._found:
+            self._found[part.number] = self._file.digest(part, read)
+        return self._found[part.number]
+
+    def checksum(self, part: Part) -> str:
+        """Return the digest of a part as S3 writes it."""
+        return base64_of(self.of(part))
+
+    @property
+    def unknown(self) -> list[Part]:
+        """The parts that were not read yet."""
+        return [part for part in self.parts if part.number not in self._found]
+
+    @property
+    def hexadecimal(self) -> tuple[str, ...]:
+        """All digests in the order of the parts; empty texts for those that are unknown."""
+        return tuple(self._found.get(part.number, b"").hex() for part in self.parts)
+
+    def whole(self) -> str:
+        """The checksum of the whole file, as S3 writes it."""
+        return checksum_of([self.of(part) for part in self.parts], self._part_size)
+
+
 def in_parallel(
     work: Callable[[Item, threading.Event], Result], items: Sequence[Item], threads: int
 ) -> Iterator[tuple[Item, Result]]:

@@ -19,13 +19,19 @@ from sluice_client.api import Api, Declaration, Link, Upload
 from sluice_client.connection import PASSING, retry_after
 from sluice_client.errors import EndedError, FileChangedError, ProblemError, SluiceError, UnreachableError
 from sluice_client.exchange import Reply
-from sluice_client.parts import LocalFile, Part, Rules, base64_of, checksum_of, cut, in_parallel
+from sluice_client.parts import Digests, LocalFile, Part, Rules, cut, in_parallel
 from sluice_client.state import Remembered, States
 from sluice_client.text import quoted
 
 # Limits of the API for one call.
 MAX_FIRST_LINKS = 10
 MAX_LINKS = 100
+# Bytes that are hashed before an upload starts, in less than a second.
+_BYTES_BEFORE_START = 80 * 2**20
+# Bytes that are hashed ahead of the parts in progress.
+_BYTES_AHEAD = 128 * 2**20
+# Time between two saves of the digests; a killed run loses those of this time.
+_SAVE_SECONDS = 10.0
 # Number of earlier, ended uploads of the same file that are tried before a random key is used.
 _MAX_EARLIER = 10
 # Number of attempts to find and send missing parts, because a part may be missing after it was sent.
@@ -103,12 +109,19 @@ class Sender:
         file = LocalFile.look_at(path)
         _ = file.name
         part_size = self._rules.part_size(file.size)
-        remembered = self._recall(file, part_size) or self._hash(file, part_size)
+        parts = cut(file.size, part_size)
+        remembered = self._recall(file, part_size) or Remembered(
+            file.size, file.mtime_ns, part_size, ("",) * len(parts)
+        )
         if remembered.content_type != content_type:
             remembered = replace(remembered, content_type=content_type, file_id="")
-        upload = self._begin(file, remembered)
+        digests = Digests(file, parts, part_size, remembered.digests)
+        remembered, upload = self._begin(file, remembered, digests)
         if upload.state == "uploading":
-            upload = self._send_parts(file, remembered, upload) if part_size else self._post(file, remembered, upload)
+            if part_size:
+                upload = self._send_parts(file, remembered, digests, upload)
+            else:
+                upload = self._post(file, digests, upload)
         self._states.forget(self._api.url, path)
         return upload
 
@@ -146,8 +159,12 @@ class Sender:
         self._states.forget(self._api.url, file.path)
         return None
 
-    def _hash(self, file: LocalFile, part_size: int) -> Remembered:
-        self._watcher.stage("hashing", file.size)
+    def _hash(self, digests: Digests, parts: Sequence[Part]) -> None:
+        """Take the digests of these parts that are unknown, some at a time."""
+        unknown = [part for part in digests.unknown if part in parts]
+        if not unknown:
+            return
+        self._watcher.stage("hashing", sum(part.size for part in unknown))
 
         def digest(part: Part, stop: threading.Event) -> bytes:
             def read(count: int) -> None:
@@ -155,45 +172,53 @@ class Sender:
                     raise _StoppedError
                 self._watcher.advance(count)
 
-            return file.digest(part, read)
+            return digests.of(part, read)
 
-        parts = cut(file.size, part_size)
-        digests = {part.number: found.hex() for part, found in in_parallel(digest, parts, self._parallel)}
-        file.check()
-        remembered = Remembered(file.size, file.mtime_ns, part_size, tuple(digests[part.number] for part in parts))
-        self._remember(file, remembered)
-        return remembered
+        for _ in in_parallel(digest, unknown, self._parallel):
+            pass
 
     def _remember(self, file: LocalFile, remembered: Remembered) -> None:
         # A small file is quick to hash, and its upload is found by its key.
         if remembered.part_size:
             self._states.save(self._api.url, file.path, remembered)
 
-    def _begin(self, file: LocalFile, remembered: Remembered) -> Upload:
+    def _begin(self, file: LocalFile, remembered: Remembered, digests: Digests) -> tuple[Remembered, Upload]:
         """Return the upload of a file: the saved one or an earlier one, unless it has ended, else a new one."""
-        digests = [bytes.fromhex(digest) for digest in remembered.digests]
-        part_checksums = [base64_of(digest) for digest in digests[:MAX_FIRST_LINKS]] if remembered.part_size else []
+        if remembered.file_id:
+            upload = self._found(remembered.file_id)
+            if upload is not None and not upload.ended:
+                return remembered, upload
+        # The other parts are hashed while these are sent.
+        first = digests.parts[
+            : max(1, min(MAX_FIRST_LINKS, _BYTES_BEFORE_START // (remembered.part_size or file.size)))
+        ]
+        self._hash(digests, first)
+        file.check()
         declaration = Declaration(
             file_name=file.name,
             size=file.size,
             content_type=remembered.content_type,
-            checksum=checksum_of(digests, remembered.part_size),
-            part_checksums=part_checksums,
+            checksum="" if remembered.part_size else digests.whole(),
+            part_checksums=[digests.checksum(part) for part in first] if remembered.part_size else [],
         )
-        if remembered.file_id:
-            upload = self._found(remembered.file_id)
-            if upload is not None and not upload.ended:
-                return upload
         key = _key_of(declaration)
         for _ in range(_MAX_EARLIER):
             upload = self._api.start(declaration, key=key)
-            if not upload.ended:
+            if not upload.ended and self._is_same(upload, remembered, digests):
                 break
             key = _key_after(key, upload.file_id)
         else:
             upload = self._api.start(declaration, key=secrets.token_hex(32))
-        self._remember(file, replace(remembered, file_id=upload.file_id))
-        return upload
+        remembered = replace(remembered, file_id=upload.file_id, digests=digests.hexadecimal)
+        self._remember(file, remembered)
+        return remembered, upload
+
+    def _is_same(self, upload: Upload, remembered: Remembered, digests: Digests) -> bool:
+        """Return whether an earlier upload is of this file. Its first parts are; all parts of a complete one count."""
+        if upload.state == "uploading" or not remembered.part_size:
+            return True
+        self._hash(digests, digests.parts)
+        return self._api.status(upload.file_id).checksum == digests.whole()
 
     def _found(self, file_id: str) -> Upload | None:
         try:
@@ -204,9 +229,9 @@ class Sender:
                 return None
             raise
 
-    def _post(self, file: LocalFile, remembered: Remembered, upload: Upload) -> Upload:
+    def _post(self, file: LocalFile, digests: Digests, upload: Upload) -> Upload:
         self._watcher.stage("sending", file.size)
-        [part] = cut(file.size, 0)
+        [part] = digests.parts
         failures = 0
         while upload.form is not None:
             boundary = secrets.token_hex(16)
@@ -229,7 +254,7 @@ class Sender:
             else:
                 if reply.is_success:
                     break
-                failed, at_least = self._refused(reply, file, part, bytes.fromhex(remembered.digests[0]))
+                failed, at_least = self._refused(reply, file, part, digests.of(part))
             self._watcher.advance(-counted.count)
             file.check()
             failures += 1
@@ -239,20 +264,18 @@ class Sender:
             if upload.ended:
                 return upload
         file.check()
-        return self._complete(upload)
+        return self._complete(upload, digests)
 
-    def _complete(self, upload: Upload) -> Upload:
+    def _complete(self, upload: Upload, digests: Digests) -> Upload:
         try:
-            return self._api.complete(upload.file_id)
+            return self._api.complete(upload.file_id, digests.whole())
         except ProblemError as error:
             status = self._api.status(upload.file_id)
             if error.status == 409 and status.ended:
                 return status
             raise
 
-    def _send_parts(self, file: LocalFile, remembered: Remembered, upload: Upload) -> Upload:
-        parts = cut(file.size, remembered.part_size)
-        digests = [bytes.fromhex(digest) for digest in remembered.digests]
+    def _send_parts(self, file: LocalFile, remembered: Remembered, digests: Digests, upload: Upload) -> Upload:
         first = upload.links
         for rounds_left in reversed(range(_ROUNDS)):
             upload = self._api.status(upload.file_id)
@@ -265,12 +288,19 @@ class Sender:
             try:
                 if upload.parts is not None:
                     there = {part.number: (part.size, part.checksum) for part in upload.parts}
-                    wanted = {part.number: (part.size, base64_of(digests[part.number - 1])) for part in parts}
-                    missing = [part for part in parts if there.get(part.number) != wanted[part.number]]
-                    links = _Links(self._api, upload.file_id, digests, missing, first)
-                    self._send_missing(file, missing, digests, links)
+                    self._hash(digests, [part for part in digests.parts if part.number in there])
+                    missing = [
+                        part
+                        for part in digests.parts
+                        if part.number not in there or there[part.number] != (part.size, digests.checksum(part))
+                    ]
+                    self._send_missing(
+                        file, remembered, digests, missing, _Links(self._api, upload.file_id, digests, missing, first)
+                    )
+                else:
+                    self._hash(digests, digests.parts)
                 file.check()
-                return self._complete(upload)
+                return self._complete(upload, digests)
             except _GoneError:
                 if not rounds_left:
                     raise
@@ -280,21 +310,31 @@ class Sender:
             first = ()
         raise AssertionError("the last round returns or raises")
 
-    def _send_missing(self, file: LocalFile, missing: Sequence[Part], digests: Sequence[bytes], links: _Links) -> None:
+    def _send_missing(
+        self, file: LocalFile, remembered: Remembered, digests: Digests, missing: Sequence[Part], links: _Links
+    ) -> None:
         self._watcher.stage("sending", file.size, file.size - sum(part.size for part in missing))
 
         def send(part: Part, stop: threading.Event) -> None:
-            self._send_part(file, part, digests[part.number - 1], links, stop)
+            self._send_part(file, part, digests, links, stop)
 
-        for _ in in_parallel(send, missing, self._parallel):
-            pass
+        saved = time.monotonic()
+        try:
+            for _ in in_parallel(send, missing, self._parallel):
+                if time.monotonic() - saved >= _SAVE_SECONDS:
+                    self._remember(file, replace(remembered, digests=digests.hexadecimal))
+                    saved = time.monotonic()
+        except BaseException:
+            # Another run then reads no part again.
+            self._remember(file, replace(remembered, digests=digests.hexadecimal))
+            raise
 
-    def _send_part(self, file: LocalFile, part: Part, digest: bytes, links: _Links, stop: threading.Event) -> None:
+    def _send_part(self, file: LocalFile, part: Part, digests: Digests, links: _Links, stop: threading.Event) -> None:
         link: Link | None = None
         failures = 0
         while not stop.is_set():
             if link is None or not link.good:
-                link = links.take(part.number)
+                link = links.take(part)
             counted = _Counted(self._watcher.advance)
             failed: SluiceError
             try:
@@ -306,7 +346,7 @@ class Sender:
             else:
                 if reply.is_success:
                     return
-                failed, at_least = self._refused(reply, file, part, digest)
+                failed, at_least = self._refused(reply, file, part, digests.of(part))
                 if reply.status not in PASSING:
                     # The link may have expired, or the credentials that signed it; a new link costs little.
                     link = None
@@ -349,37 +389,40 @@ class _Links:
     """
 
     def __init__(
-        self, api: Api, file_id: str, digests: Sequence[bytes], missing: Sequence[Part], first: Iterable[Link]
+        self, api: Api, file_id: str, digests: Digests, missing: Sequence[Part], first: Iterable[Link]
     ) -> None:
         self._api = api
         self._file_id = file_id
-        self._checksums = [base64_of(digest) for digest in digests]
-        self._order = [part.number for part in missing]
+        self._digests = digests
+        self._order = missing
         self._links = {link.number: link for link in first}
         self._batch = MAX_FIRST_LINKS
         self._furthest = 0
         self._lock = threading.Lock()
 
-    def take(self, number: int) -> Link:
+    def take(self, part: Part) -> Link:
         """Return a valid link for a part; each link is returned once."""
         with self._lock:
-            link = self._links.pop(number, None)
+            link = self._links.pop(part.number, None)
             if link is None or not link.good:
                 self._batch = min(MAX_LINKS, self._batch * 2) if link is None else max(1, self._batch // 2)
-                link = self._fetch(number)
-            self._furthest = max(self._furthest, number)
+                link = self._fetch(part)
+            self._furthest = max(self._furthest, part.number)
             return link
 
-    def _fetch(self, number: int) -> Link:
+    def _fetch(self, part: Part) -> Link:
         good = {other for other, link in self._links.items() if link.good}
         # Parts before the furthest one are in progress, or stored.
-        more = [other for other in self._order if other > max(self._furthest, number) and other not in good]
-        wanted = [number, *more[: self._batch - 1]]
-        fetched = self._api.links(self._file_id, [(part, self._checksums[part - 1]) for part in wanted])
-        self._links.update({link.number: link for link in fetched})
-        link = self._links.pop(number, None)
+        furthest = max(self._furthest, part.number)
+        more = [other for other in self._order if other.number > furthest and other.number not in good]
+        # The parts of a batch are hashed here. They are few, so they come from the page cache when they are sent, and
+        # the disk is read once.
+        most = max(1, min(self._batch, _BYTES_AHEAD // part.size))
+        wanted = [(other.number, self._digests.checksum(other)) for other in [part, *more[: most - 1]]]
+        self._links.update({link.number: link for link in self._api.links(self._file_id, wanted)})
+        link = self._links.pop(part.number, None)
         if link is None:
-            raise SluiceError(f"The API gave no link for part {number}")
+            raise SluiceError(f"The API gave no link for part {part.number}")
         return link
 
 
@@ -413,7 +456,7 @@ def _form_name(name: str) -> str:
 
 def _key_of(declaration: Declaration) -> str:
     """Return the idempotency key of a file: the same declaration gives the same upload, also after a crash."""
-    declared = {**asdict(declaration), "part_checksums": None}
+    declared = {**asdict(declaration), "part_checksums": list(declaration.part_checksums) or None}
     return hashlib.sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest()
 
 

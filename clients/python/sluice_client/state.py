@@ -17,7 +17,7 @@ from sluice_client.parts import LocalFile
 
 # Limit of a file; the digests of 10,000 parts take 680 kB.
 _MOST_BYTES = 2_000_000
-_DIGEST = re.compile("[0-9a-f]{64}")
+_DIGEST = re.compile("([0-9a-f]{64})?")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Remembered:
     """The saved state of one unfinished upload.
 
     Attributes:
-        digests: SHA-256 of each part, in hexadecimal.
+        digests: SHA-256 of each part, in hexadecimal; empty for parts that were not hashed yet.
         content_type, file_id: type and id of the upload; empty before it was started.
     """
 

@@ -134,7 +134,7 @@ class FakeSluice:
                 "GET uploads": self._status,
                 "DELETE uploads": self._abort,
                 "POST uploads parts": lambda record: self._links(record, body["parts"]),
-                "POST uploads complete": self._complete,
+                "POST uploads complete": lambda record: self._complete(record, body.get("checksum", "")),
                 "GET files": lambda record: (200, self._listed(record)),
                 "GET files content": lambda record: (200, {"download_url": self._link(record, 0, "", 0)}),
                 "DELETE files": self._delete,
@@ -162,6 +162,8 @@ class FakeSluice:
             record.state, record.failure = self.then.pop(0) if len(self.then) > 1 else self.then[0]
         known: dict[str, Any] = {"file_id": record.file_id, "state": record.state, "expires_time": _later(24)}
         known["method"] = "multipart" if record.part_size else "post"
+        if "checksum" in record.declared:
+            known["checksum"] = record.declared["checksum"]
         if record.failure:
             known["failure"] = record.failure
         if record.part_size:
@@ -174,7 +176,10 @@ class FakeSluice:
             known |= {"parts": parts} if record.part_size else {"post": self._form(record)}
         return 200, known
 
-    def _complete(self, record: Record) -> tuple[int, Any]:
+    def _complete(self, record: Record, checksum: str) -> tuple[int, Any]:
+        known = record.declared.get("checksum", "")
+        if checksum and known and checksum != known:
+            return 409, {"detail": "another checksum", "errors": [{"field": "checksum", "detail": "another"}]}
         if record.state not in {"uploading", "scanning", "available"}:
             return 409, {"detail": f"The upload is {record.state}"}
         if record.part_size and record.content is None:
@@ -187,8 +192,10 @@ class FakeSluice:
                 errors = [{"field": f"parts/{number}", "detail": "it has not arrived"} for number in missing]
                 return 409, {"detail": "Parts are missing", "errors": errors}
             content = b"".join(content for _, content in sorted(record.parts.items()))
-            if composite(content, record.part_size) != record.declared["checksum"]:
+            found = composite(content, record.part_size)
+            if (known or checksum or found) != found:
                 return 409, {"detail": "another checksum", "errors": [{"field": "checksum", "detail": "another"}]}
+            record.declared["checksum"] = found
             record.content = content
         if record.content is None:
             return 409, {"detail": "No bytes have arrived yet"}

@@ -36,7 +36,7 @@ from sluice_client.errors import (
     UnreachableError,
 )
 from sluice_client.exchange import Connections, said_of
-from sluice_client.parts import Rules, checksum_of, cut
+from sluice_client.parts import LocalFile, Part, Rules, checksum_of, cut
 from sluice_client.receiving import Receiver, _Body
 
 from tests.conftest import ROOT
@@ -132,6 +132,47 @@ def test_a_large_file_goes_in_parts(setup: Setup, sluice: FakeSluice) -> None:
     assert sluice.count("POST /uploads/.*/parts") == 0
     assert setup.watch.done == len(LARGE)
     assert setup.remembered() == []
+
+
+def test_a_large_file_is_hashed_while_it_is_sent(
+    setup: Setup, sluice: FakeSluice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = RANDOM.randbytes(65_536 * 75)
+    read: list[int] = []
+    digest = LocalFile.digest
+
+    def counted(file: LocalFile, part: Part, told: Callable[[int], None] = lambda count: None) -> bytes:
+        read.append(part.number)
+        return digest(file, part, told)
+
+    monkeypatch.setattr(LocalFile, "digest", counted)
+    before: list[tuple[int, bool]] = []
+    sluice.before_part = lambda number: before.append((len(read), "checksum" in sluice.only().declared))
+    send(setup, content)
+    assert before[0] == (10, False), "the first byte moves when ten parts are hashed, before the whole is known"
+    assert sorted(read) == list(range(1, 76)), "each part is hashed once"
+    assert sluice.only().content == content
+    assert sluice.only().declared["checksum"] == composite(content, 65_536)
+
+
+@pytest.mark.parametrize("completed", [True, False])
+def test_another_file_with_the_same_first_parts_is_another_upload(
+    setup: Setup, sluice: FakeSluice, completed: bool
+) -> None:
+    first = RANDOM.randbytes(65_536 * 12)
+    send(setup, first)
+    earlier = sluice.only()
+    if not completed:
+        earlier.state, earlier.completed, earlier.content = "uploading", False, None
+        del earlier.declared["checksum"]
+    other = changed(first)
+    send(setup, other)
+    if completed:
+        assert [record.content for record in sluice.records.values()] == [first, other]
+    else:
+        assert sluice.only().content == other, "the part that differs is sent, and the two are not mixed"
+    send(setup, other)
+    assert len(sluice.records) == 1 + completed
 
 
 def test_links_come_in_batches(setup: Setup, sluice: FakeSluice) -> None:
@@ -294,6 +335,17 @@ def test_another_run_sends_what_is_missing(setup: Setup, sluice: FakeSluice) -> 
     assert sluice.count("POST /uploads") == 0
     assert setup.watch.stages == [("sending", len(LARGE), 3 * 65_536)], "it did not hash again"
     assert setup.remembered() == []
+
+
+def test_after_a_kill_the_parts_that_s3_has_are_hashed_again(setup: Setup, sluice: FakeSluice) -> None:
+    interrupt(setup)
+    [place] = setup.remembered()
+    found = json.loads(place.read_text())
+    place.write_text(json.dumps({**found, "digests": [""] * 7}))
+    send_again(setup)
+    assert sluice.only().content == LARGE
+    assert sluice.stored == dict.fromkeys(range(1, 8), 1)
+    assert setup.watch.stages == [("hashing", 3 * 65_536, 0), ("sending", len(LARGE), 3 * 65_536)]
 
 
 def test_another_machine_goes_on_too(setup: Setup, sluice: FakeSluice) -> None:
