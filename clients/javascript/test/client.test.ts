@@ -194,6 +194,7 @@ test("eight attempts are enough, and the upload can be resumed after them", asyn
   assert.equal(server.count("PUT"), 12 + 8);
   assert.deepEqual(slept, [500, 1000, 2000, 4000, 8000, 16_000, 20_000]);
   server.fault = () => undefined;
+  await server.quiet();
   await (
     await sluice.resume((await sluice.unfinished())[0]!, FILM)
   ).done;
@@ -324,6 +325,7 @@ test("after a reload, what S3 has is not sent again", async (context) => {
   server.fault = (_, part) => (part > 9 ? { status: 404, body: "<Code>NoSuchKey</Code>" } : undefined);
   await rejects(client({ store }).upload(FILM).done, "refused");
   server.fault = () => undefined;
+  await server.quiet();
   const before = server.put.length;
   assert.ok(before >= 6);
   // Another page, with the same store.
@@ -341,6 +343,7 @@ test("without anything remembered, the same file is the same upload", async (con
   server.fault = (_, part) => (part > 9 ? { status: 404, body: "<Code>NoSuchKey</Code>" } : undefined);
   await rejects(client().upload(FILM).done, "refused");
   server.fault = () => undefined;
+  await server.quiet();
   await client().upload(film()).done;
   assert.equal(server.uploads.size, 1);
   assert.deepEqual(sorted(server.put), numbers(1, COUNT));
@@ -377,6 +380,7 @@ test("a browser that keeps the file goes on by itself; else a person is asked fo
   server.fault = (_, part) => (part > 6 ? { status: 404, body: "<Code>NoSuchKey</Code>" } : undefined);
   await rejects(client({ store }).upload(FILM, { handle }).done, "refused");
   server.fault = () => undefined;
+  await server.quiet();
   const [saved] = await client({ store }).unfinished();
   const { handle: _, ...without } = saved!;
   await rejects(client({ store }).resume(without), "file-needed", /Choose film.mov again/);
@@ -399,6 +403,7 @@ test("another file is refused: by name, size and time, and by its bytes", async 
   const sluice = client({ store });
   await rejects(sluice.upload(FILM).done, "refused");
   server.fault = () => undefined;
+  await server.quiet();
   const [saved] = await sluice.unfinished();
   const before = server.put.length;
   for (const other of [
@@ -424,6 +429,7 @@ test("a file that changed since it was interrupted is told and not mixed", async
   const sluice = client({ store });
   await rejects(sluice.upload(FILM).done, "refused");
   server.fault = () => undefined;
+  await server.quiet();
   const [saved] = await sluice.unfinished();
   const changed = film((content) => (content[2 * PART + 5] = 7));
   await rejects((await sluice.resume(saved!, changed)).done, "changed", /changed while it was sent/);
@@ -507,6 +513,7 @@ test("a token that stays refused ends the attempt, and the upload goes on with a
     return undefined;
   };
   await rejects(sluice.upload(FILM).done, "unauthorized");
+  await server.quiet();
   current = "second";
   await (
     await sluice.resume((await sluice.unfinished())[0]!, FILM)
@@ -692,6 +699,7 @@ test("an upload that expired overnight begins again", async (context) => {
   await rejects(client({ store }).upload(FILM).done, "refused");
   const [saved] = await client({ store }).unfinished();
   server.fault = () => undefined;
+  await server.quiet();
   server.uploads.get(saved!.file_id)!.state = "expired";
   const file = await (await client({ store }).resume(saved!, film())).done;
   assert.notEqual(file.file_id, saved!.file_id);

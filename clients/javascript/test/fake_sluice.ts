@@ -40,12 +40,15 @@ export class FakeSluice {
   verdict: (upload: Kept) => void = (upload) => (upload.state = "available");
   bodies: unknown[] = [];
   #server: Server;
+  #open = 0;
 
   constructor() {
     this.#server = createServer((request, response) => {
-      this.#handle(request, response).catch((error) => {
-        response.writeHead(599).end(String(error));
-      });
+      this.#open++;
+      this.#handle(request, response)
+        // A client that hung up gets no answer.
+        .catch(() => response.destroy())
+        .finally(() => this.#open--);
     });
   }
 
@@ -65,6 +68,12 @@ export class FakeSluice {
 
   get api(): string {
     return `${this.origin}/v1`;
+  }
+
+  /** Wait until what was sent is handled: a request may arrive as a whole although its client has hung up since. */
+  async quiet(): Promise<void> {
+    do await new Promise((resolve) => setTimeout(resolve, 20));
+    while (this.#open);
   }
 
   count(start: string): number {
