@@ -1,4 +1,4 @@
-"""The calls that tools/capacity/cost.py bills for a file are those that IAM decided on."""
+"""The calls that tools/capacity/bill.py counts for a file are those that IAM decided on."""
 
 from __future__ import annotations
 
@@ -15,19 +15,25 @@ from tests.e2e.conftest import Deployed, wait_for
 from tests.e2e.test_openapi_examples import Client
 from tests.e2e.test_uploads import post, put
 from tests.openapi import document
-from tools.capacity import cost
-from tools.capacity.cost import Assumptions, Workload
+from tools.capacity import bill
+from tools.capacity.assumptions import Assumptions
+from tools.capacity.bill import Workload
+from tools.capacity.platform import Platform, platform
 from tools.develop.caller import Bearer
 from tools.develop.local import local_settings
 
 START = document().operations()["startUpload"].examples()
 
 
-def bill(deployed: Deployed, size: int) -> dict[tuple[str, str], float]:
+def found(deployed: Deployed) -> Platform:
+    """Return what the model reads from the stack that is deployed."""
+    return platform(json.loads((deployed.terraform.folder / "cdk.tf.json").read_text()))
+
+
+def billed_for(deployed: Deployed, size: int) -> dict[tuple[str, str], float]:
     """Quantities that the model has for one file, by service and item."""
-    stack = json.loads((deployed.terraform.folder / "cdk.tf.json").read_text())
     settings: Settings = local_settings(deployed.aws)
-    lines = cost.lines(Workload("one", 1, size), settings, cost.platform(stack), Assumptions())
+    lines = bill.lines(Workload("one", 1, size), settings, found(deployed), Assumptions())
     return {(line.service, line.item): line.quantity for line in lines}
 
 
@@ -71,7 +77,7 @@ def one_file(deployed: Deployed, example: str) -> dict[str, tuple[float, float]]
     assert isinstance(deployed.api.caller, Bearer)
     client = Client(deployed, deployed.api.caller)
     declared = START[example]
-    billed = bill(deployed, declared["size"])
+    billed = billed_for(deployed, declared["size"])
     counted = Counted(deployed)
     started = client.call("startUpload", 201, declared)
     calls = 1
@@ -93,13 +99,14 @@ def one_file(deployed: Deployed, example: str) -> dict[str, tuple[float, float]]
         wait_for(lambda: counted.by_action()["dynamodb:GetItem"] >= billed["DynamoDB", "reads"])
     made = counted.by_action()
     client.call("deleteFile", 204, file_id=started.json["file_id"])
-    writes = (cost.START if example == "small" else cost.START_IN_PARTS) + cost.OPEN
+    stack = found(deployed)
+    writes = (bill.START if example == "small" else bill.START_IN_PARTS) + stack.opens
     # Where a file is scanned at once, as here, the first run may open it, and the second finds nothing to look at.
     looks = made["s3:GetObject"] + made["s3:GetObjectTagging"]
     halved = looks == billed["S3", "GET, HEAD"] / 2
     # The two runs may also meet: then both try to open the file and to say so, and one of them is refused each time.
     written = made["dynamodb:PutItem"] + made["dynamodb:UpdateItem"]
-    met = len(writes) <= written <= len(writes) + len(cost.SCAN) + len(cost.OPEN)
+    met = len(writes) <= written <= len(writes) + len(stack.waits) + len(stack.opens)
     return {
         "requests": (billed["API Gateway", "requests"], calls),
         "puts": (billed["S3", "PUT, POST, LIST"], made["s3:PutObject"] + made["s3:ListMultipartUploadParts"]),

@@ -1,4 +1,4 @@
-"""docs/cost.md is what tools/capacity/cost.py makes of the Terraform JSON of prod."""
+"""docs/cost.md is what tools/capacity/bill.py counts of the Terraform JSON of prod."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import re
 import pytest
 
 from tests.synth.conftest import Synthesized, settings_of
-from tools.capacity import cost
-from tools.capacity.cost import Assumptions, path, platform
+from tools.capacity import bill, cost
+from tools.capacity.assumptions import Assumptions
+from tools.capacity.platform import platform, runs_a_month
+from tools.capacity.workflow import OPENS, path
 
 
 def test_the_page_has_the_tables_as_they_are_now(prod: Synthesized) -> None:
@@ -21,15 +23,15 @@ def test_the_page_has_the_tables_as_they_are_now(prod: Synthesized) -> None:
 
 def test_the_path_that_is_paid_for_opens_and_announces(stack: Synthesized) -> None:
     (machine,) = stack.resources("aws_sfn_state_machine").values()
-    entered = path(json.loads(machine["definition"]), cost.OPENS)
+    entered = path(json.loads(machine["definition"]), OPENS)
     assert {"Inspect", "MakeAvailable", "Announce", "Done"} <= set(entered)
     assert platform(stack.json).states == len(entered)
 
 
 def test_writes_are_of_tables_and_indexes_that_are_there(stack: Synthesized) -> None:
-    indexes = platform(stack.json).indexes
-    for write in (*cost.START_IN_PARTS, *cost.OPEN, *cost.SCAN, *cost.END):
-        assert set(write.indexes) <= indexes[write.table], write.what
+    found = platform(stack.json)
+    for write in (*bill.START_IN_PARTS, *found.opens, *found.waits, *bill.END):
+        assert set(write.indexes) <= found.indexes[write.table], write.what
 
 
 def test_every_function_that_is_paid_for_is_there(stack: Synthesized) -> None:
@@ -39,7 +41,7 @@ def test_every_function_that_is_paid_for_is_there(stack: Synthesized) -> None:
 
 
 def test_a_schedule_of_another_form_is_no_guess() -> None:
-    assert cost.runs_a_month("rate(15 minutes)") == 2920
-    assert cost.runs_a_month("rate(1 hour)") == 730
+    assert runs_a_month("rate(15 minutes)") == 2920
+    assert runs_a_month("rate(1 hour)") == 730
     with pytest.raises(ValueError, match="another form"):
-        cost.runs_a_month("cron(0 * * * ? *)")
+        runs_a_month("cron(0 * * * ? *)")

@@ -1,4 +1,4 @@
-"""The arithmetic of tools/capacity/cost.py, against figures worked out by hand."""
+"""The arithmetic of tools/capacity/bill.py, against figures worked out by hand."""
 
 from __future__ import annotations
 
@@ -15,14 +15,20 @@ from functions.common.contract import HEAD_BYTES
 from functions.uploads import parts
 from modules.settings import Settings
 from tests.conftest import ROOT
-from tools.capacity import cost
-from tools.capacity.cost import Assumptions, Line, Platform, Price, Workload, lines, path, prices, table
+from tools.capacity import bill, cost
+from tools.capacity.assumptions import Assumptions
+from tools.capacity.bill import Line, Workload, lines
+from tools.capacity.cost import table
+from tools.capacity.platform import Platform
+from tools.capacity.workflow import FILES, Retries, Write, path
+from tools.operate.prices import Price, prices
 
 # Round numbers, so that a person can follow: 1 GB of memory, 100 ms, no cold starts, 1,000 bytes of logs, two looks.
 ASSUMED = Assumptions(
     milliseconds=dict.fromkeys(("uploads", "files", "inspect", "discard", "sweep", "webhooks"), 100),
     cold_share=0,
     looks=2,
+    express_seconds=1.5,
     function_log_bytes=1000,
     access_log_bytes=1000,
     state_log_bytes=1000,
@@ -30,6 +36,11 @@ ASSUMED = Assumptions(
 FOUND = Platform(
     states=7,
     waiting_states=4,
+    opens=(Write("available", FILES, indexes={"by-owner": 1}), Write("announced", FILES, indexes={"by-due": 2})),
+    waits=(Write("waits for its scan", FILES, indexes={"by-due": 2, "by-owner": 1}),),
+    retries=Retries(2, 12, 2.0, 60),
+    throttle=50,
+    burst=100,
     indexes={"metadata_files": frozenset({"by-due", "by-owner"}), "metadata_quotas": frozenset({"by-due"})},
     memory=dict.fromkeys(("uploads", "files", "inspect", "discard", "sweep"), 1024),
     scanning=False,
@@ -87,10 +98,10 @@ def test_every_price_names_its_page_and_is_used_somewhere() -> None:
         for each in (
             lines(MILLION, settings, everything, ASSUMED),
             lines(MILLION, x86, replace(everything, express=True), ASSUMED),
-            cost.standing(settings, everything, ASSUMED),
-            cost.life(MILLION, settings, FOUND, ASSUMED),
-            cost.downloads(MILLION, settings, FOUND, ASSUMED),
-            cost.downloads(MILLION, settings, FOUND, ASSUMED, infrequent=True),
+            bill.standing(settings, everything, ASSUMED),
+            bill.life(MILLION, settings, FOUND, ASSUMED),
+            bill.downloads(MILLION, settings, FOUND, ASSUMED),
+            bill.downloads(MILLION, settings, FOUND, ASSUMED, infrequent=True),
         )
         for line in each
     }
@@ -140,7 +151,7 @@ def test_a_line_of_a_million_small_files(service: str, item: str, quantity: floa
 def test_the_sum_of_a_million_small_files() -> None:
     by_hand = 7 + 0.60 + 4.00002 + 6.875 + 0.25 + 5 + 1.20 + 0.12 + 1 + 175 + 0.50 + 1.20
     logs = 1.39698 + 0.93132 + 3.25963 + 0.011574
-    assert cost.total(lines(MILLION, SETTINGS, FOUND, ASSUMED)) == pytest.approx(by_hand + logs, rel=1e-5)
+    assert bill.total(lines(MILLION, SETTINGS, FOUND, ASSUMED)) == pytest.approx(by_hand + logs, rel=1e-5)
 
 
 # a thousand of 10 GB
@@ -187,7 +198,7 @@ def test_a_file_that_one_read_brings_takes_one_read_less() -> None:
 def extra(load: Workload = MILLION, found: Platform = FOUND, **settings: object) -> float:
     """Dollars more than the plain bill."""
     changed = lines(load, SETTINGS.model_copy(update=settings), found, ASSUMED)
-    return cost.total(changed) - cost.total(lines(load, SETTINGS, FOUND, ASSUMED))
+    return bill.total(changed) - bill.total(lines(load, SETTINGS, FOUND, ASSUMED))
 
 
 def test_scanning_costs_objects_data_and_a_second_run() -> None:
@@ -202,7 +213,7 @@ def test_scanning_costs_objects_data_and_a_second_run() -> None:
 def test_a_million_traces_in_a_month_are_all_the_first_of_their_second() -> None:
     # 2,000,000 requests and 1,000,000 runs, each fewer than the 2,628,000 seconds of a month: 3 * 5.00
     assert extra(enable_xray_tracing=True) == pytest.approx(15.00)
-    assert cost.traced(3_628_000, ASSUMED) == 2_628_000 + 50_000
+    assert bill.traced(3_628_000, ASSUMED) == 2_628_000 + 50_000
 
 
 def test_the_firewall_costs_its_requests() -> None:
@@ -250,7 +261,7 @@ def test_larger_parts_are_fewer_requests() -> None:
 
 def test_a_life_is_standard_then_infrequent_then_removed() -> None:
     month, gigabytes = 730 / 24, 1e13 / 2**30
-    found = cost.life(THOUSAND, SETTINGS, FOUND, ASSUMED)
+    found = bill.life(THOUSAND, SETTINGS, FOUND, ASSUMED)
     assert billed(found, "S3", "STANDARD").dollars == pytest.approx(gigabytes * 30 / month * 0.023)
     assert billed(found, "S3", "STANDARD_IA").dollars == pytest.approx(gigabytes * 61 / month * 0.0125)
     assert billed(found, "S3", "transition").dollars == pytest.approx(0.01)
@@ -261,12 +272,12 @@ def test_a_life_is_standard_then_infrequent_then_removed() -> None:
     assert billed(found, "DynamoDB", "records").quantity == pytest.approx(1000 * 1600 / 2**30 * 181 / month)
     for_ever = SETTINGS.model_copy(update={"s3_lifecycle_expiration_days": 0})
     with pytest.raises(ValueError, match="for ever"):
-        cost.life(THOUSAND, for_ever, FOUND, ASSUMED)
+        bill.life(THOUSAND, for_ever, FOUND, ASSUMED)
 
 
 def test_the_transition_is_paid_for_by_large_files_alone() -> None:
     def saved(size: int) -> float:
-        return cost.kept(size, 1, 91, transition=None) - cost.kept(size, 1, 91, transition=30)
+        return bill.kept(size, 1, 91, transition=None) - bill.kept(size, 1, 91, transition=30)
 
     # The transition of a file is 0.00001; 61 days save 0.0105 * 61 / 30.4167 for each GB.
     worth = 0.00001 / (0.0105 * 61 / (730 / 24)) * 2**30
@@ -277,15 +288,15 @@ def test_the_transition_is_paid_for_by_large_files_alone() -> None:
 
 
 def test_downloads_are_data_out() -> None:
-    found = cost.downloads(THOUSAND, SETTINGS, FOUND, ASSUMED)
+    found = bill.downloads(THOUSAND, SETTINGS, FOUND, ASSUMED)
     assert billed(found, "Data transfer", "out").dollars == pytest.approx(1e13 / 2**30 * 0.09)
-    infrequent = cost.downloads(THOUSAND, SETTINGS, FOUND, ASSUMED, infrequent=True)
+    infrequent = bill.downloads(THOUSAND, SETTINGS, FOUND, ASSUMED, infrequent=True)
     # a retrieval for each GB; GET is 0.001 instead of 0.0004 for a thousand
-    assert cost.total(infrequent) - cost.total(found) == pytest.approx(1e13 / 2**30 * 0.01 + 0.0006)
+    assert bill.total(infrequent) - bill.total(found) == pytest.approx(1e13 / 2**30 * 0.01 + 0.0006)
 
 
 def test_what_stands_is_counted_in_units() -> None:
-    found = cost.standing(SETTINGS, FOUND, ASSUMED)
+    found = bill.standing(SETTINGS, FOUND, ASSUMED)
     assert billed(found, "KMS", "customer keys").dollars == 6.00
     assert billed(found, "CloudWatch", "alarms").dollars == pytest.approx(7.00)
     # 12 an hour, 730 hours, three services
@@ -347,7 +358,7 @@ def test_a_page_is_filled_between_its_marks() -> None:
 def test_a_second_region_pays_for_every_byte_twice() -> None:
     both = SETTINGS.model_copy(update={"replica_region": "us-west-2"})
 
-    def more(of: Callable[[Settings], list[cost.Line]]) -> dict[tuple[str, str], tuple[float, str]]:
+    def more(of: Callable[[Settings], list[bill.Line]]) -> dict[tuple[str, str], tuple[float, str]]:
         before = {(line.service, line.item) for line in of(SETTINGS)}
         found = {(line.service, line.item): (line.quantity, line.price) for line in of(both)}
         return {name: line for name, line in found.items() if name not in before}
@@ -356,8 +367,8 @@ def test_a_second_region_pays_for_every_byte_twice() -> None:
     assert uploaded["S3", "PUT of copies"] == (1_000, "s3_put")
     assert uploaded["Data transfer", "to the second region"] == (THOUSAND.gigabytes, "data_between_regions")
     assert uploaded["S3", "copies in time"] == (THOUSAND.gigabytes, "s3_replication_time")
-    kept = more(lambda settings: cost.life(THOUSAND, settings, FOUND, ASSUMED))
-    one = {(line.service, line.item): line.quantity for line in cost.life(THOUSAND, SETTINGS, FOUND, ASSUMED)}
+    kept = more(lambda settings: bill.life(THOUSAND, settings, FOUND, ASSUMED))
+    one = {(line.service, line.item): line.quantity for line in bill.life(THOUSAND, SETTINGS, FOUND, ASSUMED)}
     assert {service for service, _ in kept} == {"S3", "DynamoDB"}
     assert kept["S3", "STANDARD of copies"][0] == one["S3", "STANDARD"]
 

@@ -27,6 +27,7 @@ from tools.operate.plan.read import Plan, read_drift, read_plan
 from tools.operate.plan.report import GITHUB_LIMIT, report
 from tools.operate.plan.risk import named_for, refuse_loss, risks
 from tools.operate.policies import planner_policies, trust_policy
+from tools.operate.prices import prices
 
 
 class MarkdownFile(SingleFileSnapshotExtension):
@@ -271,6 +272,21 @@ def test_what_costs_by_the_month_is_added_up() -> None:
     keys = [resource(f"aws_kms_key.k{n}", ["create"], None, {"a": 1}) for n in range(3)]
     (finding,) = risks(plan_of(*keys, resource("aws_kms_key.old", ["forget"], {"a": 1})))
     assert (finding.risk, finding.text) == ("cost", "about 3.00 dollars a month more (list prices of us-east-1)")
+
+
+@pytest.mark.parametrize(
+    ("kind", "price"),
+    [
+        ("aws_cloudwatch_dashboard", "dashboard"),
+        ("aws_cloudwatch_metric_alarm", "alarm_metric"),
+        ("aws_kms_replica_key", "kms_key"),
+        ("aws_secretsmanager_secret", "secret"),
+        ("aws_wafv2_web_acl", "waf_acl"),
+    ],
+)
+def test_the_report_has_the_prices_of_the_table(kind: str, price: str) -> None:
+    costs = [finding.text for finding in risks(plan_of(resource(f"{kind}.a", ["create"], None, {"a": 1})))]
+    assert costs == [f"about {prices()[price].dollars:.2f} dollars a month more (list prices of us-east-1)"]
 
 
 # The guard

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.capacity.scale import quotas
-from tools.capacity.scale.model import (
-    Assumptions,
-    Platform,
-    bill,
-    ceilings,
-    demand,
-    raised_for,
-    to_raise,
-    way,
-    writes_of,
-    written,
-)
-from tools.capacity.scale.quotas import Price, Quota
-from tools.capacity.scale.simulation import (
+from modules.settings import Settings
+from tools.capacity import quotas
+from tools.capacity.assumptions import Assumptions
+from tools.capacity.bill import MILLION, lines, total
+from tools.capacity.ceilings import ceilings, demand, raised_for, to_raise
+from tools.capacity.platform import Platform
+from tools.capacity.quotas import Quota
+from tools.capacity.simulation import (
     ANNOUNCED,
     CLIENT_DELAYS,
     EVENT_AGE,
@@ -38,18 +31,25 @@ from tools.capacity.scale.simulation import (
     simulate,
     spread,
 )
+from tools.capacity.workflow import FILES, QUOTAS, Retries, Write, index_writes, updates, written
 
 PLATFORM = Platform(
-    transitions=7,
-    tasks={"lambda:invoke": 1, "dynamodb:updateItem": 2, "sns:publish": 1},
-    index_writes={"by-due": 3, "by-owner": 2},
+    states=7,
+    waiting_states=5,
+    opens=(Write("available", FILES, indexes={"by-owner": 1}), Write("announced", FILES, indexes={"by-due": 2})),
+    waits=(Write("waits", FILES, indexes={"by-due": 2, "by-owner": 1}),),
+    retries=Retries(2, 4, 2.0, 60),
     throttle=50,
     burst=100,
-    memory_mib=512,
-    architecture="arm64",
-    workflow="STANDARD",
-    bucket_key=True,
+    indexes={FILES: frozenset({"by-due", "by-owner"}), QUOTAS: frozenset({"by-due"})},
+    memory=dict.fromkeys(("uploads", "files", "inspect"), 512),
+    scanning=False,
+    webhooks=0,
+    bucket_keys=True,
+    express=False,
+    standing={},
 )
+SETTINGS = Settings(environment="dev", account_id="111111111111")
 ASSUMED = Assumptions()
 
 
@@ -63,11 +63,12 @@ def at(platform: Platform, words: str) -> float:
 
 
 def test_known_ceilings() -> None:
-    assert at(PLATFORM, "stage's own throttle") == 50
+    # A start and a question for the state.
+    assert at(PLATFORM, "stage's own throttle") == 25
     assert at(PLATFORM, "Standard: StartExecution") == 300
     assert at(PLATFORM, "state transitions") == pytest.approx(5000 / 7)
     assert at(PLATFORM, "`by-due`") == pytest.approx(16 * 1000 / 3)
-    assert at(PLATFORM, "invocations at once") == pytest.approx(1000 / (0.06 + 0.12))
+    assert at(PLATFORM, "invocations at once") == pytest.approx(1000 / (0.06 + 0.04 + 0.12 + 3 * 0.012))
     # The record in the transaction, two updates, and the writes of the indexes.
     assert at(PLATFORM, "write units of a table") == pytest.approx(40_000 / (2 + 2 + 3 + 2))
 
@@ -86,15 +87,15 @@ def test_an_index_with_one_key_is_a_hot_key() -> None:
 
 
 def test_without_a_bucket_key_every_object_asks_kms() -> None:
-    with_key, without = at(PLATFORM, "KMS"), at(replace(PLATFORM, bucket_key=False), "KMS")
+    with_key, without = at(PLATFORM, "KMS"), at(replace(PLATFORM, bucket_keys=False), "KMS")
     assert without == pytest.approx(100_000 / 4, rel=0.01)
-    assert with_key > 100 * without
+    assert with_key > 50 * without
 
 
 def test_the_first_to_give_way_is_at_the_top_and_express_lifts_what_standard_has() -> None:
     rates = [each.uploads for each in ceilings(PLATFORM, ASSUMED) if not each.each_owner]
     assert rates == sorted(rates)
-    express = replace(PLATFORM, workflow="EXPRESS")
+    express = replace(PLATFORM, express=True)
     assert at(express, "Express: StartExecution") == 6000
     assert not [each for each in ceilings(express, ASSUMED) if "Standard" in each.quota.what]
 
@@ -105,83 +106,22 @@ def test_what_to_raise_comes_in_order_and_is_what_gives_way_below_the_rate() -> 
     assert named[0].quota.raised_by == "setting"
     assert all(each.uploads < 1000 for each in named)
     assert to_raise(PLATFORM, ASSUMED, 10) == []
-    assert named[0].used_at(1000) == 1000
+    assert named[0].used_at(1000) == 2000
 
 
-def test_a_record_above_a_kib_costs_another_write_unit() -> None:
-    larger = replace(ASSUMED, record_kib=1.1)
-    assert demand(PLATFORM, larger).table_writes - demand(PLATFORM, ASSUMED).table_writes == 2 + 2
+def test_a_record_above_a_kib_costs_twice_the_units() -> None:
+    larger = replace(ASSUMED, record_bytes=1025)
+    assert demand(PLATFORM, larger).table_writes == 2 * demand(PLATFORM, ASSUMED).table_writes
 
 
-def test_a_bill_adds_up_and_transitions_are_most_of_standards() -> None:
-    standard, express = (bill(replace(PLATFORM, workflow=each), ASSUMED) for each in ("STANDARD", "EXPRESS"))
-    assert standard[0].what == "Step Functions transitions"
-    assert standard[0].dollars == pytest.approx(7 * 0.000025)
-    assert sum(line.dollars for line in express) < sum(line.dollars for line in standard) / 5
+def test_a_scan_is_a_second_run_that_takes_its_quotas() -> None:
+    scanned = replace(PLATFORM, scanning=True)
+    assert at(scanned, "Standard: StartExecution") == 150
+    assert at(scanned, "state transitions") == pytest.approx(5000 / (7 + 5))
+    assert at(scanned, "`by-due`") == pytest.approx(16 * 1000 / 5)
 
 
-MACHINE = {
-    "StartAt": "Name",
-    "States": {
-        "Name": {"Type": "Pass", "Next": "Which"},
-        "Which": {
-            "Type": "Choice",
-            "Choices": [{"Next": "Work"}, {"Next": "Bad"}],
-            "Default": "Done",
-        },
-        "Work": {
-            "Type": "Task",
-            "Resource": "arn:aws:states:::lambda:invoke",
-            "Next": "Both",
-            "Catch": [{"Next": "Bad"}],
-        },
-        "Both": {
-            "Type": "Parallel",
-            "Branches": [
-                {"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "a", "End": True}}},
-                {
-                    "StartAt": "B",
-                    "States": {"B": {"Type": "Pass", "Next": "C"}, "C": {"Type": "Task", "Resource": "c", "End": True}},
-                },
-            ],
-            "Next": "Again",
-        },
-        "Again": {"Type": "Choice", "Choices": [{"Next": "Work"}], "Default": "Done"},
-        "Done": {"Type": "Succeed"},
-        "Bad": {"Type": "Fail"},
-    },
-}
-
-
-def test_the_way_counts_branches_and_leaves_out_failures_and_ways_back() -> None:
-    states = way(MACHINE)
-    assert len(states) == len(["Name", "Which", "Work", "Both", "A", "B", "C", "Again", "Done"])
-    assert [state["Resource"] for state in states if "Resource" in state] == [
-        "arn:aws:states:::lambda:invoke",
-        "a",
-        "c",
-    ]
-
-
-def test_the_way_is_that_of_a_file_that_becomes_available() -> None:
-    values = {":available": {"S": "available"}}
-    opens = {"Parameters": {"UpdateExpression": "SET #state = :available", "ExpressionAttributeValues": values}}
-    # A condition names the state too, and makes no file available.
-    asks = {"Parameters": {"UpdateExpression": "SET due_time = :due", "ExpressionAttributeValues": values}}
-    machine = {
-        "StartAt": "Which",
-        "States": {
-            "Which": {"Type": "Choice", "Choices": [{"Next": "Long"}], "Default": "Open"},
-            "Long": {"Type": "Pass", "Next": "Longer"},
-            "Longer": {"Type": "Task", "Next": "Done", **asks},
-            "Open": {"Type": "Task", "Next": "Done", **opens},
-            "Done": {"Type": "Succeed"},
-        },
-    }
-    assert way(machine) == [machine["States"][name] for name in ("Which", "Open", "Done")]  # type: ignore[index]
-
-
-def test_an_index_is_written_for_a_new_entry_and_where_its_keys_or_what_it_shows_change() -> None:
+def test_an_index_is_written_where_its_keys_or_what_it_shows_change() -> None:
     index = {"hash_key": "shard", "range_key": "due", "projection_type": "INCLUDE", "non_key_attributes": ["state"]}
     updates: list[dict[str, Any]] = [
         {"Parameters": {"UpdateExpression": "SET #s = :s, time = :now", "ExpressionAttributeNames": {"#s": "state"}}},
@@ -190,19 +130,33 @@ def test_an_index_is_written_for_a_new_entry_and_where_its_keys_or_what_it_shows
     ]
     names = [written(update) for update in updates]
     assert names == [{"state", "time"}, {"told", "shard", "due", "n"}, {"other"}]
-    assert writes_of(index, names) == 1 + 1 + 2 + 0
-    assert writes_of({**index, "projection_type": "KEYS_ONLY", "non_key_attributes": []}, names) == 1 + 2
-    assert writes_of({**index, "projection_type": "ALL"}, names) == 1 + 1 + 2 + 1
+    assert [index_writes(index, each) for each in names] == [1, 2, 0]
+    keys = {**index, "projection_type": "KEYS_ONLY", "non_key_attributes": []}
+    assert [index_writes(keys, each) for each in names] == [0, 2, 0]
+    assert [index_writes({**index, "projection_type": "ALL"}, each) for each in names] == [1, 2, 1]
 
 
-def test_every_figure_of_aws_names_its_page() -> None:
-    values = [value for name, value in vars(quotas).items() if name.isupper() and isinstance(value, Quota | Price)]
-    values += quotas.LAMBDA_GB_SECOND.values()
-    assert len(values) > 25
+def test_the_writes_of_a_run_are_the_updates_of_the_states_that_it_enters() -> None:
+    update = {"Resource": "arn:aws:states:::dynamodb:updateItem", "Parameters": {"UpdateExpression": "SET due = :due"}}
+    definition = {"States": {"A": update, "B": {"Resource": "arn:aws:states:::sns:publish"}, "C": update}}
+    index = {"name": "by-due", "hash_key": "shard", "range_key": "due", "projection_type": "KEYS_ONLY"}
+    assert updates(definition, ["A", "B"], [index]) == [Write("A", FILES, indexes={"by-due": 2})]
+
+
+def test_throttling_meets_the_retrier_of_busy_services() -> None:
+    busy = {"ErrorEquals": ["DynamoDB.ThrottlingException"], "IntervalSeconds": 2, "MaxAttempts": 7, "BackoffRate": 2}
+    other = {**busy, "ErrorEquals": ["States.ALL"], "MaxAttempts": 4}
+    retries = Retries.of({"States": {"A": {"Retry": [{**busy, "MaxDelaySeconds": 60}, other]}}})
+    assert retries.delays == [2, 4, 8, 16, 32, 60, 60]
+    assert Retries.of({"States": {"A": {"Retry": [other]}}}).delays == [2, 4, 8, 16]
+
+
+def test_every_quota_names_its_page() -> None:
+    values = [value for value in vars(quotas).values() if isinstance(value, Quota)]
+    assert len(values) > 12
     for value in values:
         assert len(value.page) > 2, value
-        numbers = [getattr(value, field.name) for field in fields(value) if field.name in {"limit", "dollars"}]
-        assert numbers[0] > 0
+        assert value.limit > 0
 
 
 # The simulation.
@@ -241,14 +195,14 @@ def test_every_upload_ends_somewhere_and_only_once(
 
 
 @settings(max_examples=20, deadline=None)
-@given(COUNTS, st.sampled_from(["STANDARD", "EXPRESS"]), st.sampled_from([1.0, 20.0, 1000.0]))
-def test_every_upload_of_the_platform_ends_somewhere(arrivals: list[int], workflow: str, throttle: float) -> None:
-    outcome = run(replace(PLATFORM, workflow=workflow), arrivals, {"the stage's own throttle": throttle})  # type: ignore[arg-type]
+@given(COUNTS, st.booleans(), st.sampled_from([1.0, 20.0, 1000.0]))
+def test_every_upload_of_the_platform_ends_somewhere(arrivals: list[int], express: bool, throttle: float) -> None:
+    outcome = run(replace(PLATFORM, express=express), arrivals, {"the stage's own throttle": throttle})
     assert sum(outcome.ends.values()) == sum(arrivals)
 
 
 def run(platform: Platform, arrivals: Sequence[int], raised: dict[str, float] | None = None) -> Outcome:
-    steps = path(platform, ASSUMED, retry_interval=2, retry_attempts=4, retry_rate=2.0, raised=raised)
+    steps = path(platform, SETTINGS, ASSUMED, raised=raised)
     return simulate(steps, arrivals)
 
 
@@ -305,7 +259,7 @@ def test_a_burst_below_every_quota_is_announced_at_once_and_costs_what_the_bill_
     outcome = run(PLATFORM, [10] * 100)
     assert outcome.ends == {ANNOUNCED: 1000}
     assert not any(passage.throttled for passage in outcome.steps.values())
-    expected = 1000 * sum(line.dollars for line in bill(PLATFORM, ASSUMED))
+    expected = total(lines(MILLION, SETTINGS, PLATFORM, ASSUMED)) / 1000
     assert outcome.dollars == pytest.approx(expected)
 
 

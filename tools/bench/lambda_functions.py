@@ -23,11 +23,12 @@ from synthesis.paths import ROOT
 from tools.bench import cgroup
 from tools.bench.measuring import RUNS, Result, Section, environment, in_turns, median_seconds, percentile, run
 from tools.bench.measuring import Run as Measured
-from tools.capacity.scale.quotas import LAMBDA_GB_SECOND, LAMBDA_REQUEST
+from tools.capacity.assumptions import Assumptions
 from tools.develop.judges import resolved
 from tools.develop.layers import host_runtime, make_layer
 from tools.develop.setup import LAMBDA
 from tools.operate.console import Failure
+from tools.operate.prices import prices
 from tools.operate.synthesize import synthesize, terraform_json
 
 Progress = Callable[[str], None]
@@ -44,7 +45,7 @@ ONE_VCPU_MB = 1769
 SIZES = (128, 256, 512, 1024, 1769)
 # What is assumed of an upload: AWS takes this long to answer, and one invocation in a hundred starts an environment.
 AWS_SECONDS = 0.04
-COLD_SHARE = 0.01
+COLD_SHARE = Assumptions().cold_share
 
 
 @dataclass(frozen=True)
@@ -359,8 +360,8 @@ def memory(progress: Progress) -> Section:
             peak = max(peak, *(each.peak_kib / 1024 for each in invocations))
             billed = warm + AWS_SECONDS + COLD_SHARE * cold
             dollars = {
-                name: 1e6 * (LAMBDA_REQUEST.dollars + billed * size / 1024 * price.dollars)
-                for name, price in LAMBDA_GB_SECOND.items()
+                name: prices()["lambda_request"].of(1e6) + prices()[f"lambda_{name}"].of(1e6 * billed * size / 1024)
+                for name in ("arm64", "x86_64")
             }
             rows.append(
                 f"| {size:,} | {share:.2f} | {cold * 1000:,.0f} ms | {warm * 1000:.1f} ms | "

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from tools.operate.console import Failure
 from tools.operate.plan.access import Access, access_of
 from tools.operate.plan.read import Change, Plan, differences
+from tools.operate.prices import prices
 
 Risk = Literal["data loss", "downtime", "exposure", "widened access", "cost"]
 RISKS: tuple[Risk, ...] = ("data loss", "downtime", "exposure", "widened access", "cost")
@@ -57,14 +58,14 @@ _SERVES = {
     "aws_sns_topic_subscription",
     "aws_sqs_queue",
 }
-# Dollars a month for being there, by the price lists of us-east-1: KMS, WAF, CloudWatch, Secrets Manager.
+# Resources with a monthly price, and the name of that price in prices.toml.
 _COSTS = {
-    "aws_cloudwatch_dashboard": 3.00,
-    "aws_cloudwatch_metric_alarm": 0.10,
-    "aws_kms_key": 1.00,
-    "aws_kms_replica_key": 1.00,
-    "aws_secretsmanager_secret": 0.40,
-    "aws_wafv2_web_acl": 5.00,
+    "aws_cloudwatch_dashboard": "dashboard",
+    "aws_cloudwatch_metric_alarm": "alarm_metric",
+    "aws_kms_key": "kms_key",
+    "aws_kms_replica_key": "kms_key",
+    "aws_secretsmanager_secret": "secret",
+    "aws_wafv2_web_acl": "waf_acl",
 }
 # What costs more by use: path of the attribute, and what it is that costs.
 _COSTS_BY_USE = {
@@ -188,8 +189,8 @@ def _widened_access(change: Change) -> Iterator[RiskFinding]:
 def _cost(plan: Plan) -> Iterator[RiskFinding]:
     months: dict[str, float] = {}
     for change in plan.changes:
-        price = _COSTS.get(change.kind, 0.0)
-        if price and change.action in {"create", "destroy"}:
+        if change.kind in _COSTS and change.action in {"create", "destroy"}:
+            price = prices()[_COSTS[change.kind]].of(1)
             months[change.kind] = months.get(change.kind, 0.0) + (price if change.action == "create" else -price)
         for path, before, after in _changed(change):
             what = _COSTS_BY_USE.get((change.kind, path))

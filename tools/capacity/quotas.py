@@ -1,29 +1,24 @@
-"""AWS quotas and prices on the path of an upload, as data. Each names the page of AWS that says so.
+"""AWS quotas on the path of an upload: the defaults of an account in us-east-1; some regions have less.
 
-Quotas are the defaults of an account in us-east-1; other regions have less of some. Prices are those of us-east-1
-without free tiers and discounts. Nobody fetches them: whoever changes one reads the page, and moves the date.
+Each quota names its AWS page. They are not updated automatically: whoever changes one reads the page first. Prices are
+in tools/operate/prices.toml.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-AS_OF = "November 2026"
-"""When the figures were last written down. AWS changes both; the pages count."""
-
-REGION = "us-east-1"
-
 
 @dataclass(frozen=True)
 class Quota:
-    """What AWS lets pass.
+    """A quota of AWS.
 
     Attributes:
         limit: units a second, unless `what` says otherwise.
         burst: units at once, on top of what comes back each second; 0 where AWS names none.
         page: the page of AWS, by its title.
-        raised_by: who can change it: `request` (Service Quotas), `setting` (Sluice), `use` (it grows by itself),
-            `design` (nobody: keys have to spread).
+        raised_by: how it grows: by `request` (Service Quotas), by a `setting` of Sluice, by `use` (AWS raises it with
+            traffic), or only by `design` (keys have to spread).
     """
 
     what: str
@@ -97,49 +92,3 @@ EXPRESS_STARTS = Quota(
 )
 SNS_PUBLISHES = Quota("SNS: Publish to standard topics", 30_000, "SNS endpoints and quotas: API throttling", "request")
 LOG_WRITES = Quota("CloudWatch Logs: PutLogEvents", 5_000, "CloudWatch Logs quotas", "request")
-
-
-@dataclass(frozen=True)
-class Price:
-    """What a unit costs.
-
-    Attributes:
-        dollars: of one unit.
-        page: the page of AWS, by its title.
-    """
-
-    dollars: float
-    page: str
-
-
-MILLION = 1_000_000
-
-API_REQUEST = Price(3.50 / MILLION, "API Gateway pricing: REST APIs, first 333 million a month")
-LAMBDA_REQUEST = Price(0.20 / MILLION, "Lambda pricing")
-LAMBDA_GB_SECOND = {
-    "arm64": Price(0.0000133334, "Lambda pricing: Arm, first 7.5 billion GB-seconds a month"),
-    "x86_64": Price(0.0000166667, "Lambda pricing: x86, first 6 billion GB-seconds a month"),
-}
-DYNAMODB_WRITE = Price(0.625 / MILLION, "DynamoDB pricing: on-demand capacity")
-DYNAMODB_READ = Price(0.125 / MILLION, "DynamoDB pricing: on-demand capacity")
-S3_PUT = Price(0.005 / 1_000, "S3 pricing: requests, Standard")
-S3_GET = Price(0.0004 / 1_000, "S3 pricing: requests, Standard")
-KMS_REQUEST = Price(0.03 / 10_000, "KMS pricing")
-EVENTBRIDGE_EVENT = Price(1.00 / MILLION, "EventBridge pricing: opt-in events of AWS services, which S3's are")
-STANDARD_TRANSITION = Price(0.025 / 1_000, "Step Functions pricing: Standard")
-EXPRESS_REQUEST = Price(1.00 / MILLION, "Step Functions pricing: Express")
-EXPRESS_GB_SECOND = Price(0.00001667, "Step Functions pricing: Express, first 1,000 GB-hours a month")
-SNS_PUBLISH = Price(0.50 / MILLION, "SNS pricing: standard topics; deliveries to SQS are free")
-SQS_REQUEST = Price(0.40 / MILLION, "SQS pricing: standard queues")
-LOG_GB = Price(0.50, "CloudWatch pricing: logs, collect")
-XRAY_TRACE = Price(5.00 / MILLION, "X-Ray pricing: traces recorded")
-
-# Where a unit becomes cheaper within a month: name, units a month, dollars of a unit from there on.
-STEPS = (
-    ("API Gateway requests", 333 * MILLION, 2.80 / MILLION),
-    ("API Gateway requests", 1_000 * MILLION, 2.38 / MILLION),
-    ("API Gateway requests", 20_000 * MILLION, 1.51 / MILLION),
-    ("Lambda GB-seconds, arm64", 7_500 * MILLION, 0.0000120001),
-    ("Step Functions Express GB-seconds", 3.6 * MILLION, 0.00000833),
-    ("Step Functions Express GB-seconds", 18 * MILLION, 0.00000456),
-)

@@ -1,4 +1,4 @@
-"""A day of bursts, second by second: what is throttled, tried again, queued, lost to whom, and what it costs.
+"""Simulates a day of bursts, second by second: throttles, retries, queues, failures and dollars.
 
 Uploads are counted, not made one by one: those that arrive in the same second and have been tried as often are one
 number, so that 50,000 a second take as long as ten. Jitter is a spread of that number over the seconds of a delay.
@@ -17,8 +17,13 @@ from dataclasses import dataclass, field
 
 import simpy
 
-from tools.capacity.scale import quotas
-from tools.capacity.scale.model import Assumptions, Platform, bill, demand
+from modules.settings import Settings
+from tools.capacity import quotas
+from tools.capacity.assumptions import Assumptions
+from tools.capacity.bill import MILLION, lines
+from tools.capacity.ceilings import demand
+from tools.capacity.platform import Platform
+from tools.operate.prices import prices
 
 DAY = 86_400
 # Into so many parts the jitter of a delay spreads what was throttled in one second.
@@ -67,13 +72,12 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Step:
-    """A part of the path.
+    """A step on the path of an upload.
 
     Attributes:
-        name: of it.
         limits: buckets, and how many tokens of each one upload takes; steps may share one.
         delays: seconds before each next try; the last one has no next. None where AWS itself lets an upload wait.
-        end: how an upload ends that was tried once more than there are delays.
+        end: the end of an upload whose last try failed.
         seconds: until what passed is at the next step.
         dollars: of one upload that passes.
         retry_dollars: of each try that is throttled.
@@ -90,7 +94,7 @@ class Step:
 
 @dataclass
 class Passage:
-    """What happened at a step.
+    """Counts of a step.
 
     Attributes:
         passed: uploads.
@@ -105,7 +109,7 @@ class Passage:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a day's uploads.
+    """The ends of a day's uploads.
 
     Attributes:
         arrived: uploads.
@@ -185,7 +189,7 @@ class _Station:
 
 
 def spread(uploads: int, delay: int) -> list[tuple[int, int]]:
-    """Full jitter over a delay: uploads in equal parts over its seconds, as (second, uploads)."""
+    """Return full jitter over a delay: uploads in equal parts over its seconds, as (second, uploads)."""
     slots = min(SLOTS, delay, uploads)
     part, rest = divmod(uploads, slots)
     return [(max(1, round(delay * (slot + 1) / slots)), part + (slot < rest)) for slot in range(slots)]
@@ -226,7 +230,7 @@ def simulate(steps: Sequence[Step], arrivals: Sequence[int]) -> Outcome:
 def day_of_bursts(
     peak: float, *, seed: int = 6, bursts: int = 12, seconds: int = 300, quiet: float = 0.02
 ) -> list[int]:
-    """Uploads that arrive in each second of a day: bursts at a peak rate, evenly apart, and a share of it in between.
+    """Return the uploads of each second of a day: bursts at a peak rate, evenly apart, and a share of it in between.
 
     Args:
         seconds: that a burst lasts.
@@ -238,7 +242,7 @@ def day_of_bursts(
 
 
 def _poisson(chance: random.Random, mean: float) -> int:
-    """How many come in a second, when they come independently; a normal distribution where there are many."""
+    """Return the arrivals of a second, which are independent; a normal distribution where there are many."""
     if mean > 50:
         return max(0, round(chance.gauss(mean, math.sqrt(mean))))
     count, product, limit = 0, chance.random(), math.exp(-mean)
@@ -248,22 +252,35 @@ def _poisson(chance: random.Random, mean: float) -> int:
     return count
 
 
+# Services of the bill by the step that pays for them. Those of SHARED are split between the API and the workflow.
+PAID_AT = {
+    "API Gateway": "POST /uploads",
+    "X-Ray": "POST /uploads",
+    "WAF": "POST /uploads",
+    "S3": "bytes to S3",
+    "KMS": "bytes to S3",
+    "Data transfer": "bytes to S3",
+    "EventBridge": "start of the workflow",
+    "Step Functions": "transitions of the workflow",
+    "GuardDuty": "inspection and update",
+    "SNS": "announcement",
+    "SQS": "announcement",
+}
+SHARED = frozenset({"Lambda", "DynamoDB", "CloudWatch"})
+
+
 def path(
-    platform: Platform,
-    assumed: Assumptions,
-    *,
-    retry_interval: int,
-    retry_attempts: int,
-    retry_rate: float,
-    raised: Mapping[str, float] | None = None,
+    found: Platform, settings: Settings, assumed: Assumptions, *, raised: Mapping[str, float] | None = None
 ) -> list[Step]:
-    """The steps of an upload on a platform.
+    """Return the steps of a small upload on a platform.
 
     Args:
-        retry_interval: seconds before the workflow tries again (setting), as are the two that follow.
-        raised: quotas by their text, as often as large as by default.
+        raised: factors of quotas by their text.
+
+    Raises:
+        KeyError: the bill has a service that no step pays for.
     """
-    takes = demand(platform, assumed)
+    takes = demand(found, assumed)
     factors = dict(raised or {})
 
     def bucket(quota: quotas.Quota, units: float = 1) -> Bucket:
@@ -271,7 +288,7 @@ def path(
         return Bucket(quota.limit * units * factor, quota.burst * factor)
 
     throttle = factors.get("the stage's own throttle", 1.0)
-    stage = Bucket(platform.throttle * throttle, platform.burst * throttle)
+    stage = Bucket(found.throttle * throttle, found.burst * throttle)
     concurrency = bucket(quotas.LAMBDA_CONCURRENCY)  # seconds of function time that fit into a second
     most_writes = quotas.DYNAMODB_TABLE_WRITES
     writes = bucket(quotas.DYNAMODB_NEW_TABLE_WRITES)
@@ -282,98 +299,86 @@ def path(
         for name in takes.index_writes
         if name in assumed.index_keys
     }
-    lines = {line.what: line.dollars for line in bill(platform, assumed)}
-    workflow_delays = [round(retry_interval * retry_rate**number) for number in range(retry_attempts)]
-    indexes = len(takes.index_writes)
-    standard = platform.workflow == "STANDARD"
-    every_write = takes.table_writes + sum(takes.index_writes.values())
-    create_writes = takes.table_writes - platform.tasks.get("dynamodb:updateItem", 0) + indexes
-    update_writes = every_write - create_writes
-    inspect_seconds = takes.function_seconds - assumed.upload_seconds
-    share = 1 / takes.invocations
-
-    def dollars(*names: str, part: float = 1.0) -> float:
-        return sum(lines.get(name, 0.0) for name in names) * part
-
-    lambda_share = assumed.upload_seconds / takes.function_seconds
-    write_share = create_writes / every_write
+    dollars = _dollars(found, settings, assumed)
     return [
         Step(
             "POST /uploads",
             [
                 (stage, takes.api_requests),
                 (bucket(quotas.API_GATEWAY_REQUESTS), takes.api_requests),
-                (concurrency, assumed.upload_seconds),
-                (writes, create_writes),
-                *((key, 1.0) for key in keys.values()),
+                (concurrency, takes.start_seconds),
+                (writes, takes.start_writes),
+                *((key, takes.start_index_writes[name]) for name, key in keys.items()),
             ],
             CLIENT_DELAYS,
             REFUSED,
-            dollars=dollars("API Gateway request", "X-Ray traces")
-            + dollars("Lambda invocations", part=share)
-            + dollars("Lambda GB-seconds", part=lambda_share)
-            + dollars("DynamoDB write units", part=write_share)
-            + dollars("CloudWatch Logs GB", part=0.25),
+            dollars=dollars["POST /uploads"],
         ),
         Step(
             "bytes to S3",
             [(bucket(quotas.S3_WRITES), takes.s3_writes), (bucket(quotas.KMS_REQUESTS), takes.kms_requests)],
             CLIENT_DELAYS,
             NOT_STORED,
-            dollars=dollars("S3 writes", "KMS requests", "EventBridge event"),
+            dollars=dollars["bytes to S3"],
         ),
         Step(
             "start of the workflow",
             [
-                (bucket(quotas.EVENTBRIDGE_INVOCATIONS), takes.events),
-                (bucket(quotas.STANDARD_STARTS if standard else quotas.EXPRESS_STARTS), takes.starts),
+                (bucket(quotas.EVENTBRIDGE_INVOCATIONS), takes.runs),
+                (bucket(quotas.EXPRESS_STARTS if found.express else quotas.STANDARD_STARTS), takes.runs),
             ],
             event_delays(),
             DEAD_LETTER,
-            dollars=dollars("Step Functions executions", "Step Functions GB-seconds"),
+            dollars=dollars["start of the workflow"],
         ),
-        *(
-            [
-                Step(
-                    "transitions of the workflow",
-                    [(bucket(quotas.STANDARD_TRANSITIONS), takes.transitions)],
-                    None,
-                    FAILED,
-                    dollars=dollars("Step Functions transitions"),
-                )
-            ]
-            if standard
-            else []
+        # Step Functions delays a transition and loses none. Express has no quota of them.
+        Step(
+            "transitions of the workflow",
+            [] if found.express else [(bucket(quotas.STANDARD_TRANSITIONS), takes.transitions)],
+            None,
+            FAILED,
+            dollars=dollars["transitions of the workflow"],
         ),
         Step(
             "inspection and update",
             [
-                (concurrency, inspect_seconds),
-                (writes, update_writes),
-                *((key, takes.index_writes[name] - 1.0) for name, key in keys.items()),
+                (concurrency, takes.workflow_seconds),
+                (writes, takes.update_writes),
+                *((key, takes.index_writes[name] - takes.start_index_writes[name]) for name, key in keys.items()),
                 (bucket(quotas.S3_READS), takes.s3_reads),
             ],
-            workflow_delays,
+            found.retries.delays,
             FAILED,
-            dollars=dollars("S3 reads", "DynamoDB read units")
-            + dollars("Lambda invocations", part=1 - share)
-            + dollars("Lambda GB-seconds", part=1 - lambda_share)
-            + dollars("DynamoDB write units", part=1 - write_share)
-            + dollars("CloudWatch Logs GB", part=0.75),
-            retry_dollars=quotas.STANDARD_TRANSITION.dollars if standard else 0.0,
+            dollars=dollars["inspection and update"],
+            retry_dollars=0.0 if found.express else prices()["states_transition"].of(1),
         ),
         Step(
             "announcement",
-            [(bucket(quotas.SNS_PUBLISHES), takes.publishes)],
-            workflow_delays,
+            [(bucket(quotas.SNS_PUBLISHES), 1)],
+            found.retries.delays,
             FAILED,
-            dollars=dollars("SNS message", "SQS requests of a reader"),
+            dollars=dollars["announcement"],
         ),
     ]
 
 
+def _dollars(found: Platform, settings: Settings, assumed: Assumptions) -> dict[str, float]:
+    """Return the dollars of one upload by step, from the bill of a million."""
+    takes = demand(found, assumed)
+    at_start = 1 - takes.workflow_seconds / takes.function_seconds
+    spent: dict[str, float] = defaultdict(float)
+    for line in lines(MILLION, settings, found, assumed):
+        each = line.dollars / MILLION.files
+        if line.service in SHARED:
+            spent["POST /uploads"] += each * at_start
+            spent["inspection and update"] += each * (1 - at_start)
+        else:
+            spent[PAID_AT[line.service]] += each
+    return spent
+
+
 def event_delays() -> list[int]:
-    """Seconds before each try of EventBridge: ever longer up to a longest one, until the event is too old."""
+    """Return the seconds before each try of EventBridge: longer and longer, until the event is too old."""
     delays: list[int] = []
     while len(delays) < EVENT_TRIES and sum(delays) < EVENT_AGE:
         delays.append(min(2 ** len(delays), EVENT_LONGEST_DELAY))
