@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from cdktf_cdktf_provider_aws.api_gateway_authorizer import ApiGatewayAuthorizer
 from cdktf_cdktf_provider_aws.cognito_user_pool import (
@@ -25,9 +26,9 @@ from constructs import Construct
 
 from functions.common.contract import TOKEN_REFUSED, IssuerError
 from modules.alarms import ERROR_RATE_PERCENT, Advice, Alarm, LogMetric, error_rate
+from modules.foundation import Foundation
 from modules.functions import Function, Shared
 from modules.monitored import LogQuery, Row, label_of
-from modules.settings import Settings
 
 TOKEN_MINUTES = 60
 REFRESH_HOURS = 12
@@ -122,42 +123,52 @@ class Authorizer(Function):
 
 
 class Authorization(Construct):
-    """Decides who may call, as the setting `api_authorization` says.
+    """The callers that the API admits, and the user pool for `cognito`.
 
     Attributes:
-        user_pool_id: the user pool, where there is one.
-        client_id: what an application names when its users sign in to the pool.
-        takes_tokens: whether callers send a bearer token, and not a signature.
+        user_pool_id: id of the user pool, if there is one.
+        client_id: id that an application sends when its users sign in to the pool.
+        takes_tokens: whether callers send a bearer token instead of a signature.
         caller: the caller in an access log, as a variable of API Gateway.
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, settings: Settings, function: Function | None = None
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        foundation: Foundation,
+        kind: Literal["cognito", "iam", "jwt"],
+        function: Function | None = None,
+        plain_passwords: bool = False,
     ) -> None:
         """
         Args:
+            kind: users of a Cognito user pool, signed AWS requests, or tokens of another issuer.
             function: for `jwt`, the function that checks tokens.
+            plain_passwords: whether users of the pool may sign in with a password that is sent, besides SRP.
 
         Raises:
             ValueError: `jwt` without a function.
         """
         super().__init__(scope, construct_id)
-        self._settings = settings
+        self._foundation = foundation
+        self._plain_passwords = plain_passwords
         self._function = function
         self._pool: CognitoUserPool | None = None
         self.user_pool_id: str | None = None
         self.client_id: str | None = None
-        self.takes_tokens = settings.api_authorization != "iam"
+        self.takes_tokens = kind != "iam"
         self.caller = {
             "cognito": "$context.authorizer.claims.sub",
             "iam": "$context.identity.userArn",
             "jwt": "$context.authorizer.principalId",
-        }[settings.api_authorization]
-        if settings.api_authorization == "cognito":
+        }[kind]
+        if kind == "cognito":
             self._pool = self._users()
             self.user_pool_id = self._pool.id
             self.client_id = self._client(self._pool).id
-        elif settings.api_authorization == "jwt" and function is None:
+        elif kind == "jwt" and function is None:
             raise ValueError("api_authorization = 'jwt' needs the function that checks tokens")
 
     def _users(self) -> CognitoUserPool:
@@ -165,10 +176,10 @@ class Authorization(Construct):
         return CognitoUserPool(
             self,
             "users",
-            name=f"{self._settings.prefix}-users",
+            name=f"{self._foundation.prefix}-users",
             # The tier without what costs extra from the first user on (Amazon Cognito, "User pool feature plans").
             user_pool_tier="LITE",
-            deletion_protection="ACTIVE" if self._settings.protect_data else "INACTIVE",
+            deletion_protection="ACTIVE" if self._foundation.protect_data else "INACTIVE",
             username_attributes=["email"],
             username_configuration=CognitoUserPoolUsernameConfiguration(case_sensitive=False),
             auto_verified_attributes=["email"],
@@ -202,10 +213,10 @@ class Authorization(Construct):
         return CognitoUserPoolClient(
             self,
             "client",
-            name=f"{self._settings.prefix}-client",
+            name=f"{self._foundation.prefix}-client",
             user_pool_id=pool.id,
             generate_secret=False,
-            explicit_auth_flows=[*flows, *(["ALLOW_USER_PASSWORD_AUTH"] if self._settings.is_local else [])],
+            explicit_auth_flows=[*flows, *(["ALLOW_USER_PASSWORD_AUTH"] if self._plain_passwords else [])],
             supported_identity_providers=["COGNITO"],
             prevent_user_existence_errors="ENABLED",
             enable_token_revocation=True,

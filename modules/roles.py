@@ -10,6 +10,7 @@ from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
 from constructs import Construct
 
 from modules.foundation import Foundation
+from modules.monitored import label_of
 from modules.policy_documents import Statement, assume_role_document, document
 
 _ROLE_ARN = re.compile(
@@ -94,8 +95,9 @@ class Role(Grantee):
 class ExistingRole(Grantee):
     """A role that another team or stack owns, in the same account. Grants add inline policies to it.
 
-    Whoever deploys needs `iam:DeleteRolePolicy`, `iam:GetRolePolicy` and `iam:PutRolePolicy` on the role. Prefix and
-    region are in the names of the policies, so that they differ from the owner's and from those of other environments.
+    The deployer needs `iam:DeleteRolePolicy`, `iam:GetRolePolicy` and `iam:PutRolePolicy` on the role. A policy
+    replaces one of the same name. So the names contain the environment, the construct's path and the region, and differ
+    from the names that the owner, other environments and other constructs use.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, foundation: Foundation, arn: str) -> None:
@@ -112,7 +114,7 @@ class ExistingRole(Grantee):
         self._foundation = foundation
 
     def _policy_name(self, concern: str) -> str:
-        return self._foundation.role_name(concern)
+        return self._foundation.role_name(f"{label_of(self).replace('_', '-')}-{concern}")
 
 
 def _name_of(arn: str, account_id: str) -> str:

@@ -63,7 +63,14 @@ class UploadsStack(BaseStack):
         schedule = self._schedule(sweep, keys)
         health = functions.health()
         authorizer = functions.authorizer() if settings.api_authorization == "jwt" else None
-        authorization = Authorization(self, "authorization", settings=settings, function=authorizer)
+        authorization = Authorization(
+            self,
+            "authorization",
+            foundation=self.foundation,
+            kind=settings.api_authorization,
+            function=authorizer,
+            plain_passwords=settings.is_local,
+        )
         api = self._api(authorization, functions, health, keys)
         webhooks = self._webhooks(notifications, keys)
         sender = functions.sender(webhooks) if webhooks else None

@@ -65,7 +65,13 @@ class RoutesStack(BaseStack):
             description="Answers that all is down, since nothing is there",
             environment={"BUCKET_NAME": "there-is-none", "TABLE_NAME": "there-is-none"},
         )
-        authorization = Authorization(self, "authorization", settings=settings)
+        authorization = Authorization(
+            self,
+            "authorization",
+            foundation=self.foundation,
+            kind=settings.api_authorization,
+            plain_passwords=settings.is_local,
+        )
         api = Api(self, "api", settings=settings, authorization=authorization, known_routes=ROUTES, logs_key=logs_key)
         api.health_check()
         for method, path in routes:

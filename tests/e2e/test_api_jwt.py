@@ -159,7 +159,9 @@ class TokensStack(BaseStack):
             },
         )
         metadata.grant_read(files.role)
-        authorization = Authorization(self, "authorization", settings=settings, function=authorizer)
+        authorization = Authorization(
+            self, "authorization", foundation=self.foundation, kind="jwt", function=authorizer
+        )
         routes = [("GET", "/files/{file_id}/content")]
         api = Api(self, "api", settings=settings, authorization=authorization, known_routes=routes, logs_key=logs_key)
         api.health_check()  # no API without one, says a guard

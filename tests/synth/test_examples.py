@@ -120,8 +120,8 @@ def test_only_the_partner_may_read_the_bucket(partner_bucket: Synthesized) -> No
     policies = partner_bucket.resources("aws_iam_role_policy").values()
     assert {policy["role"] for policy in policies} == {"reader"}
     assert {policy["name"] for policy in policies} == {
-        "partner-prod-objects-read-us-east-1",
-        "partner-prod-announced-consume-us-east-1",
+        "partner-prod-partner-objects-read-us-east-1",
+        "partner-prod-partner-announced-consume-us-east-1",
     }
     assert not partner_bucket.resources("aws_iam_role")
     (bucket_policy,) = partner_bucket.resources("aws_s3_bucket_policy").values()

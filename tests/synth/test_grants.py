@@ -110,7 +110,7 @@ def existing(stack: BaseStack) -> Grantee:
 @pytest.mark.parametrize("concern", GRANTS)
 @pytest.mark.parametrize(
     ("make", "role", "policy_name"),
-    [(own, "${aws_iam_role.grantee.id}", "{}"), (existing, "service", "sluice-dev-{}-us-east-1")],
+    [(own, "${aws_iam_role.grantee.id}", "{}"), (existing, "service", "sluice-dev-grantee-{}-us-east-1")],
 )
 def test_a_grant_has_these_statements_and_no_others(
     tmp_path: Path, concern: str, make: Callable[[BaseStack], Grantee], role: str, policy_name: str
