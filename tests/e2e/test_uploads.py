@@ -300,6 +300,25 @@ def test_parts_of_another_file_are_not_put_together(deployed: Deployed) -> None:
     assert ask(api, "DELETE", f"/uploads/{begun['file_id']}")[0] == 204, "again changes nothing"
 
 
+def test_the_checksum_of_a_file_in_parts_may_follow(deployed: Deployed) -> None:
+    """The workflow compares what S3 stored with the checksum that was agreed at completion."""
+    api = deployed.api
+    declared_first = {"file_name": "unhashed.bin", "size": LARGE, "content_type": "application/octet-stream"}
+    file_id = start(api, declared_first)["file_id"]
+    for number, link in enumerate(links(api, file_id, range(1, CUT.count + 1)), 1):
+        assert put(deployed, link, part(number)) == 200
+    assert "checksum" not in ask(api, "GET", f"/uploads/{file_id}")[1]
+    assert "checksum" not in ask(api, "GET", "/files?prefix=unhashed")[1]["files"][0]
+    other = checksum_of([hashlib.sha256(b"other").digest()] * CUT.count)
+    status, problem = ask(api, "POST", f"/uploads/{file_id}/complete", {"checksum": other})
+    assert (status, problem["errors"][0]["field"]) == (409, "checksum")
+    for _ in range(2):
+        assert ask(api, "POST", f"/uploads/{file_id}/complete", {"checksum": WHOLE})[0] == 200
+    wait_for(available(api, file_id))
+    assert ask(api, "GET", f"/files/{file_id}")[1]["checksum"] == WHOLE
+    assert ask(api, "DELETE", f"/files/{file_id}")[0] == 204
+
+
 def leftovers(deployed: Deployed, file_id: str) -> int:
     """Versions and unfinished uploads of a file."""
     import boto3
