@@ -11,7 +11,7 @@ from modules.notifications import SubscribedQueue, Topic, alarms_of
 from modules.policy_documents import Statement
 from modules.queues import Queue
 from modules.settings import Settings
-from modules.sharing import shared_value
+from modules.sharing import SharedValue
 from modules.storage import Storage
 from stacks.base import BaseStack
 
@@ -27,10 +27,13 @@ class InboxStack(BaseStack):
             return CustomerKey(self, f"{of}_key", foundation=base, purpose=of, service=service, admit=admit)
 
         topics = key("topics", "sns", admit_service(base, "cloudwatch", f"alarm:{base.prefix}-*"))
-        topic_arn = shared_value(self, "files_topic_arn", foundation=base, project=platform, name="files-topic-arn")
-        queues = key("queues", "sqs", admit_service(base, "sns", topic_arn))
+        files_topic = SharedValue(self, "files_topic_arn", foundation=base, project=platform, name="files-topic-arn")
+        queues = key("queues", "sqs", admit_service(base, "sns", files_topic.value))
         storage = Storage(self, "storage", foundation=base, key=key("documents", "s3"))
-        announced = SubscribedQueue(self, "announced", foundation=base, topic_arn=topic_arn, key=queues)
+        name = f"{platform}-{base.environment}-files"
+        announced = SubscribedQueue(
+            self, "announced", foundation=base, topic_arn=files_topic.value, foreign_topic=name, key=queues
+        )
         alerts = Topic(self, "alerts", foundation=base, name="alerts", key=topics, publishers=[alarms_of(base)])
         shared = Shared(
             foundation=base,
@@ -45,14 +48,11 @@ class InboxStack(BaseStack):
         archive = Function(self, "archive", shared=shared, description="Keeps each event", environment=variables)
         storage.grant_write(archive.role)
         archive.consume(announced.queue, "announced", batch_size=10, max_concurrency=2)
+        dead_letters = [archive.dead_letters, announced.dead_letters, shared.failures]
         Monitoring(
             self,
             "monitoring",
             foundation=base,
             alerts=alerts,
-            monitored=[
-                archive,
-                *(archive.dead_letters, announced.dead_letters, shared.failures, announced.queue),
-                *(storage, topics, queues),
-            ],
+            monitored=[archive, *dead_letters, announced.queue, storage, topics, queues],
         )

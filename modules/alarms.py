@@ -23,6 +23,7 @@ from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import (
 from constructs import Construct
 
 from modules.foundation import Foundation
+from modules.policy_documents import Statement
 
 PERIOD = 300
 ERROR_RATE_PERCENT = 1
@@ -33,6 +34,15 @@ STANDS_STILL = "(FILL({work}, 0) > 0) - (FILL({done}, -1) >= 0)"
 
 # CloudWatch, "Limits that apply to alarms based on metric math expressions".
 MOST_METRICS = 10
+
+_KEEP = (
+    "cloudwatch:DeleteAlarms",
+    "cloudwatch:DescribeAlarms",
+    "cloudwatch:ListTagsForResource",
+    "cloudwatch:PutMetricAlarm",
+    "cloudwatch:TagResource",
+    "cloudwatch:UntagResource",
+)
 
 
 class AlertTopic(Protocol):
@@ -187,10 +197,16 @@ class Alarms(Construct):
             alerts: where alarms go; CloudWatch publishes only to topics of its own region.
         """
         super().__init__(scope, construct_id)
+        self._foundation = foundation
         self._prefix = foundation.prefix
         self._handbook = foundation.handbook
         self._alerts = alerts
         self.created: dict[str, CloudwatchMetricAlarm] = {}
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for alarms."""
+        name = f"alarm:{self._foundation.prefix}-*"
+        return [Statement(sid="KeepAlarms", actions=_KEEP, resources=[self._foundation.arn("cloudwatch", name)])]
 
     def create(self, alarm: Alarm) -> None:
         """Create an alarm, and a metric filter for each of its metrics that is counted from a log."""

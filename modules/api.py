@@ -31,11 +31,24 @@ from constructs import Construct
 
 from modules.api_cors import Cors
 from modules.api_gateway_responses import gateway_responses
-from modules.api_stage import STAGE, PublishedApi, Throttle, name_of, open_stage, slug_of
+from modules.api_stage import (
+    ACCESS_LOG_PREFIX,
+    EXECUTION_LOG_PREFIX,
+    STAGE,
+    PublishedApi,
+    Throttle,
+    name_of,
+    open_stage,
+    slug_of,
+)
 from modules.authorization import OPEN, Authorization, Requirement
+from modules.deployer import log_groups
 from modules.encryption import CustomerKey
 from modules.functions import Function
+from modules.policy_documents import Statement
 from modules.settings import Settings
+
+_KEEP = ("apigateway:DELETE", "apigateway:GET", "apigateway:PATCH", "apigateway:POST", "apigateway:PUT")
 
 
 class Api(Construct):
@@ -180,6 +193,21 @@ class Api(Construct):
                 principal="apigateway.amazonaws.com",
                 source_arn=self._route_arn(method, path),
             )
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for the API."""
+        foundation = self._settings.foundation
+        # ARNs of API Gateway name no account.
+        paths = ("/restapis", "/restapis/*", "/tags/*", "/account")
+        return [
+            Statement(
+                sid="KeepApi",
+                actions=_KEEP,
+                resources=[f"arn:aws:apigateway:{foundation.region}::{path}" for path in paths],
+            ),
+            # API Gateway puts the id of an API behind the prefix of the execution log.
+            *log_groups(foundation, f"{ACCESS_LOG_PREFIX}{foundation.prefix}-*", f"{EXECUTION_LOG_PREFIX}*"),
+        ]
 
     def _route_arn(self, method: str, path: str) -> str:
         """Return the ARN of one route of the stage, for a policy; each path parameter stands for any one value."""

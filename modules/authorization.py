@@ -26,9 +26,11 @@ from constructs import Construct
 
 from functions.common.contract import TOKEN_REFUSED, IssuerError
 from modules.alarms import ERROR_RATE_PERCENT, Advice, Alarm, LogMetric, error_rate
+from modules.deployer import any_resource
 from modules.foundation import Foundation
 from modules.functions import Function, Shared
 from modules.monitored import LogQuery, Row, label_of
+from modules.policy_documents import Statement
 
 TOKEN_MINUTES = 60
 REFRESH_HOURS = 12
@@ -38,6 +40,21 @@ DECISION_SECONDS = 60
 IDENTITY_SOURCE = "method.request.header.Authorization"
 # Three parts of base64url (RFC 7519, section 3); anything else is refused before a function is paid for.
 _BEARER = r"^[Bb]earer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$"
+
+_KEEP_USERS = (
+    "cognito-idp:CreateUserPoolClient",
+    "cognito-idp:DeleteUserPool",
+    "cognito-idp:DeleteUserPoolClient",
+    "cognito-idp:DescribeUserPool",
+    "cognito-idp:DescribeUserPoolClient",
+    "cognito-idp:GetUserPoolMfaConfig",
+    "cognito-idp:ListTagsForResource",
+    "cognito-idp:SetUserPoolMfaConfig",
+    "cognito-idp:TagResource",
+    "cognito-idp:UntagResource",
+    "cognito-idp:UpdateUserPool",
+    "cognito-idp:UpdateUserPoolClient",
+)
 
 
 @dataclass(frozen=True)
@@ -170,6 +187,17 @@ class Authorization(Construct):
             self.client_id = self._client(self._pool).id
         elif kind == "jwt" and function is None:
             raise ValueError("api_authorization = 'jwt' needs the function that checks tokens")
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for user pools, which come and go with the setting.
+
+        The id of a pool is not known before the pool is made.
+        """
+        pools = self._foundation.arn("cognito-idp", "userpool/*")
+        return [
+            Statement(sid="KeepUsers", actions=_KEEP_USERS, resources=[pools]),
+            any_resource("MakeUserPool", "no pool is named by this action", "cognito-idp:CreateUserPool"),
+        ]
 
     def _users(self) -> CognitoUserPool:
         """The people who may call. An administrator adds them; nobody signs up alone."""

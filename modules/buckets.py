@@ -30,6 +30,45 @@ from modules.policy_documents import Conditions, Statement, deny_plain_http, doc
 from modules.queues import Queue
 from modules.roles import Grantee
 
+_KEEP = (
+    "s3:CreateBucket",
+    "s3:DeleteBucket",
+    "s3:DeleteBucketPolicy",
+    "s3:GetAccelerateConfiguration",
+    "s3:GetBucketAcl",
+    "s3:GetBucketCORS",
+    "s3:PutBucketCORS",
+    "s3:GetBucketLogging",
+    "s3:GetBucketNotification",
+    "s3:GetBucketObjectLockConfiguration",
+    "s3:GetBucketOwnershipControls",
+    "s3:GetBucketPolicy",
+    "s3:GetBucketPublicAccessBlock",
+    "s3:GetBucketRequestPayment",
+    "s3:GetBucketTagging",
+    "s3:GetBucketVersioning",
+    "s3:GetBucketWebsite",
+    "s3:GetEncryptionConfiguration",
+    "s3:GetLifecycleConfiguration",
+    "s3:GetReplicationConfiguration",
+    "s3:ListBucket",
+    "s3:ListBucketVersions",
+    "s3:PutBucketLogging",
+    "s3:PutBucketNotification",
+    "s3:PutBucketOwnershipControls",
+    "s3:PutBucketPolicy",
+    "s3:PutBucketPublicAccessBlock",
+    "s3:PutBucketTagging",
+    "s3:PutBucketVersioning",
+    "s3:PutEncryptionConfiguration",
+    "s3:PutLifecycleConfiguration",
+)
+
+
+def keep_buckets(*arns: str) -> Statement:
+    """Return what Terraform needs for buckets with these ARNs."""
+    return Statement(sid="KeepBuckets", actions=_KEEP, resources=arns)
+
 
 class PrivateBucket(Construct):
     """A bucket without public access or ACLs: versioned, with one key, only over TLS, only for this account.
@@ -65,6 +104,7 @@ class PrivateBucket(Construct):
             object_lock: whether versions can be held. It is fixed when the bucket is created.
         """
         super().__init__(scope, construct_id)
+        self._foundation, self._object_lock = foundation, object_lock
         bucket = S3Bucket(
             self,
             "Default",
@@ -124,6 +164,22 @@ class PrivateBucket(Construct):
             # S3 refuses a policy while the public access block of the same bucket changes.
             depends_on=[public_access],
         )
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for buckets, and to empty them if the settings do not protect the data."""
+        named = f"arn:aws:s3:::{self._foundation.prefix}-*"
+        found = [keep_buckets(named)]
+        # The provider lifts the legal hold of a version that S3 does not let go. It also says that it may pass over a
+        # retention, which takes its permission whether there is one or not.
+        lift = ("s3:BypassGovernanceRetention", "s3:GetObject", "s3:PutObjectLegalHold")
+        if self._object_lock:
+            # S3 API, "CreateBucket": a bucket with Object Lock takes more than a bucket.
+            locks = ["s3:PutBucketObjectLockConfiguration"]
+            found.append(Statement(sid="LockObjects", actions=locks, resources=[named]))
+        if not self._foundation.protect_data:
+            empty = ["s3:DeleteObject", "s3:DeleteObjectVersion", *(lift if self._object_lock else ())]
+            found.append(Statement(sid="EmptyBuckets", actions=empty, resources=[f"{named}/*"]))
+        return found
 
     def add_to_policy(self, *statements: Statement) -> None:
         """Add statements to the bucket's policy that name resources which are constructed after the bucket."""

@@ -8,6 +8,7 @@ from cdktf_cdktf_provider_aws.kms_alias import KmsAlias
 from cdktf_cdktf_provider_aws.kms_key import KmsKey
 from constructs import Construct
 
+from modules.deployer import any_resource
 from modules.foundation import Foundation
 from modules.monitored import Monitored
 from modules.policy_documents import Statement, document
@@ -51,6 +52,26 @@ _USE = (
     "kms:ReEncryptTo",
 )
 
+_KEEP = (
+    "kms:CreateAlias",
+    "kms:CreateGrant",
+    "kms:Decrypt",
+    "kms:DeleteAlias",
+    "kms:DescribeKey",
+    "kms:EnableKeyRotation",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:GetKeyPolicy",
+    "kms:GetKeyRotationStatus",
+    "kms:ListResourceTags",
+    "kms:PutKeyPolicy",
+    "kms:ScheduleKeyDeletion",
+    "kms:TagResource",
+    "kms:UntagResource",
+    "kms:UpdateAlias",
+    "kms:UpdateKeyDescription",
+)
+
 
 class CustomerKey(Construct, Monitored):
     """A customer key for one service.
@@ -77,6 +98,7 @@ class CustomerKey(Construct, Monitored):
             admit: statements for AWS services that use the key on their own behalf.
         """
         super().__init__(scope, construct_id)
+        self._foundation = foundation
         self._via = f"{service}.{foundation.region}.amazonaws.com"
         account = {"AWS": [f"arn:aws:iam::{foundation.account_id}:root"]}
         key = KmsKey(
@@ -116,6 +138,10 @@ class CustomerKey(Construct, Monitored):
         self.arn = key.arn
         self.key_id = key.key_id
 
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for keys."""
+        return keep_keys(self._foundation)
+
     def statement(self, sid: str, *actions: str) -> Statement:
         """Return the statement of a grant that lets a role use the key through its service."""
         return Statement(
@@ -128,6 +154,15 @@ class CustomerKey(Construct, Monitored):
     def grant_decrypt(self, grantee: Grantee, concern: str) -> None:
         """Let a role decrypt through the key's service."""
         grantee.grant(concern, self.statement("Decrypt", "kms:Decrypt"))
+
+
+def keep_keys(foundation: Foundation) -> list[Statement]:
+    """Return what Terraform needs for keys. The id of a key is not known before the key is made."""
+    names = ("key/*", f"alias/{foundation.prefix}-*")
+    return [
+        Statement(sid="KeepKeys", actions=_KEEP, resources=[foundation.arn("kms", name) for name in names]),
+        any_resource("MakeKeys", "no key is named by these actions", "kms:CreateKey", "kms:ListAliases"),
+    ]
 
 
 def admit_service(foundation: Foundation, service: str, sources: str) -> Statement:

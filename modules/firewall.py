@@ -30,8 +30,10 @@ from cdktf_cdktf_provider_aws.wafv2_web_acl_logging_configuration import (
 )
 from constructs import Construct
 
+from modules.deployer import log_delivery, log_groups
 from modules.encryption import CustomerKey
 from modules.foundation import Foundation
+from modules.policy_documents import Statement
 
 # AWS WAF takes no other log groups ("Sending web ACL traffic logs to a CloudWatch Logs log group").
 FIREWALL_LOG_PREFIX = "aws-waf-logs-"
@@ -71,6 +73,30 @@ MANAGED_GROUPS: Mapping[str, Mapping[str, str]] = {
 }
 
 
+_KEEP = (
+    "wafv2:AssociateWebACL",
+    "wafv2:CreateWebACL",
+    "wafv2:DeleteLoggingConfiguration",
+    "wafv2:DeleteWebACL",
+    "wafv2:DisassociateWebACL",
+    "wafv2:GetLoggingConfiguration",
+    "wafv2:GetWebACL",
+    "wafv2:GetWebACLForResource",
+    "wafv2:ListTagsForResource",
+    "wafv2:PutLoggingConfiguration",
+    "wafv2:TagResource",
+    "wafv2:UntagResource",
+    "wafv2:UpdateWebACL",
+)
+
+_PUT_BEFORE_API = (
+    "apigateway:SetWebACL",
+    "wafv2:AssociateWebACL",
+    "wafv2:DisassociateWebACL",
+    "wafv2:GetWebACLForResource",
+)
+
+
 class Firewall(Construct):
     """A web ACL in front of one stage. A blocked request gets 403 in the form of the API's other answers.
 
@@ -86,6 +112,7 @@ class Firewall(Construct):
             logs_key: encrypts the log; its policy has to admit names that start with FIREWALL_LOG_PREFIX.
         """
         super().__init__(scope, construct_id)
+        self._foundation = foundation
         acl = Wafv2WebAcl(
             self,
             "Default",
@@ -143,6 +170,22 @@ class Firewall(Construct):
                 )
             ],
         )
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for the firewall and its place before an API."""
+        foundation = self._foundation
+        kinds = (f"webacl/{foundation.prefix}/*", "managedruleset/*")
+        stages = f"arn:aws:apigateway:{foundation.region}::/restapis/*/stages/*"
+        return [
+            Statement(
+                sid="KeepFirewall",
+                actions=_KEEP,
+                resources=[foundation.arn("wafv2", f"regional/{kind}") for kind in kinds],
+            ),
+            Statement(sid="PutFirewallBeforeApi", actions=_PUT_BEFORE_API, resources=[stages]),
+            *log_groups(foundation, f"{FIREWALL_LOG_PREFIX}{foundation.prefix}-*"),
+            log_delivery(),
+        ]
 
 
 def _rate_limit(*, priority: int) -> Wafv2WebAclRule:

@@ -50,6 +50,10 @@ class Foundation:
         """Return the same foundation for resources in another region."""
         return replace(self, region=region)
 
+    def arn(self, service: str, resource: str) -> str:
+        """Return the ARN of a resource in this account and region."""
+        return f"arn:aws:{service}:{self.region}:{self.account_id}:{resource}"
+
     def bucket_name(self, purpose: str) -> str:
         """Return the name of a bucket; it has account and region in it, since bucket names are unique in all of AWS."""
         return f"{self.prefix}-{purpose}-{self.account_id}-{self.region}"

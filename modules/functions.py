@@ -31,6 +31,7 @@ from constructs import Construct
 
 from functions.common.contract import LIVE_ALIAS
 from modules.alarms import ERROR_RATE_PERCENT, Advice, Alarm, Metric, any_count, error_rate
+from modules.deployer import any_resource, log_groups
 from modules.encryption import CustomerKey
 from modules.foundation import Foundation
 from modules.monitored import Graph, LogQuery, Monitored, Row, label_of, title_of
@@ -44,6 +45,48 @@ from modules.roles import Grantee, Role
 # An event that a function fails on is tried again this often, for this long; then it is a dead letter.
 MAX_RETRIES = 2
 MAX_EVENT_AGE_SECONDS = 3600
+
+_KEEP = (
+    "lambda:AddPermission",
+    "lambda:CreateAlias",
+    "lambda:CreateFunction",
+    "lambda:DeleteAlias",
+    "lambda:DeleteFunction",
+    "lambda:DeleteFunctionEventInvokeConfig",
+    "lambda:GetAlias",
+    "lambda:GetFunction",
+    "lambda:GetFunctionCodeSigningConfig",
+    "lambda:GetFunctionConfiguration",
+    "lambda:GetFunctionEventInvokeConfig",
+    "lambda:GetPolicy",
+    "lambda:ListAliases",
+    "lambda:ListTags",
+    "lambda:ListVersionsByFunction",
+    "lambda:PublishVersion",
+    "lambda:PutFunctionEventInvokeConfig",
+    "lambda:RemovePermission",
+    "lambda:TagResource",
+    "lambda:UntagResource",
+    "lambda:UpdateAlias",
+    "lambda:UpdateFunctionCode",
+    "lambda:UpdateFunctionConfiguration",
+)
+
+_KEEP_LAYERS = (
+    "lambda:DeleteLayerVersion",
+    "lambda:GetLayerVersion",
+    "lambda:ListLayers",
+    "lambda:PublishLayerVersion",
+)
+
+_KEEP_MAPPINGS = (
+    "lambda:DeleteEventSourceMapping",
+    "lambda:GetEventSourceMapping",
+    "lambda:ListTags",
+    "lambda:TagResource",
+    "lambda:UntagResource",
+    "lambda:UpdateEventSourceMapping",
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +117,7 @@ class Layer(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, foundation: Foundation, sources: Sources) -> None:
         super().__init__(scope, construct_id)
+        self._foundation = foundation
         package = find_layer(sources.layers, foundation.lambda_runtime, foundation.lambda_architecture)
         copy = sources.output / "packages" / package.path.name
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -89,6 +133,11 @@ class Layer(Construct):
             compatible_architectures=[foundation.lambda_architecture],
         )
         self.arn = layer.arn
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for layers."""
+        layer = self._foundation.arn("lambda", f"layer:{self._foundation.prefix}-*")
+        return [Statement(sid="KeepLayers", actions=_KEEP_LAYERS, resources=[layer, f"{layer}:*"])]
 
 
 @dataclass(frozen=True)
@@ -149,6 +198,7 @@ class Function(Construct, Monitored):
         """
         super().__init__(scope, construct_id)
         foundation = shared.foundation
+        self._foundation = foundation
         name_part = slug(construct_id)
         name = f"{foundation.prefix}-{name_part}"
         logs = CloudwatchLogGroup(
@@ -254,6 +304,24 @@ class Function(Construct, Monitored):
                 on_failure=LambdaFunctionEventInvokeConfigDestinationConfigOnFailure(destination=failures.arn)
             ),
         )
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for functions, and for the queues that they read."""
+        functions = self._foundation.arn("lambda", f"function:{self._foundation.prefix}-*")
+        # The id of a mapping is not known before the mapping is made.
+        mappings = self._foundation.arn("lambda", "event-source-mapping:*")
+        return [
+            Statement(sid="KeepFunctions", actions=_KEEP, resources=[functions]),
+            any_resource("FindFunctions", "it names no resource", "lambda:ListFunctions"),
+            *log_groups(self._foundation, f"/aws/lambda/{self._foundation.prefix}-*"),
+            Statement(sid="KeepMappings", actions=_KEEP_MAPPINGS, resources=[mappings]),
+            any_resource(
+                "MapQueuesToFunctions",
+                "IAM restricts it only by the function, as the condition does",
+                "lambda:CreateEventSourceMapping",
+                conditions={"ArnLike": {"lambda:FunctionArn": functions}},
+            ),
+        ]
 
     def alarms(self) -> list[Alarm]:
         """Return the alarms on errors, throttles and lost events."""

@@ -27,6 +27,20 @@ from modules.roles import Grantee
 # Values of the dimension `Operation` of the requests to a table, as the permissions that are granted here allow them.
 TABLE_OPERATIONS = ("GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem")
 
+KEEP_TABLES = (
+    "dynamodb:CreateTable",
+    "dynamodb:DeleteTable",
+    "dynamodb:DescribeContinuousBackups",
+    "dynamodb:DescribeTable",
+    "dynamodb:DescribeTimeToLive",
+    "dynamodb:ListTagsOfResource",
+    "dynamodb:TagResource",
+    "dynamodb:UntagResource",
+    "dynamodb:UpdateContinuousBackups",
+    "dynamodb:UpdateTable",
+    "dynamodb:UpdateTimeToLive",
+)
+
 
 class Table(Construct, Monitored):
     """A table that is paid by request, encrypted with a customer key, and recoverable if data is protected.
@@ -58,6 +72,7 @@ class Table(Construct, Monitored):
             replicable: whether another region has, or had, a copy of it.
         """
         super().__init__(scope, construct_id)
+        self._foundation = foundation
         table = DynamodbTable(
             self,
             "Default",
@@ -80,6 +95,11 @@ class Table(Construct, Monitored):
         )
         self.name = table.name
         self.arn = table.arn
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for tables."""
+        name = f"table/{self._foundation.prefix}-*"
+        return [Statement(sid="KeepTables", actions=KEEP_TABLES, resources=[self._foundation.arn("dynamodb", name)])]
 
     def alarms(self) -> list[Alarm]:
         """Return the alarms on failed and throttled requests.

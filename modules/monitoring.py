@@ -12,6 +12,9 @@ from constructs import Construct
 from modules.alarms import Alarms, AlertTopic
 from modules.foundation import Foundation
 from modules.monitored import Graph, Monitored, Row
+from modules.policy_documents import Statement
+
+_KEEP = ("cloudwatch:DeleteDashboards", "cloudwatch:GetDashboard", "cloudwatch:PutDashboard")
 
 
 class Monitoring(Alarms):
@@ -51,6 +54,11 @@ class Monitoring(Alarms):
             dashboard_body=json.dumps({"widgets": _placed(widgets)}),
         )
         self.dashboard_name = dashboard.dashboard_name
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for alarms and for the dashboard."""
+        dashboard = f"arn:aws:cloudwatch::{self._foundation.account_id}:dashboard/{self._foundation.prefix}"
+        return [*super().deployer_statements(), Statement(sid="KeepDashboard", actions=_KEEP, resources=[dashboard])]
 
 
 def _merged(rows: Sequence[Row]) -> list[Row]:

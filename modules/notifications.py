@@ -9,12 +9,28 @@ from cdktf_cdktf_provider_aws.sns_topic_policy import SnsTopicPolicy
 from cdktf_cdktf_provider_aws.sns_topic_subscription import SnsTopicSubscription
 from constructs import Construct
 
+from modules.deployer import any_resource
 from modules.encryption import CustomerKey
 from modules.foundation import Foundation
 from modules.names import dead_letters_of, slug
 from modules.policy_documents import Statement, deny_plain_http, document
 from modules.queues import Queue, Sender, redrive_policy
 from modules.roles import Grantee
+
+_KEEP = (
+    "sns:CreateTopic",
+    "sns:DeleteTopic",
+    "sns:GetTopicAttributes",
+    "sns:ListSubscriptionsByTopic",
+    "sns:ListTagsForResource",
+    "sns:SetTopicAttributes",
+    "sns:Subscribe",
+    "sns:TagResource",
+    "sns:UntagResource",
+)
+
+# A subscription is no type of resource to IAM.
+_KEEP_SUBSCRIPTIONS = ("sns:GetSubscriptionAttributes", "sns:SetSubscriptionAttributes", "sns:Unsubscribe")
 
 
 class Topic(Construct):
@@ -43,6 +59,7 @@ class Topic(Construct):
             publishers: services that publish to the topic; roles get the permission from `grant_publish`.
         """
         super().__init__(scope, construct_id)
+        self._foundation = foundation
         self._key = key
         topic = SnsTopic(self, "Default", name=f"{foundation.prefix}-{name}", kms_master_key_id=key.arn)
         self.name = topic.name
@@ -70,6 +87,14 @@ class Topic(Construct):
             ),
         )
 
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for topics and subscriptions."""
+        topics = self._foundation.arn("sns", f"{self._foundation.prefix}-*")
+        return [
+            Statement(sid="KeepTopics", actions=_KEEP, resources=[topics, f"{topics}:*"]),
+            any_resource("KeepSubscriptions", "SNS has no resource type for subscriptions", *_KEEP_SUBSCRIPTIONS),
+        ]
+
     def grant_publish(self, grantee: Grantee, concern: str) -> None:
         """Let a role publish to the topic (SNS, "Key management": a data key, and Decrypt to check it)."""
         grantee.grant(
@@ -95,6 +120,7 @@ class SubscribedQueue(Construct):
         foundation: Foundation,
         topic_arn: str,
         key: CustomerKey,
+        foreign_topic: str | None = None,
         visibility_timeout_seconds: int | None = None,
     ) -> None:
         """
@@ -102,9 +128,11 @@ class SubscribedQueue(Construct):
             construct_id: name of the queue, too.
             topic_arn: of a topic of this stack or of another one.
             key: encrypts the queues; its policy has to admit SNS for that topic.
+            foreign_topic: name of the topic if it is another project's.
             visibility_timeout_seconds: how long a message is hidden from other readers; by default SQS's 30.
         """
         super().__init__(scope, construct_id)
+        self._foundation, self._foreign_topic = foundation, foreign_topic
         name, senders = slug(construct_id), [Sender("sns.amazonaws.com", topic_arn)]
         self.dead_letters = Queue(
             self, "dead_letters", foundation=foundation, name=dead_letters_of(name), key=key, senders=senders
@@ -130,6 +158,13 @@ class SubscribedQueue(Construct):
             # SNS does not retry a message that a queue refuses. If the dead-letter queue refuses it too, it is lost.
             depends_on=[self.queue.policy, self.dead_letters.policy],
         )
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs to subscribe to another project's topic; its own ones are its to change."""
+        if self._foreign_topic is None:
+            return []
+        topic = self._foundation.arn("sns", self._foreign_topic)
+        return [Statement(sid="SubscribeToOthers", actions=["sns:Subscribe"], resources=[topic])]
 
 
 def alarms_of(foundation: Foundation) -> Sender:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from cdktf_cdktf_provider_aws.cloudwatch_query_definition import CloudwatchQueryDefinition
 from constructs import Construct
 
+from modules.deployer import any_resource
 from modules.foundation import Foundation
 from modules.monitored import LogQuery, Monitored
+from modules.policy_documents import Statement
 
 # Placeholder in a query that the operator replaces by the id of a file.
 FILE_ID = "FILE_ID"
@@ -42,6 +44,8 @@ DENIED = LogQuery(
     ],
 )
 
+_KEEP = ("logs:DeleteQueryDefinition", "logs:DescribeQueryDefinitions", "logs:PutQueryDefinition")
+
 
 class Queries(Construct):
     """The saved queries of an environment, in a folder with its name (CloudWatch Logs, "Saving queries")."""
@@ -66,3 +70,7 @@ class Queries(Construct):
                 log_group_names=list(query.log_groups),
                 query_string="\n| ".join(query.lines),
             )
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for saved queries."""
+        return [any_resource("KeepQueries", "a saved query is no resource to IAM", *_KEEP)]

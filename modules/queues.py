@@ -24,6 +24,17 @@ MAX_RECEIVES = 5
 # A day before SQS deletes the message.
 OLDEST_MESSAGE_SECONDS = RETENTION_SECONDS - 24 * 3600
 
+_KEEP = (
+    "sqs:CreateQueue",
+    "sqs:DeleteQueue",
+    "sqs:GetQueueAttributes",
+    "sqs:GetQueueUrl",
+    "sqs:ListQueueTags",
+    "sqs:SetQueueAttributes",
+    "sqs:TagQueue",
+    "sqs:UntagQueue",
+)
+
 
 @dataclass(frozen=True)
 class Sender:
@@ -71,6 +82,7 @@ class Queue(Construct, Monitored):
             visibility_timeout_seconds: how long a message is hidden from other readers; by default SQS's 30.
         """
         super().__init__(scope, construct_id)
+        self._foundation = foundation
         self._key = key
         self._has_readers = dead_letters is not None
         queue = SqsQueue(
@@ -153,6 +165,16 @@ class Queue(Construct, Monitored):
     def metric(self, name: str, statistic: str = "Maximum", label: str = "") -> Metric:
         """Return a metric of the queue (SQS, "Available CloudWatch metrics for Amazon SQS")."""
         return Metric("AWS/SQS", name, {"QueueName": self.name}, statistic, label or title_of(self))
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for queues."""
+        return [
+            Statement(
+                sid="KeepQueues",
+                actions=_KEEP,
+                resources=[self._foundation.arn("sqs", f"{self._foundation.prefix}-*")],
+            )
+        ]
 
     def send_statements(self) -> list[Statement]:
         """Return the permissions to send messages (SQS, "Key management": a data key, and Decrypt to check it)."""

@@ -15,6 +15,7 @@ from cdktf_cdktf_provider_aws.codedeploy_deployment_group import (
 )
 from constructs import Construct
 
+from modules.deployer import any_resource
 from modules.foundation import Foundation
 from modules.functions import Function
 from modules.notifications import Topic
@@ -24,6 +25,27 @@ from modules.roles import Role
 # A tenth of the traffic for 15 minutes, then all of it. An alarm on the rate of errors needs two periods of 5 minutes:
 # a shorter canary would be over before the alarm could stop it.
 TRAFFIC = "CodeDeployDefault.LambdaCanary10Percent15Minutes"
+
+
+# The last five are those of `make release` and `make rollback`.
+_KEEP = (
+    "codedeploy:CreateApplication",
+    "codedeploy:CreateDeploymentGroup",
+    "codedeploy:DeleteApplication",
+    "codedeploy:DeleteDeploymentGroup",
+    "codedeploy:GetApplication",
+    "codedeploy:GetDeploymentGroup",
+    "codedeploy:ListTagsForResource",
+    "codedeploy:TagResource",
+    "codedeploy:UntagResource",
+    "codedeploy:UpdateDeploymentGroup",
+    "codedeploy:CreateDeployment",
+    "codedeploy:GetApplicationRevision",
+    "codedeploy:GetDeployment",
+    "codedeploy:GetDeploymentConfig",
+    "codedeploy:ListDeployments",
+    "codedeploy:RegisterApplicationRevision",
+)
 
 
 class Releases(Construct):
@@ -50,6 +72,7 @@ class Releases(Construct):
             alerts: topic that is told when a release was rolled back.
         """
         super().__init__(scope, construct_id)
+        self._foundation = foundation
         application = CodedeployApp(self, "Default", name=foundation.prefix, compute_platform="Lambda")
         role = Role(
             self,
@@ -103,3 +126,23 @@ class Releases(Construct):
                 # CodeDeploy checks when a group is made that its role may publish.
                 depends_on=role.grants,
             )
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform and `make release` need for releases."""
+        names = (
+            f"application:{self._foundation.prefix}",
+            f"deploymentgroup:{self._foundation.prefix}/*",
+            "deploymentconfig:CodeDeployDefault.Lambda*",
+        )
+        return [
+            Statement(
+                sid="KeepReleases",
+                actions=_KEEP,
+                resources=[self._foundation.arn("codedeploy", name) for name in names],
+            ),
+            any_resource(
+                "StopReleases",
+                "CodeDeploy has no resource type for this action (Service Authorization Reference)",
+                "codedeploy:StopDeployment",
+            ),
+        ]

@@ -13,9 +13,10 @@ from modules.alarms import STANDS_STILL, Advice, Alarm, Alarms, Metric, any_coun
 from modules.bucket_rules import access_logs, lifecycle, only_clean_files
 from modules.buckets import PrivateBucket
 from modules.encryption import CustomerKey, admit_service
-from modules.metadata import Metadata, Table
+from modules.metadata import KEEP_TABLES, Metadata, Table
 from modules.monitored import Monitored
 from modules.notifications import Topic, alarms_of, tell_by_email
+from modules.policy_documents import Statement
 from modules.settings import Settings
 from modules.storage import Storage
 
@@ -23,6 +24,19 @@ from modules.storage import Storage
 LATE_SECONDS = 900
 # DynamoDB copies mostly within a second ("Global tables: How it works").
 LATE_RECORD_MILLISECONDS = 60_000
+
+# DynamoDB, "Global tables security": whoever makes a copy has to be allowed what filling it takes.
+_FILL_TABLES = (
+    "dynamodb:BatchWriteItem",
+    "dynamodb:CreateTableReplica",
+    "dynamodb:DeleteItem",
+    "dynamodb:DeleteTableReplica",
+    "dynamodb:GetItem",
+    "dynamodb:PutItem",
+    "dynamodb:Query",
+    "dynamodb:Scan",
+    "dynamodb:UpdateItem",
+)
 
 
 class Replica(Construct, Monitored):
@@ -53,7 +67,9 @@ class Replica(Construct, Monitored):
             metadata: the records; DynamoDB copies all.
         """
         super().__init__(scope, construct_id)
+        self._foundation = settings.foundation
         there = settings.in_replica_region.foundation
+        self._there = there
         self.region = there.region
         files_key = CustomerKey(self, "files_key", foundation=there, purpose="files", service="s3")
         records_key = CustomerKey(self, "records_key", foundation=there, purpose="records", service="dynamodb")
@@ -103,6 +119,29 @@ class Replica(Construct, Monitored):
         for each in self.node.find_all():
             if isinstance(each, TerraformResource):
                 each.provider = provider
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for copies, beside what the constructs in here need."""
+        service = "replication.dynamodb.amazonaws.com"
+        account, prefix = self._foundation.account_id, self._foundation.prefix
+        return [
+            Statement(
+                sid="KeepCopying", actions=["s3:PutReplicationConfiguration"], resources=[f"arn:aws:s3:::{prefix}-*"]
+            ),
+            Statement(
+                sid="KeepCopiedTables",
+                actions=[*KEEP_TABLES, *_FILL_TABLES],
+                resources=[self._there.arn("dynamodb", f"table/{prefix}-*")],
+            ),
+            Statement(
+                sid="LetDynamoDBCopy",
+                actions=["iam:CreateServiceLinkedRole"],
+                resources=[
+                    f"arn:aws:iam::{account}:role/aws-service-role/{service}/AWSServiceRoleForDynamoDBReplication"
+                ],
+                conditions={"StringEquals": {"iam:AWSServiceName": service}},
+            ),
+        ]
 
     def _alarms_there(self) -> list[Alarm]:
         """Return the alarms on files whose copies are late (S3, "Using S3 Replication metrics").

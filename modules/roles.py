@@ -20,6 +20,34 @@ _ROLE_ARN = re.compile(
 # IAM refuses changes to the roles of these paths ("Service-linked roles"; IAM Identity Center, "Permission sets").
 _PATHS_OF_AWS = ("aws-service-role/", "aws-reserved/")
 
+_KEEP = (
+    "iam:CreateRole",
+    "iam:DeleteRole",
+    "iam:DeleteRolePolicy",
+    "iam:GetRole",
+    "iam:GetRolePolicy",
+    "iam:ListAttachedRolePolicies",
+    "iam:ListInstanceProfilesForRole",
+    "iam:ListRolePolicies",
+    "iam:PutRolePolicy",
+    "iam:TagRole",
+    "iam:UntagRole",
+    "iam:UpdateAssumeRolePolicy",
+    "iam:UpdateRole",
+    "iam:UpdateRoleDescription",
+)
+
+# Services that may get every role of the environment. Every other service may get just the role that is made for it.
+_TAKE_EVERY_ROLE = {
+    "codedeploy.amazonaws.com": "CodeDeploy",
+    "events.amazonaws.com": "EventBridge",
+    "lambda.amazonaws.com": "Lambda",
+    "scheduler.amazonaws.com": "Scheduler",
+    "states.amazonaws.com": "StepFunctions",
+}
+# What a grant to an existing role takes.
+_KEEP_GRANTS = ("iam:DeleteRolePolicy", "iam:GetRolePolicy", "iam:PutRolePolicy")
+
 
 class Grantee(Construct):
     """A role that grants of resources add permissions to: a small inline policy for each concern.
@@ -77,6 +105,7 @@ class Role(Grantee):
             description: purpose of the role.
         """
         super().__init__(scope, construct_id)
+        self._foundation, self._short_name, self._service = foundation, name, service
         role = IamRole(
             self,
             "Default",
@@ -88,6 +117,21 @@ class Role(Grantee):
         self.name = role.name
         self._id = role.id
 
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for roles, and to pass this one to its service."""
+        roles = f"arn:aws:iam::{self._foundation.account_id}:role"
+        every, own = (f"{roles}/{self._foundation.role_name(name)}" for name in ("*", self._short_name))
+        service = _TAKE_EVERY_ROLE.get(self._service)
+        return [
+            Statement(sid="KeepRoles", actions=_KEEP, resources=[every]),
+            Statement(
+                sid=f"PassRolesTo{service}" if service else f"PassRole{self._short_name.title().replace('-', '')}",
+                actions=["iam:PassRole"],
+                resources=[every if service else own],
+                conditions={"StringEquals": {"iam:PassedToService": [self._service]}},
+            ),
+        ]
+
     def _role(self) -> str:
         return self._id
 
@@ -95,9 +139,8 @@ class Role(Grantee):
 class ExistingRole(Grantee):
     """A role that another team or stack owns, in the same account. Grants add inline policies to it.
 
-    The deployer needs `iam:DeleteRolePolicy`, `iam:GetRolePolicy` and `iam:PutRolePolicy` on the role. A policy
-    replaces one of the same name. So the names contain the environment, the construct's path and the region, and differ
-    from the names that the owner, other environments and other constructs use.
+    A policy replaces one of the same name. So the names contain the environment, the construct's path and the region,
+    and differ from the names that the owner, other environments and other constructs use.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, foundation: Foundation, arn: str) -> None:
@@ -112,6 +155,10 @@ class ExistingRole(Grantee):
         self.arn = arn
         self.name = _name_of(arn, foundation.account_id)
         self._foundation = foundation
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for the grants."""
+        return [Statement(sid="GrantToExistingRoles", actions=_KEEP_GRANTS, resources=[self.arn])]
 
     def _policy_name(self, concern: str) -> str:
         return self._foundation.role_name(f"{label_of(self).replace('_', '-')}-{concern}")

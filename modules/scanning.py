@@ -13,6 +13,7 @@ from cdktf_cdktf_provider_aws.guardduty_malware_protection_plan import (
 from constructs import Construct
 
 from functions.common.contract import FILES_PREFIX
+from modules.deployer import any_resource
 from modules.encryption import CustomerKey
 from modules.foundation import Foundation
 from modules.functions import Function
@@ -25,6 +26,16 @@ from modules.workflow import Workflow
 GUARDDUTY = "malware-protection-plan.guardduty.amazonaws.com"
 # GuardDuty makes a rule of this name for itself, to hear of new objects.
 _OWN_RULE = "DO-NOT-DELETE-AmazonGuardDutyMalwareProtectionS3"
+
+# Service Authorization Reference, "Amazon GuardDuty".
+_KEEP = (
+    "guardduty:DeleteMalwareProtectionPlan",
+    "guardduty:GetMalwareProtectionPlan",
+    "guardduty:ListTagsForResource",
+    "guardduty:TagResource",
+    "guardduty:UntagResource",
+    "guardduty:UpdateMalwareProtectionPlan",
+)
 
 
 class Scanning(Construct):
@@ -53,6 +64,7 @@ class Scanning(Construct):
             queues_key: encrypts dead letters.
         """
         super().__init__(scope, construct_id)
+        self._foundation = foundation
         scanner = Role(
             self,
             "role",
@@ -112,6 +124,14 @@ class Scanning(Construct):
                 input_template='{"detail": {"object": {"key": <key>}, "scan": {"status": <status>}}}',
             ),
         )
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for the plan. The id of a plan is not known before the plan is made."""
+        plans = self._foundation.arn("guardduty", "malware-protection-plan/*")
+        return [
+            Statement(sid="KeepScanning", actions=_KEEP, resources=[plans]),
+            any_resource("BeginScanning", "no plan is named by this action", "guardduty:CreateMalwareProtectionPlan"),
+        ]
 
     @staticmethod
     def _grant_own_rule(scanner: Role, foundation: Foundation) -> None:

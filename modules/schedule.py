@@ -20,11 +20,19 @@ from modules.foundation import Foundation
 from modules.functions import MAX_EVENT_AGE_SECONDS, MAX_RETRIES, Function
 from modules.monitored import Monitored, label_of
 from modules.names import dead_letters_of, slug
+from modules.policy_documents import Statement
 from modules.queues import Queue
 from modules.roles import Role
 
 # An hour without a run.
 STOPPED_PERIODS = 12
+
+_KEEP = (
+    "scheduler:CreateSchedule",
+    "scheduler:DeleteSchedule",
+    "scheduler:GetSchedule",
+    "scheduler:UpdateSchedule",
+)
 
 
 class Schedule(Construct, Monitored):
@@ -51,7 +59,7 @@ class Schedule(Construct, Monitored):
             queues_key: encrypts dead letters.
         """
         super().__init__(scope, construct_id)
-        self._function = function
+        self._foundation, self._function = foundation, function
         name = slug(construct_id)
         self.dead_letters = Queue(
             self, "dead_letters", foundation=foundation, name=dead_letters_of(name), key=queues_key
@@ -85,6 +93,11 @@ class Schedule(Construct, Monitored):
             # A rate-based schedule runs as soon as it is created ("Rate-based schedules").
             depends_on=role.grants,
         )
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for schedules."""
+        name = f"schedule/default/{self._foundation.prefix}-*"
+        return [Statement(sid="KeepSchedules", actions=_KEEP, resources=[self._foundation.arn("scheduler", name)])]
 
     def alarms(self) -> list[Alarm]:
         """Return the alarm on a schedule that does not run.

@@ -12,7 +12,19 @@ from cdktf_cdktf_provider_aws.data_aws_ssm_parameter import DataAwsSsmParameter
 from cdktf_cdktf_provider_aws.ssm_parameter import SsmParameter
 from constructs import Construct
 
+from modules.deployer import any_resource
 from modules.foundation import Foundation
+from modules.policy_documents import Statement
+
+_KEEP = (
+    "ssm:AddTagsToResource",
+    "ssm:DeleteParameter",
+    "ssm:GetParameter",
+    "ssm:GetParameters",
+    "ssm:ListTagsForResource",
+    "ssm:PutParameter",
+    "ssm:RemoveTagsFromResource",
+)
 
 
 class SharedValues(Construct):
@@ -26,6 +38,7 @@ class SharedValues(Construct):
             values: value and description, by a name in lower case with `-`.
         """
         super().__init__(scope, construct_id)
+        self._foundation = foundation
         for name, (value, description) in values.items():
             SsmParameter(
                 self,
@@ -37,13 +50,31 @@ class SharedValues(Construct):
                 insecure_value=value,
             )
 
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for parameters."""
+        name = self._foundation.parameter_name("*")
+        return [
+            Statement(
+                sid="KeepSharedValues", actions=_KEEP, resources=[self._foundation.arn("ssm", f"parameter{name}")]
+            ),
+            any_resource("FindSharedValues", "it names no resource", "ssm:DescribeParameters"),
+        ]
 
-def shared_value(scope: Construct, construct_id: str, *, foundation: Foundation, project: str, name: str) -> str:
-    """Return a value that another project shares in the same environment, account and region.
 
-    Terraform reads the parameter when it plans, which needs `ssm:GetParameter` on that parameter.
+class SharedValue(Construct):
+    """A value that another project shares in the same environment, account and region. Terraform reads it for a plan.
+
+    Attributes:
+        value: the value.
     """
-    parameter = DataAwsSsmParameter(
-        scope, construct_id, name=foundation.parameter_name(name, project_name=project), with_decryption=False
-    )
-    return parameter.insecure_value
+
+    def __init__(self, scope: Construct, construct_id: str, *, foundation: Foundation, project: str, name: str) -> None:
+        super().__init__(scope, construct_id)
+        self._foundation = foundation
+        self._name = foundation.parameter_name(name, project_name=project)
+        self.value = DataAwsSsmParameter(self, "Default", name=self._name, with_decryption=False).insecure_value
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs to read the value."""
+        parameter = self._foundation.arn("ssm", f"parameter{self._name}")
+        return [Statement(sid="ReadSharedValues", actions=["ssm:GetParameter"], resources=[parameter])]

@@ -37,6 +37,17 @@ LATE_SECONDS = 900
 # Receivers belong to others: an alarm on one in two failures tells lasting trouble from a short outage.
 UNDELIVERED_PERCENT = 50
 
+# The value of a secret is not among them.
+_KEEP = (
+    "secretsmanager:CreateSecret",
+    "secretsmanager:DeleteSecret",
+    "secretsmanager:DescribeSecret",
+    "secretsmanager:GetResourcePolicy",
+    "secretsmanager:TagResource",
+    "secretsmanager:UntagResource",
+    "secretsmanager:UpdateSecret",
+)
+
 
 @dataclass(frozen=True)
 class _Receiver:
@@ -171,6 +182,12 @@ class Webhooks(Construct, Monitored):
         lines = ["fields @timestamp, receiver, reason, receives", f'filter message = "{NOT_DELIVERED}"']
         lines += ["sort @timestamp desc", "limit 50"]
         return [LogQuery("undelivered-webhooks", lines, self._log_groups)]
+
+
+def keep_secrets(foundation: Foundation) -> Statement:
+    """Return what Terraform needs for the secrets of receivers, which come and go with the setting."""
+    name = f"secret:{foundation.prefix}-*"
+    return Statement(sid="KeepSecrets", actions=_KEEP, resources=[foundation.arn("secretsmanager", name)])
 
 
 def _undelivered(queue: Queue) -> Alarm:

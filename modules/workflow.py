@@ -22,6 +22,7 @@ from constructs import Construct
 
 from functions.common.contract import FILES_PREFIX
 from modules.alarms import Advice, Alarm, Metric, any_count
+from modules.deployer import any_resource, log_delivery, log_groups
 from modules.encryption import CustomerKey
 from modules.foundation import Foundation
 from modules.functions import Function, tracing_statement
@@ -53,6 +54,31 @@ _LOG_DELIVERY = (
     "logs:ListLogDeliveries",
     "logs:PutResourcePolicy",
     "logs:UpdateLogDelivery",
+)
+
+_KEEP = (
+    "states:CreateStateMachine",
+    "states:DeleteStateMachine",
+    "states:DescribeStateMachine",
+    "states:ListStateMachineVersions",
+    "states:ListTagsForResource",
+    "states:TagResource",
+    "states:UntagResource",
+    "states:UpdateStateMachine",
+)
+
+_KEEP_RULES = (
+    "events:DeleteRule",
+    "events:DescribeRule",
+    "events:DisableRule",
+    "events:EnableRule",
+    "events:ListTagsForResource",
+    "events:ListTargetsByRule",
+    "events:PutRule",
+    "events:PutTargets",
+    "events:RemoveTargets",
+    "events:TagResource",
+    "events:UntagResource",
 )
 
 
@@ -88,6 +114,7 @@ class Workflow(Construct, Monitored):
             queues_key: what encrypts dead letters.
         """
         super().__init__(scope, construct_id)
+        self._foundation = settings.foundation
         name = f"{settings.prefix}-{WORKFLOW}"
         logs = CloudwatchLogGroup(
             self,
@@ -238,6 +265,19 @@ class Workflow(Construct, Monitored):
         )
         self.rules[construct_id] = rule.name
         return dead_letters
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for state machines and for the rules that start them."""
+        foundation, named = self._foundation, f"{self._foundation.prefix}-*"
+        return [
+            Statement(
+                sid="KeepWorkflows", actions=_KEEP, resources=[foundation.arn("states", f"stateMachine:{named}")]
+            ),
+            any_resource("CheckDefinitions", "it names no resource", "states:ValidateStateMachineDefinition"),
+            Statement(sid="KeepRules", actions=_KEEP_RULES, resources=[foundation.arn("events", f"rule/{named}")]),
+            *log_groups(foundation, f"{LOG_GROUPS}{named}"),
+            log_delivery(),
+        ]
 
     def alarms(self) -> list[Alarm]:
         """Return the alarms on executions that failed, and on rules that could not start one."""

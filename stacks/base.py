@@ -19,7 +19,11 @@ from cdktf_cdktf_provider_aws.provider import (
 )
 from constructs import Construct, IValidation, Node
 
+from modules.buckets import keep_buckets
+from modules.deployer import any_resource
+from modules.encryption import keep_keys
 from modules.names import state_key
+from modules.policy_documents import Statement
 from modules.settings import Settings
 from stacks.guards import REPLICA, check
 
@@ -49,6 +53,8 @@ SERVICES = (
     "sts",
     "wafv2",
 )
+
+_KEEP_STATE = ("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:DeleteObject")
 
 # Child ids that say nothing, and so do not show in an address: the main resource of a construct (CDK's convention).
 _HIDDEN = "Default"
@@ -177,6 +183,16 @@ class BaseStack(TerraformStack):
         # Terraform reads a short name as its own registry's, OpenTofu as another's.
         self.add_override("terraform.required_providers.aws.source", "hashicorp/aws")
         return provider
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for every component: its state, and what `make bootstrap` makes for it."""
+        state = f"arn:aws:s3:::{self.settings.state_bucket_name}"
+        return [
+            Statement(sid="KeepState", actions=_KEEP_STATE, resources=[f"{state}/*"]),
+            keep_buckets(state),
+            *keep_keys(self.foundation),
+            any_resource("KnowYourself", "it names no resource", "sts:GetCallerIdentity"),
+        ]
 
     def replica_provider(self) -> AwsProvider:
         """The provider of the second region; what is in a construct `replica`, and nothing else, has to have it."""

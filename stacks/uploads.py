@@ -21,6 +21,7 @@ from modules.monitored import Monitored
 from modules.monitoring import Monitoring
 from modules.names import FAILURES_QUEUE
 from modules.notifications import Notifications
+from modules.policy_documents import Statement
 from modules.queries import Queries
 from modules.queues import Queue
 from modules.releases import Releases
@@ -30,7 +31,7 @@ from modules.schedule import Schedule
 from modules.settings import Settings
 from modules.sharing import SharedValues
 from modules.storage import Storage
-from modules.webhooks import Webhooks
+from modules.webhooks import Webhooks, keep_secrets
 from modules.workflow import Workflow
 from stacks.base import BaseStack
 from stacks.guards import REPLICA
@@ -322,3 +323,7 @@ class UploadsStack(BaseStack):
         """Declare Terraform outputs: values and descriptions by name."""
         for name, (value, description) in values.items():
             TerraformOutput(self, name, value=value, description=description)
+
+    def deployer_statements(self) -> list[Statement]:
+        """Return what Terraform needs for every component, and to add and remove receivers of webhooks."""
+        return [*super().deployer_statements(), keep_secrets(self.foundation)]

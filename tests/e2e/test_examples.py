@@ -28,13 +28,13 @@ PARTNER = "arn:aws:iam::000000000000:role/partners/reader"
 
 
 @contextmanager
-def applied(deployed: Deployed, component: str, project: str, *extra: Statement) -> Iterator[Terraform]:
-    """Deploy a component as another project with `make plan` and `make apply`, as a deployer with extra permissions."""
+def applied(deployed: Deployed, component: str, project: str) -> Iterator[Terraform]:
+    """Deploy a component as another project with `make plan` and `make apply`, with the policies of its deployer."""
     platform = deployed.system.variables(deployed.aws)
     settings = local_settings(deployed.aws).model_copy(
         update={"project_name": project, "state_bucket": local_settings(deployed.aws).state_bucket_name}
     )
-    policies = [json.loads(each) for each in [*deployer_policies(settings), document(*extra)]]
+    policies = [json.loads(each) for each in deployer_policies(settings, component)]
     deployer = control.create_deployer(deployed.aws, policies, name=f"{project}-deployer")
     variables = {
         **platform,
@@ -60,31 +60,7 @@ def applied(deployed: Deployed, component: str, project: str, *extra: Statement)
 
 @pytest.fixture(scope="module")
 def inbox(deployed: Deployed) -> Iterator[Terraform]:
-    """Applied by a deployer who may keep what is called `inbox-local-…`, and of the platform read one parameter."""
-    extra = (
-        Statement(
-            sid="ReadWhatIsShared",
-            actions=["ssm:GetParameter"],
-            resources=[f"arn:aws:ssm:{HERE}:parameter/sluice/local/files-topic-arn"],
-        ),
-        Statement(
-            sid="SubscribeToThePlatform", actions=["sns:Subscribe"], resources=[deployed.outputs["files_topic_arn"]]
-        ),
-        Statement(
-            sid="MapQueuesToFunctions",
-            actions=["lambda:CreateEventSourceMapping"],
-            resources=["*"],
-            any_resource="IAM restricts it by the function alone, as the condition does",
-            conditions={"ArnLike": {"lambda:FunctionArn": f"arn:aws:lambda:{HERE}:function:inbox-local-*"}},
-        ),
-        Statement(
-            sid="KeepMappings",
-            actions=[f"lambda:{verb}EventSourceMapping" for verb in ("Delete", "Get", "Update")]
-            + ["lambda:ListTags", "lambda:TagResource"],
-            resources=[f"arn:aws:lambda:{HERE}:event-source-mapping:*"],
-        ),
-    )
-    with applied(deployed, "inbox", "inbox", *extra) as terraform:
+    with applied(deployed, "inbox", "inbox") as terraform:
         yield terraform
 
 
@@ -117,12 +93,7 @@ def partner(deployed: Deployed) -> Iterator[Session]:
     trust = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "sts:AssumeRole"}
     trusted = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
     iam.create_role(RoleName="reader", Path="/partners/", AssumeRolePolicyDocument=trusted)
-    policies = Statement(
-        sid="GrantToThePartner",
-        actions=["iam:DeleteRolePolicy", "iam:GetRolePolicy", "iam:PutRolePolicy"],
-        resources=[PARTNER],
-    )
-    with applied(deployed, "partner-bucket", "partner", policies) as terraform:
+    with applied(deployed, "partner-bucket", "partner") as terraform:
         assert str(terraform.plan()) == "No changes"
         assume = document(Statement(sid="AssumeRole", actions=["sts:AssumeRole"], resources=[PARTNER]))
         user = control.create_deployer(deployed.aws, json.loads(assume), name="partner")

@@ -14,6 +14,7 @@ from tests.metric_math import Alarm
 from tests.synth import test_monitoring, test_rows, test_stacks
 from tests.synth.conftest import Synthesized, settings_of, synthesize
 from tests.synth.seeds import change
+from tests.synth.test_rows import many
 from tests.synth.test_scanning import allow, statements
 from tools.operate.policies import deployer_policies, planner_policies
 from tools.operate.terraform import find_program
@@ -281,13 +282,29 @@ def test_copies_that_are_taken_away_leave_their_provider_and_the_streams_until_t
     assert list(check(stack.json, settings)) == []
 
 
+def allowed(policies: list[str]) -> set[tuple[str, str]]:
+    """Actions of policies, each with a resource."""
+    return {
+        (action, resource)
+        for policy in policies
+        for statement in json.loads(policy)["Statement"]
+        for action in many(statement["Action"])
+        for resource in many(statement["Resource"])
+    }
+
+
 def test_whoever_deploys_may_keep_the_copies_and_whoever_plans_reads_none() -> None:
     policies = deployer_policies(SETTINGS)
     assert all(len(policy.replace(" ", "")) <= 6144 for policy in policies)
     without = deployer_policies(SETTINGS.model_copy(update={"replica_region": None}))
-    (copies,) = [policy for policy in policies if policy not in without]
-    assert {"s3:PutReplicationConfiguration", "dynamodb:CreateTableReplica"} <= set(re.findall(r"\w+:\w+", copies))
+    copies = allowed(policies) - allowed(without)
+    assert {"s3:PutReplicationConfiguration", "dynamodb:CreateTableReplica"} <= {action for action, _ in copies}
+    assert allowed(without) < allowed(policies)
     assert not re.search(r'"dynamodb:(GetItem|Query|Scan|BatchGetItem)"', "".join(planner_policies(SETTINGS)))
+
+
+def test_whoever_deploys_may_delete_the_copies_that_are_taken_away() -> None:
+    assert deployer_policies(SETTINGS.model_copy(update={"replica_removed": True})) == deployer_policies(SETTINGS)
 
 
 @pytest.mark.parametrize(

@@ -442,7 +442,9 @@ def test_row_06_public_read_acls_are_nowhere(any_stack: Synthesized) -> None:
         assert not address.startswith("aws_s3_bucket_acl."), address
         assert not {"acl", "grant", "access_control_policy"} & {name for name, _ in nested(resource)}, address
     for source in [*(ROOT / "functions").rglob("*.py"), *(ROOT / "modules").rglob("*.py")]:
-        assert not re.search(r"\bACL\s*=|public-read|object_acl|bucket_acl|BucketAcl", source.read_text()), source.name
+        # The deployer reads the ACL of a bucket, since Terraform does.
+        text = source.read_text().replace('"s3:GetBucketAcl"', "")
+        assert not re.search(r"\bACL\s*=|public-read|object_acl|bucket_acl|BucketAcl", text), source.name
 
 
 def test_row_06_public_requests_are_denied_by_the_bucket(any_stack: Synthesized, environment: str) -> None:
@@ -1128,7 +1130,7 @@ def test_row_16_wildcards_are_where_aws_has_no_resource_level(any_stack: Synthes
 def test_row_16_wildcards_name_their_reason_in_the_code() -> None:
     """The builder refuses a `*` without one; here: nobody builds a policy beside it."""
     for source in [*(ROOT / "modules").rglob("*.py"), *(ROOT / "stacks").rglob("*.py")]:
-        if source.name not in {"policy.py", "guards.py"}:
+        if source.name not in {"policy_documents.py", "guards.py"}:
             assert not re.search(r'["\'](Statement|Effect)["\']\s*:', source.read_text()), source.name
 
 
