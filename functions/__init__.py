@@ -1,1 +1,1 @@
-"""What runs inside AWS. Imports nothing from stacks, modules or tools: it is packed alone."""
+"""The code that runs in Lambda. It imports nothing from stacks, modules or tools, because it is packed without them."""

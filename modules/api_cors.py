@@ -35,12 +35,12 @@ class Cors:
 
     @property
     def fixed_origin(self) -> dict[str, str]:
-        """The header that allows a single origin; empty where there are several or none."""
+        """The header that allows a single origin; empty if there are several or none."""
         return {ALLOW_ORIGIN: f"'{self.origins[0]}'"} if len(self.origins) == 1 else {}
 
     @property
     def readable(self) -> dict[str, str]:
-        """The headers that let pages read an answer's headers; empty where no page may call."""
+        """The headers that let pages read an answer's headers; empty if no page may call."""
         if not self.origins:
             return {}
         return {"Access-Control-Expose-Headers": f"'{','.join(EXPOSED_HEADERS)}'", "Vary": "'Origin'"}

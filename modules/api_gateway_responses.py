@@ -94,7 +94,7 @@ def _answers(*, takes_tokens: bool) -> dict[str, _Answer]:
 
 
 class _Answer:
-    """An answer of the gateway: its words (None: the gateway's own), its status (None: the gateway's own), headers."""
+    """An answer of the gateway: text and status (None keeps the gateway's own), and headers."""
 
     def __init__(
         self,

@@ -209,7 +209,7 @@ class PrivateBucket(Construct):
         )
 
     def announce_to(self, queue: Queue) -> None:
-        """Have S3 send an event to a queue for each new object.
+        """Let S3 send an event to a queue for each new object.
 
         The policies of the queue and of its key have to admit `s3.amazonaws.com` for this bucket.
         """

@@ -164,7 +164,7 @@ class Shared:
 
 
 class Function(Construct, Monitored):
-    """One function with everything that is its own, published as versions behind the alias `live`.
+    """A function with its own role, log group and queue, published as versions behind the alias `live`.
 
     Each change of its code or configuration is a version that never changes again (Lambda, "Manage Lambda function
     versions"). Whoever calls the function calls the alias, so that a release moves one pointer, and a rollback moves it

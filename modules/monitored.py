@@ -1,4 +1,4 @@
-"""What a construct declares about its monitoring: alarms, rows of the dashboard, queries of its logs.
+"""The monitoring that a construct declares: alarms, rows of the dashboard, queries of its logs.
 
 A construct that is monitored has `Monitored` as a base class and declares beside its resources, as data. `Monitoring`
 and `Queries` take a list of such constructs and make the resources.

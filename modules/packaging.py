@@ -1,4 +1,4 @@
-"""Packages of functions: the same bytes on every machine, from the content of the files alone.
+"""Packages of functions: the same bytes on every machine, only from the content of the files.
 
 `TerraformAsset` of CDKTF is not used: its hash ignores file names, and its archives change with the times of files.
 """
@@ -36,7 +36,7 @@ class Package:
 
 
 def write_archive(files: Mapping[str, bytes], path: Path) -> Package:
-    """Write files, by their name in the archive, as a zip whose bytes depend on names and contents alone.
+    """Write files, by their name in the archive, as a zip whose bytes only depend on names and contents.
 
     Nothing is compressed: what deflate makes of the same bytes differs from one zlib to the next. An archive that is
     there with these bytes stays as it is, its time included.
@@ -58,7 +58,7 @@ def write_archive(files: Mapping[str, bytes], path: Path) -> Package:
 
 
 def source_code_hash(path: Path) -> str:
-    """SHA-256 of a file in base64."""
+    """Return the SHA-256 of a file in base64."""
     return _hash(path.read_bytes())
 
 
@@ -67,7 +67,7 @@ def _hash(content: bytes) -> str:
 
 
 def function_files(functions: Path, name: str) -> dict[str, bytes]:
-    """The sources of one function: its own folder and what the functions share, under their package's name.
+    """Return the sources of one function: its folder and the shared code, by their names in the package.
 
     Args:
         functions: the folder of the functions' package.
@@ -83,12 +83,12 @@ def function_files(functions: Path, name: str) -> dict[str, bytes]:
 
 
 def layer_name(runtime: str, architecture: str) -> str:
-    """File name of the layer with the functions' dependencies for a runtime and a processor."""
+    """Return the file name of the layer with the functions' dependencies for a runtime and an architecture."""
     return f"dependencies-{runtime}-{architecture}.zip"
 
 
 def find_layer(layers: Path, runtime: str, architecture: str) -> Package:
-    """The layer that set-up made from the lock.
+    """Return the layer that set-up made from the lock.
 
     It is not made here: that takes a package index, and synthesis never uses the network.
 

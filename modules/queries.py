@@ -1,4 +1,4 @@
-"""Queries of Logs Insights that an operator needs, saved: docs/operations.md says when to run which."""
+"""Saved queries of Logs Insights for operators; docs/operations.md says when to run which."""
 
 from __future__ import annotations
 

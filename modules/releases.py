@@ -1,4 +1,4 @@
-"""Releases bit by bit: CodeDeploy moves the traffic of functions to new versions, and back when errors rise."""
+"""Releases in steps: CodeDeploy moves the traffic of functions to new versions, and back if errors rise."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _KEEP = (
 class Releases(Construct):
     """CodeDeploy's application of an environment, with a deployment group for each function.
 
-    Terraform publishes a version and leaves the alias alone; `make release` has CodeDeploy move the traffic. While it
+    Terraform publishes a version and ignores the alias; `make release` has CodeDeploy move the traffic. While it
     moves, the alarm on the function's errors sends all of it back ("Redeploy and roll back a deployment"), whether or
     not anybody watches, and the alert topic is told.
     """

@@ -1,4 +1,4 @@
-"""A second region that holds a copy of every file and every record, under keys of its own. It serves no requests.
+"""A second region with a copy of every file and every record, under its own keys. It serves no requests.
 
 What is covered and what is not, RPO and RTO: docs/operations.md, "Two regions".
 """

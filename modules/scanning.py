@@ -1,4 +1,4 @@
-"""Malware scanning: GuardDuty looks at every file, and what it finds carries the workflow on."""
+"""Malware scanning: GuardDuty scans every file, and its result continues the workflow."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _KEEP = (
 
 
 class Scanning(Construct):
-    """GuardDuty Malware Protection for S3, the gate that it opens, and the rule on what it found.
+    """GuardDuty Malware Protection for S3, with the gate in front of downloads and the rule for its results.
 
     It needs no detector: the plan works where GuardDuty itself is off ("Malware Protection for S3").
 

@@ -1,4 +1,4 @@
-"""Runs a function on a schedule, and keeps what could not be delivered."""
+"""A schedule that invokes a function, with a dead-letter queue."""
 
 from __future__ import annotations
 

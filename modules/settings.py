@@ -420,7 +420,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """An environment variable wins over the file, whose values `load` hands in as arguments."""
+        """Let an environment variable override the file, whose values `load` passes as arguments."""
         return env_settings, init_settings
 
     @property
@@ -549,7 +549,7 @@ def _refuse_misspelt(values: Mapping[str, Any], shown: str) -> None:
 
 
 def _explain(fault: Mapping[str, Any], shown: str) -> str:
-    """One line for a person about one fault that pydantic found."""
+    """Return one line for a user about one fault that pydantic found."""
     name = str(fault["loc"][0]) if fault["loc"] else ""
     cause = re.sub(r"^Value error, ", "", str(fault["msg"]))
     if not name:
@@ -562,7 +562,7 @@ def _explain(fault: Mapping[str, Any], shown: str) -> str:
 
 
 def _allowed(fault: Mapping[str, Any], cause: str) -> str:
-    """What is allowed, in words rather than as a regular expression where that is long."""
+    """Return the allowed values, in words instead of a long regular expression."""
     if fault["type"] == "literal_error":
         return f"allowed: {fault['ctx']['expected']}"
     if fault["type"] == "string_pattern_mismatch":

@@ -83,7 +83,7 @@ _KEEP_RULES = (
 
 
 class Workflow(Construct, Monitored):
-    """State machine, the rule that starts it, and where events go that could not start it.
+    """The state machine, the rule that starts it, and the dead-letter queue of the rule.
 
     Attributes:
         state_machine_arn: ARN of the state machine.
@@ -216,7 +216,7 @@ class Workflow(Construct, Monitored):
         queues_key: CustomerKey,
         reshape: CloudwatchEventTargetInputTransformer | None = None,
     ) -> Queue:
-        """Start the workflow for every event of a pattern, and return where events go that could not.
+        """Start the workflow for every event of a pattern, and return the queue of the events that could not start it.
 
         Args:
             scope: construct of whoever tells of these events.

@@ -141,7 +141,7 @@ class _States:
         )
 
     def what_is_left(self) -> dict[str, Any]:
-        """Go to the step that the inspection found to be left."""
+        """Go to the next step that the inspection returned."""
         hold_first = {
             "And": [
                 {"Variable": "$.inspection.found.left", "StringEquals": NextStep.ANNOUNCE},

@@ -38,11 +38,11 @@ def provider(root: Root) -> Iterator[Finding]:
     found = [(block.get("alias"), block.get("region"), block.get("allowed_account_ids")) for block in blocks]
     if found[:1] != [(None, settings.primary_region, account)]:
         yield Finding(
-            1, "provider.aws", f"one provider of {settings.primary_region} that allows {account[0]} alone is needed"
+            1, "provider.aws", f"one provider of {settings.primary_region} that allows only {account[0]} is needed"
         )
     # The stack of the state has no copies, and so no second provider.
     if any(each != (REPLICA, settings.replica_region, account) for each in found[1:]) or len(found) > 2:
-        yield Finding(1, "provider.aws", f"of further providers, {settings.replica_region or 'none'} alone is intended")
+        yield Finding(1, "provider.aws", f"the only further provider is that of {settings.replica_region or 'none'}")
     for address, body in root.every():
         wanted = f"aws.{REPLICA}" if address.partition(".")[2].startswith(f"{REPLICA}_") else None
         if body.get("provider") != wanted or "region" in body:
@@ -81,7 +81,7 @@ def public_access(root: Root) -> Iterator[Finding]:
             yield Finding(6, address, "its four public access blocks are not all on")
         owners = root.about("aws_s3_bucket_ownership_controls", "bucket", address)
         if not owners or any(block(body, "rule").get("object_ownership") != "BucketOwnerEnforced" for body in owners):
-            yield Finding(6, address, "its objects are not owned by the bucket's owner alone")
+            yield Finding(6, address, "objects may have another owner than the bucket's")
 
 
 def events(root: Root) -> Iterator[Finding]:
@@ -300,7 +300,7 @@ def alarms(root: Root) -> Iterator[Finding]:
             yield Finding(18, address, "it counts errors; a rate by metric math is needed")
         told = many(body.get("alarm_actions"))
         if body.get("actions_enabled") is False or not told or not all(map(_is_topic, told)):
-            yield Finding(18, address, "it tells nobody")
+            yield Finding(18, address, "it has no action that notifies")
         if not many(body.get("ok_actions")):
             yield Finding(18, address, "it has no action for the end of the alarm (ok_actions)")
         if len(str(body.get("alarm_description", ""))) < 20:
@@ -369,7 +369,7 @@ def left_alone(root: Root) -> Iterator[Finding]:
 
 
 def own_pipeline(root: Root) -> Iterator[Finding]:
-    """Row 20: nothing refers to a repository or image that nobody here makes."""
+    """Row 20: nothing refers to a repository or image that is not created here."""
     for address, body in root.every():
         if address.startswith(("aws_codecommit_", "aws_codepipeline", "aws_ecr_")) or "image_uri" in body:
             yield Finding(20, address, "it needs a repository that this project does not make")

@@ -1,4 +1,4 @@
-"""The functions of the upload platform: what each is told by its environment, and what its role may do."""
+"""The functions of the upload platform: their environment variables, and the permissions of their roles."""
 
 from __future__ import annotations
 

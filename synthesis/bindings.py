@@ -1,8 +1,8 @@
-"""Provider bindings that hold only what the app imports, so that a synthesis takes one second and not twelve.
+"""Provider bindings with only what the app imports, so that a synthesis takes one second instead of twelve.
 
 `cdktf_cdktf_provider_aws` loads 2,135 submodules in Python and again in Node, whatever an app uses, and mypy reads all
 of them. This module writes a copy of the installed package with only the submodules that the app names, below
-`.build/bindings/KEY/`, and puts it first on `sys.path`. The copy uses public file formats alone: a Python package, and
+`.build/bindings/KEY/`, and puts it first on `sys.path`. The copy only uses public file formats: a Python package, and
 the tarball of a jsii assembly. Nothing in jsii or Node is patched, and the Terraform JSON is the same to the byte.
 
 Whatever is not as this module knows it (the layout of the package, the tarball, the assembly) leads to the installed
@@ -90,7 +90,7 @@ _PY_SIBLING = re.compile(rf"^\s*(?:from \.\.(\w+)|(?:from|import) {PACKAGE}\.(\w
 
 
 class BindingsError(Exception):
-    """The installed provider package is not as this module knows it; the message says in what."""
+    """The installed provider package differs from the one that this module knows; the message has the difference."""
 
 
 def imported_submodules(roots: Iterable[Path]) -> frozenset[str]:
@@ -223,12 +223,12 @@ def use(root: Path, extra: Iterable[Path] = ()) -> None:
 
 
 def in_one_line(error: Exception) -> str:
-    """What an error says, or its name where it says nothing."""
+    """Return the first line of an error, or its name if it has no text."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def stock_is_asked_for() -> bool:
-    """Whether the environment asks for CDKTF as it is installed, without what makes it fast."""
+    """Return whether the environment asks for the unmodified CDKTF, without the changes that make it fast."""
     return os.environ.get(STOCK_VARIABLE, "0") not in ("", "0")
 
 
@@ -305,7 +305,7 @@ def _draft(final: Path) -> Path:
 
 
 def _remove(path: Path) -> None:
-    """Remove a folder so that no process ever sees half of it."""
+    """Remove a folder so that no process sees a partly removed one."""
     doomed = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     path.rename(doomed)
     shutil.rmtree(doomed, ignore_errors=True)
@@ -331,7 +331,7 @@ def _point_current(path: Path) -> None:
 
 
 def _prune(store: Path) -> None:
-    """Remove all but the copies that were used last, and what killed processes left behind."""
+    """Remove all but the most recently used copies, and leftovers of killed processes."""
     now = time.time()
     current = (store / _CURRENT).resolve()
     keys = [path for path in store.iterdir() if path.is_dir() and path.name != _CURRENT]
@@ -348,7 +348,7 @@ def _say(message: str) -> None:
 
 
 class _Hint(importlib.abc.MetaPathFinder):
-    """Asked last: says why a submodule that is installed is not found."""
+    """The last import finder: its error says why a submodule of the installed package is not found."""
 
     def __init__(self, installed: Path) -> None:
         self._installed = installed
@@ -371,7 +371,7 @@ class _Hint(importlib.abc.MetaPathFinder):
 
 @dataclass(frozen=True)
 class _Package:
-    """What the installed package says of itself, checked."""
+    """The checked metadata of the installed package."""
 
     folder: Path
     root_source: str
@@ -389,7 +389,7 @@ def _installed_version() -> str:
 
 
 def _jsii_version() -> str:
-    """What loads the copy; another one has to try it first."""
+    """Return the version of jsii, which loads the copy; another version has to try the copy first."""
     try:
         return importlib.metadata.version("jsii")
     except importlib.metadata.PackageNotFoundError:
@@ -573,7 +573,7 @@ class _Tarball:
 
         manifest = _object(_json(self._text("package.json"), "package.json"), "package.json")
         if manifest.get("main") != _INDEX or "exports" in manifest:
-            raise BindingsError(f"the assembly's entry point is not {_INDEX} alone")
+            raise BindingsError(f"the assembly's entry point is not only {_INDEX}")
 
     def _text(self, name: str) -> str:
         if name not in self._files:

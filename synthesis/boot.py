@@ -1,4 +1,4 @@
-"""The order in which CDKTF is started: its Node.js process first, then the bindings, then the first import of cdktf."""
+"""The start of CDKTF: first its Node.js process, then the bindings, then the first import of cdktf."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The components that can be deployed, each a Terraform root with a state of its own. Standard library only."""
+"""The components that can be deployed, each a Terraform root with its own state. Standard library only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Component(NamedTuple):
-    """What `make synth COMPONENT=NAME` synthesizes.
+    """A component, which `make synth COMPONENT=NAME` synthesizes.
 
     Attributes:
         title: what it deploys, for people.

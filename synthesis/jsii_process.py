@@ -2,7 +2,7 @@
 
 jsii (1.142, `bin/jsii-runtime.js`) starts a Node.js process that does nothing but start a second one, in which the
 constructs live, and hand every message on, there and back. A synthesis sends some 1,500 requests and waits for the
-answer to each, so the relay costs two wake-ups a request. Here the second process is started alone. What Python asks
+answer to each, so the relay costs two wake-ups a request. Here only the second process is started. What Python asks
 it to load first, it loads while Python goes on with imports of its own.
 
 One private class of jsii is replaced for that. What this relies on is looked for first; where a version of jsii has it
@@ -50,7 +50,7 @@ _WITH_FILE_3 = 'exec "$0" "$@" 3<&0 0</dev/null'
 
 
 def quiet_node_banner() -> None:
-    """Keep jsii's banner about the age of Node off stderr; call before anything imports cdktf.
+    """Keep jsii's banner about the age of Node.js off stderr; call this before the first import of cdktf.
 
     A Node release that jsii no longer supports, or does not know yet, still works for CDKTF, and 12 lines of
     exclamation marks a run bury what matters. `make setup` refuses one that is too old. A value that the user has set
@@ -95,7 +95,7 @@ def use() -> None:
 
 
 def _check(relay: str, program: str) -> None:
-    """Whether the texts of jsii's two programs are as this module knows them.
+    """Return whether the sources of jsii's two programs are those that this module knows.
 
     Raises:
         NotImplementedError: they are not.
@@ -112,7 +112,7 @@ def _direct() -> type[_NodeProcess]:  # noqa: C901 - a class whose base is impor
     from jsii._kernel.types import LoadRequest, LoadResponse
 
     class Direct(_NodeProcess):
-        """A process that is talked to directly, and loads in the background."""
+        """A process that Python talks to directly, and that loads in the background."""
 
         def start(self) -> None:
             """Start the process in the background."""
@@ -175,7 +175,7 @@ def _direct() -> type[_NodeProcess]:  # noqa: C901 - a class whose base is impor
                 self._ctx_stack.close()
 
         def _hang_up(self) -> None:
-            """Close the channel, upon which the process ends."""
+            """Close the channel, which ends the process."""
             if self._channel is None:
                 return
             for file in (self._process.stdin, self._process.stdout, self._channel):

@@ -1,1 +1,1 @@
-"""What runs inside AWS for the examples; packed alone, as the functions of the platform are."""
+"""Lambda code of the examples; it imports nothing else of the project, like the functions of the platform."""

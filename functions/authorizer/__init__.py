@@ -1,1 +1,1 @@
-"""Lets the bearers of an issuer's tokens call the API."""
+"""The authorizer of the API for tokens of an issuer."""

@@ -1,4 +1,4 @@
-"""Lambda authorizer of the API, where the setting `api_authorization` is `jwt`.
+"""Lambda authorizer of the API, for the setting `api_authorization` = `jwt`.
 
 API Gateway asks it with the token of a request, and uses its answer again for the same token until its time is up
 (API Gateway, "Output from an API Gateway Lambda authorizer").
@@ -19,14 +19,14 @@ from functions.common.environment import Environment
 
 
 class AuthorizerEnvironment(Environment, frozen=True, kw_only=True):
-    """Whose tokens count, and what they have to be made for."""
+    """The environment variables of the authorizer: issuer and audience of valid tokens."""
 
     jwt_issuer: Annotated[str, Meta(pattern=r"^https://")]
     jwt_audience: Annotated[str, Meta(min_length=1)]
 
 
 class Unauthorized(Exception):  # noqa: N818 - the text is what API Gateway reads
-    """The word that makes API Gateway answer 401: there is no other way than to fail with it.
+    """The error that makes API Gateway answer 401; an authorizer has no other way.
 
     So a refused token counts among the errors of this function, which says nothing about its health.
     """
@@ -48,7 +48,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     Raises:
         Unauthorized: the token does not count; the caller gets 401.
-        IssuerError: the issuer's keys are not to be had; the caller gets 500, and nobody is let in.
+        IssuerError: the issuer's keys cannot be fetched; every caller gets 500.
     """
     scheme, _, token = str(event.get("authorizationToken") or "").partition(" ")
     try:
@@ -63,7 +63,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def policy(method_arn: str) -> dict[str, Any]:
-    """A policy for the stage of a method: as exact as an answer can be that is used again for its other methods.
+    """Return a policy for the stage of a method: the gateway caches it, and uses it for the other methods too.
 
     Which methods there are is up to the API, and what a caller may see of them to the functions, which know the owner.
 

@@ -1,4 +1,4 @@
-"""Checks bearer tokens (RFC 7519) against the keys that their issuer publishes (OpenID Connect Discovery 1.0)."""
+"""Checks of bearer tokens (RFC 7519) against the keys that their issuer publishes (OpenID Connect Discovery 1.0)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jwt import PyJWK, PyJWKSet
 
 from functions.common.contract import IssuerError
 
-# Asymmetric alone: with HS256 in this list, whoever knows a public key could sign with it.
+# Only asymmetric algorithms: with HS256 in this list, anyone who knows a public key could sign with it.
 ALGORITHMS = ("RS256", "ES256")
 LEEWAY_SECONDS = 10
 # Issuers publish a new key well before they sign with it.
@@ -25,11 +25,11 @@ Fetch = Callable[[str], Mapping[str, Any]]
 
 
 class InvalidTokenError(Exception):
-    """The token is not one that the issuer made for this API and now; the text says why, for the log alone."""
+    """The token is not a valid one of the issuer for this API; the text has the reason, only for the log."""
 
 
 class Issuer:
-    """The keys of an issuer, fetched when they are needed and kept for a while."""
+    """The keys of an issuer, fetched when needed and cached for a while."""
 
     def __init__(self, url: str, fetch: Fetch, now: Callable[[], float] = time.monotonic) -> None:
         """
@@ -45,7 +45,7 @@ class Issuer:
         self._fetched: float | None = None
 
     def key(self, key_id: str | None) -> PyJWK:
-        """The key with this id; a token that names none has none.
+        """Return the key with this id; a token without an id has no key.
 
         Raises:
             InvalidTokenError: the issuer has no such key.
@@ -77,7 +77,7 @@ class Issuer:
 
 
 def subject_of(token: str, *, issuer: Issuer, audience: str) -> str:
-    """Check a token and return who it is about.
+    """Check a token and return its subject.
 
     Args:
         token: the token without `Bearer`.

@@ -22,11 +22,11 @@ FunctionArn = Annotated[str, Meta(pattern=r"^arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d
 
 
 class FromText(Protocol):
-    """A type of a field that reads its variable itself."""
+    """The type of a field that parses the text of its variable itself."""
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Read it.
+        """Parse the text of a variable.
 
         Raises:
             ValueError: it is malformed.
@@ -34,13 +34,13 @@ class FromText(Protocol):
 
 
 class Listed(tuple[str, ...]):
-    """Several values in one variable, with commas between them."""
+    """A tuple of values, in one variable with commas between them."""
 
     __slots__ = ()
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Split it."""
+        """Split the text at its commas."""
         return cls(text.split(",") if text else ())
 
 
@@ -49,7 +49,7 @@ def _read(kind: type[FromText], text: str) -> FromText:
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
-    """Base of each function's variables: a field `bucket_name` is read from BUCKET_NAME."""
+    """Base class of each function's variables: a field `bucket_name` is read from BUCKET_NAME."""
 
     @classmethod
     def load(cls, variables: Mapping[str, str] = os.environ) -> Self:
@@ -64,19 +64,19 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
     @classmethod
     def names(cls) -> frozenset[str]:
-        """The names of the variables, for a comparison with what is deployed."""
+        """Return the names of the variables, to compare them with the deployed ones."""
         return frozenset(cls.__struct_encode_fields__)
 
 
 class FilesEnvironment(Environment, frozen=True, kw_only=True):
-    """Where files and their records are: names, never ids or ARNs."""
+    """The environment variables with the names of bucket and tables; never ids or ARNs."""
 
     bucket_name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
     table_name: TableName
 
 
 class StartEnvironment(FilesEnvironment, frozen=True, kw_only=True):
-    """What whoever begins an upload has to know: what is taken, and how much of it.
+    """The environment variables with the limits for new uploads.
 
     Attributes:
         allowed_content_types: media types, of which the second part may be `*`.
@@ -92,16 +92,16 @@ class StartEnvironment(FilesEnvironment, frozen=True, kw_only=True):
 
     @property
     def quota(self) -> Quota:
-        """What one owner may have."""
+        """The quota of one owner."""
         return Quota(self.quota_bytes, self.quota_files)
 
     @property
     def expiry(self) -> timedelta:
-        """How long an upload may take."""
+        """The time after which an unfinished upload expires."""
         return timedelta(hours=self.upload_expiry_hours)
 
 
 class ApiEnvironment(Environment, frozen=True, kw_only=True):
-    """What every function behind the API may have: the origins whose pages may read its answers; none by default."""
+    """The environment variables of every function behind the API: origins whose pages may read its answers."""
 
     cors_allowed_origins: Listed = Listed()

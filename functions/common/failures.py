@@ -1,4 +1,4 @@
-"""What an owner reads about a file that is not available; `contract` has the reasons.
+"""The reason why a file is not available, as its owner reads it; `contract` has the codes.
 
 A record holds code and sentence in one attribute, `CODE: SENTENCE`. Error messages of AWS (with ARNs of roles and keys,
 the account id or a stack trace) are for operators: they go to the alert and the log. An earlier release may have

@@ -1,4 +1,4 @@
-"""Checks the fields of requests, in words that a caller can act on."""
+"""Checks of the fields of requests; the messages tell a caller what to change."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _NOT_IN_A_NAME = re.compile(
 
 
 def json_object(body: str | None) -> dict[str, object]:
-    """The object in a body.
+    """Return the JSON object in a body.
 
     Raises:
         Refused: there is none.
@@ -53,7 +53,7 @@ def json_object(body: str | None) -> dict[str, object]:
 
 
 def text(fields: dict[str, object], name: str, *, may_be_empty: bool = False) -> str:
-    """A string that has to be there.
+    """Return a required string.
 
     Raises:
         Refused: it is missing, or something else.
@@ -67,7 +67,7 @@ def text(fields: dict[str, object], name: str, *, may_be_empty: bool = False) ->
 
 
 def whole_number(fields: dict[str, object], name: str, *, least: int, most: int | None = None) -> int:
-    """A whole number that has to be there.
+    """Return a required integer.
 
     Raises:
         Refused: it is missing, something else, or out of bounds.
@@ -83,7 +83,7 @@ def whole_number(fields: dict[str, object], name: str, *, least: int, most: int 
 
 
 def file_name(name: str) -> str:
-    """A plain name of a file.
+    """Return a name of a file without folders.
 
     Raises:
         Refused: it is a path, has control or format characters, has no visible character, or is too long.
@@ -101,7 +101,7 @@ def file_name(name: str) -> str:
 
 
 def content_type(value: object, *, allowed: Sequence[str]) -> str:
-    """A media type of the allow list, `application/octet-stream` where none is said.
+    """Return a media type that is allowed, by default `application/octet-stream`.
 
     Args:
         allowed: media types and patterns, as the setting ALLOWED_CONTENT_TYPES has them.
@@ -119,7 +119,7 @@ def content_type(value: object, *, allowed: Sequence[str]) -> str:
 
 
 def digest(value: object, name: str) -> bytes:
-    """A SHA-256 in base64, as bytes.
+    """Return the bytes of a SHA-256 in base64.
 
     Raises:
         Refused: it is something else.

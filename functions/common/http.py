@@ -1,4 +1,4 @@
-"""What the handlers of the API share: who calls, where the API is, and errors that tell nothing of the inside."""
+"""Common code of the API's handlers: the caller's identity, the API's address, and errors without internal details."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def answer(
     *,
     content_type: str = content_types.APPLICATION_JSON,
 ) -> Response[str]:
-    """A JSON answer that no cache keeps."""
+    """Return a JSON answer that caches do not keep."""
     return Response(
         status_code=status,
         content_type=content_type,
@@ -73,14 +73,14 @@ def answer(
 
 
 def no_content() -> Response[str]:
-    """204: it is done, and there is nothing to say."""
+    """Return a 204 without a body."""
     return Response(status_code=204, body="", headers={"Cache-Control": "no-store", "Vary": "Origin"})
 
 
 def problem(
     status: int, detail: str, *, faults: Sequence[tuple[str, str]] = (), more: Mapping[str, object] | None = None
 ) -> Response[str]:
-    """An error in the form of RFC 9457."""
+    """Return an error in the form of RFC 9457."""
     body = {**problem_body(PROBLEMS[status], status, detail), **(more or {})}
     if faults:
         body["errors"] = [{"field": field, "detail": sentence} for field, sentence in faults]
@@ -88,7 +88,7 @@ def problem(
 
 
 def rest_api(logger: Logger, *, failure: str, plain_errors: bool = False) -> APIGatewayRestResolver:
-    """A resolver that answers a `Refused` with its words, and every other error with `failure` and the request's id.
+    """Return a resolver that answers `Refused` with its message, and other errors with `failure` and the request's id.
 
     The log learns what happened; the caller learns nothing of the inside. Pages of the origins in CORS_ALLOWED_ORIGINS
     may read every answer; without that variable no page may.
@@ -129,7 +129,7 @@ def rest_api(logger: Logger, *, failure: str, plain_errors: bool = False) -> API
 
 
 def body_of(event: APIGatewayProxyEvent) -> str | None:
-    """The body as text, whether or not API Gateway handed it over in base64.
+    """Return the body as text; API Gateway may send it in base64.
 
     Raises:
         Refused: it is not UTF-8.
@@ -193,7 +193,7 @@ def _is_text(value: str) -> bool:
 
 
 def owner_of(event: APIGatewayProxyEvent) -> str:
-    """The verified identity of the caller, from what API Gateway checked; never from what the client says.
+    """Return the verified identity of the caller, which API Gateway checked; never a value that the client sent.
 
     `user:` and the subject of a token, whether a Cognito user pool or another issuer made it: an environment has one
     of them. With signed requests it is the ARN of the signer. That of an assumed role ends in the name of the session,
@@ -213,7 +213,7 @@ def owner_of(event: APIGatewayProxyEvent) -> str:
 
 
 def owned(file_id: str, *, event: APIGatewayProxyEvent, records: Records) -> FileRecord:
-    """The record of a caller's own file.
+    """Return the record of a caller's own file.
 
     Raises:
         Refused: there is no such file, or it is someone else's, which a stranger cannot tell apart.
@@ -238,6 +238,6 @@ def content_url(event: APIGatewayProxyEvent, file_id: str) -> str:
 
 
 def api_url(event: APIGatewayProxyEvent) -> str:
-    """Address of the API's stage as the caller reached it, without a slash at its end."""
+    """Return the address of the API's stage that the caller used, without a slash at its end."""
     context = event.request_context
     return f"https://{context.domain_name}/{context.stage}"

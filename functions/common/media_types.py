@@ -373,7 +373,7 @@ _SAME = {
 
 
 def canonical(media_type: str) -> str:
-    """The registered name of a media type, in lower case and without parameters."""
+    """Return the registered name of a media type, in lower case and without parameters."""
     bare = media_type.partition(";")[0].strip().lower()
     return _SAME.get(bare, bare)
 

@@ -1,4 +1,4 @@
-"""The bytes of a file in S3, and the links by which callers send and fetch them."""
+"""The bytes of a file in S3, and the links with which callers send and download them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class NoUploadError(Exception):
 
 @dataclass(frozen=True)
 class Stored:
-    """What S3 has: size in bytes, SHA-256 in base64, since when, and the version."""
+    """An object in S3: size in bytes, SHA-256 in base64, time, and version."""
 
     size: int
     checksum: str
@@ -99,7 +99,7 @@ class Objects:
                 return
 
     def head(self, key: str) -> Stored | None:
-        """What is stored under a key, or None.
+        """Return the object under a key, or None.
 
         Raises:
             ClientError: S3 refused.
@@ -115,7 +115,7 @@ class Objects:
         )
 
     def is_there(self, key: str) -> bool:
-        """Whether there is an object under a key; it takes no permission to read it.
+        """Return whether there is an object under a key; this needs no permission to read it.
 
         Raises:
             ClientError: S3 refused.
@@ -124,7 +124,7 @@ class Objects:
         return [each["Key"] for each in found.get("Contents", [])] == [key]
 
     def tags(self, key: str) -> dict[str, str]:
-        """The tags of an object that is there.
+        """Return the tags of an existing object.
 
         Raises:
             ClientError: S3 refused.
@@ -144,7 +144,7 @@ class Objects:
     def post_form(
         self, key: str, *, size: int, content_type: str, checksum: str, key_arn: str, seconds: int
     ) -> dict[str, Any]:
-        """A form with which whoever holds it stores just these bytes under this key: `url` and `fields`.
+        """Return a form, `url` and `fields`, whose holder can store only these bytes under this key.
 
         The policy pins everything (S3, "POST policy"): S3 refuses another key, size, type, checksum or encryption.
         """
@@ -166,7 +166,7 @@ class Objects:
         return {"url": form["url"], "fields": form["fields"]}
 
     def begin_parts(self, key: str, *, content_type: str) -> str:
-        """Begin a multipart upload whose parts carry SHA-256 checksums, and return its id.
+        """Start a multipart upload whose parts have SHA-256 checksums, and return its id.
 
         Raises:
             ClientError: S3 refused.
@@ -180,7 +180,7 @@ class Objects:
         )["UploadId"]
 
     def part_link(self, key: str, upload_id: str, *, number: int, size: int, checksum: str, seconds: int) -> str:
-        """A link to which whoever holds it puts one part; size and checksum are signed: S3 takes just these bytes."""
+        """Return a link whose holder can put one part; size and checksum are signed: S3 accepts only these bytes."""
         return self._client.generate_presigned_url(
             "upload_part",
             Params={
@@ -195,7 +195,7 @@ class Objects:
         )
 
     def parts(self, key: str, upload_id: str) -> list[Part]:
-        """The parts that S3 has, by their number.
+        """Yield the parts that S3 has, ordered by number.
 
         Raises:
             NoUploadError: the upload was completed or aborted.
@@ -217,7 +217,7 @@ class Objects:
         return found
 
     def complete(self, key: str, upload_id: str, parts: Sequence[Part], *, size: int) -> None:
-        """Put the parts together; S3 checks their checksums and the size of the whole once more.
+        """Complete a multipart upload; S3 checks the checksums of the parts and the total size again.
 
         Raises:
             NoUploadError: somebody else completed or aborted it.
@@ -241,7 +241,7 @@ class Objects:
             raise
 
     def remove(self, key: str, *, leave_marker: bool) -> None:
-        """Leave nothing under a key: no version, no delete marker, no unfinished upload.
+        """Delete everything under a key: versions, delete markers and unfinished uploads.
 
         Args:
             leave_marker: mark what is there as deleted, and leave it to the lifecycle. S3 copies a marker to a bucket
@@ -353,7 +353,7 @@ class Objects:
 
 
 def seconds_left(ends: str, now: datetime, *, at_most: int) -> int:
-    """For how many seconds a link may be good that must not outlive a time.
+    """Return the seconds for which a link may be valid that must not outlive a time.
 
     Args:
         ends: the time, as records hold it.

@@ -1,4 +1,4 @@
-"""The record of a file in DynamoDB: the truth about what exists, who owns it and in which state it is.
+"""The records of files in DynamoDB: which files exist, who owns them and in which state they are.
 
 A record begins together with a reservation of its owner's quota, and ends together with its release, each in one
 transaction, so that the quota is right under concurrency and after a crash at any point.
@@ -32,7 +32,7 @@ KEPT = frozenset({State.UPLOADING, State.SCANNING, State.AVAILABLE, State.QUARAN
 # The bytes of these files count against the quota of their owner.
 COUNTED = KEPT | {State.ENDING}
 
-# A record that nobody carries on is looked at after this long: longer than S3's event and the workflow take.
+# The sweeper looks at a record without progress after this time, which is longer than S3's event and the workflow take.
 LOOK_AFTER = timedelta(minutes=15)
 # A link that was good a moment ago may have begun a transfer that ends this much later.
 LATE_BYTES = timedelta(hours=1)
@@ -46,16 +46,16 @@ _INDEX_IS_CURRENT = timedelta(minutes=5)
 
 
 class TakenError(Exception):
-    """There is a record with this id already."""
+    """A record with this id exists already."""
 
 
 class QuotaExceededError(Exception):
-    """The owner has no room for this upload."""
+    """The owner's quota has no room for this upload."""
 
 
 @dataclass(frozen=True)
 class Quota:
-    """What one owner may have: bytes and files, counting what is being uploaded."""
+    """The maximum of bytes and files of one owner, including unfinished uploads."""
 
     bytes: int
     files: int
@@ -63,7 +63,8 @@ class Quota:
 
 @dataclass(frozen=True)
 class FileRecord:
-    """One file. Times are ISO 8601 in UTC, sizes are bytes, checksums are SHA-256 in base64, as S3 writes them.
+    """The record of a file. Times are ISO 8601 in UTC, sizes are bytes, checksums are SHA-256 in base64, as S3 writes
+    them.
 
     Attributes:
         checksum: of the whole file; for several parts that of their digests, `-`, and their number. Empty while parts
@@ -106,7 +107,7 @@ class FileRecord:
 
     @classmethod
     def of_item(cls, item: Mapping[str, object]) -> Self:
-        """The record in an item; attributes that this version does not know are left out."""
+        """Return the record in an item; attributes that this version does not know are ignored."""
         known: dict[str, Any] = {field.name: item[field.name] for field in fields(cls) if field.name in item}
         numbers: dict[str, Any] = {
             name: int(str(known[name])) for name in ("size", "part_size", "purge_time") if name in known
@@ -115,7 +116,7 @@ class FileRecord:
 
     @property
     def shown_state(self) -> str:
-        """The state as callers know it: a record that is ending has ended for them."""
+        """The state as callers see it: a record in the state `ending` has already ended for them."""
         return self.ends_as if self.state == State.ENDING else self.state
 
     @property
@@ -134,7 +135,7 @@ class FileRecord:
         return is_counted(self.state, self.ends_as)
 
     def expired(self, now: datetime) -> bool:
-        """Whether the time of the upload is over."""
+        """Return whether the time of the upload is over."""
         return bool(self.expires_time) and timestamp(now) >= self.expires_time
 
 
@@ -159,7 +160,7 @@ class Records:
         self._quotas_table_name = quotas_table_name
 
     def create(self, record: FileRecord, *, quota: Quota, now: datetime) -> None:
-        """Write a new record, and reserve its bytes of its owner's quota.
+        """Write a new record, and reserve its bytes in its owner's quota, in one transaction.
 
         Raises:
             TakenError: the file id is taken.
@@ -209,7 +210,7 @@ class Records:
             raise QuotaExceededError(record.owner)
 
     def get(self, file_id: str) -> FileRecord | None:
-        """Read the record of a file as it is now, or None.
+        """Read the record of a file with strong consistency; None if there is none.
 
         Raises:
             ClientError: DynamoDB refused.
@@ -220,7 +221,7 @@ class Records:
         return FileRecord.of_item(from_item(item)) if item else None
 
     def remember_upload_id(self, file_id: str, upload_id: str) -> bool:
-        """Note S3's id of a multipart upload; False if the record has one already or is not uploading any more.
+        """Store S3's id of a multipart upload; False if the record has one already or is not uploading any more.
 
         Raises:
             ClientError: DynamoDB refused.
@@ -233,7 +234,7 @@ class Records:
         )
 
     def remember_checksum(self, file_id: str, checksum: str) -> bool:
-        """Note the checksum of an upload in parts; False if the record has another or is not uploading any more.
+        """Store the checksum of an upload in parts; False if the record has another or is not uploading any more.
 
         Raises:
             ClientError: DynamoDB refused.
@@ -246,9 +247,10 @@ class Records:
         )
 
     def claim(self, record: FileRecord, ends_as: Ending, *, of: Sequence[State], now: datetime) -> bool:
-        """Begin the end of a record: nobody opens or gets the file from here on. False if its state is another.
+        """Begin the end of a record: from now on the file cannot be opened or downloaded. False if its state is
+        another.
 
-        Whoever claims has the function `discard` end it; where that does not happen, the sweeper does.
+        The caller then invokes the function `discard`, which ends it; if that fails, the sweeper does.
 
         Args:
             of: the states in which it may be claimed.
@@ -310,7 +312,7 @@ class Records:
         )
 
     def finish(self, record: FileRecord, *, due: datetime | None, purge: datetime, now: datetime) -> None:
-        """End a claimed record, and give its bytes back to its owner's quota; once, however often it is called.
+        """End a claimed record, and release its bytes in its owner's quota; the call is idempotent.
 
         Args:
             due: when the sweeper has to look again.
@@ -354,7 +356,7 @@ class Records:
         self._transact([end] if record.released else [end, release])
 
     def look_again(self, file_id: str, due: datetime | None, *, seen: str) -> bool:
-        """Say when the sweeper has to look at a record next; None is never. False if someone else has said so.
+        """Set when the sweeper looks at a record next; None is never. False if another caller has changed it.
 
         Args:
             seen: the due time that the record had.
@@ -366,7 +368,7 @@ class Records:
         return self._change(file_id, changes, "due_time = :seen", {":seen": seen})
 
     def due(self, now: datetime) -> Iterator[str]:
-        """Ids of the records that have to be looked at, the oldest of each shard first.
+        """Yield the ids of the due records, the oldest of each shard first.
 
         Raises:
             ClientError: DynamoDB refused.
@@ -375,7 +377,7 @@ class Records:
             yield str(item["file_id"])
 
     def due_quotas(self, now: datetime) -> Iterator[str]:
-        """Owners whose quota has to be counted again.
+        """Yield the owners whose quota is due for a recount.
 
         Raises:
             ClientError: DynamoDB refused.
@@ -386,7 +388,8 @@ class Records:
     def of_owner(
         self, owner: str, *, limit: int, after: Mapping[str, str] | None, state: str = "", prefix: str = ""
     ) -> tuple[list[dict[str, Any]], dict[str, str] | None]:
-        """An owner's files, newest first: items of the index, and where the next page starts (None: there is none).
+        """Return a page of an owner's files, newest first, as items of the index, and the start of the next page or
+        None.
 
         A file that is ending has the state that it ends as.
 
@@ -563,20 +566,20 @@ _deserializer = TypeDeserializer()
 
 
 def to_item(values: Mapping[str, object]) -> dict[str, Any]:
-    """Values as DynamoDB writes them."""
+    """Convert values to the form of DynamoDB."""
     return {name: _serializer.serialize(value) for name, value in values.items()}
 
 
 def from_item(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Values from what DynamoDB wrote."""
+    """Convert values from the form of DynamoDB."""
     return {name: _deserializer.deserialize(value) for name, value in item.items()}
 
 
 def shard_of(name: str) -> str:
-    """The key of the index of due items under which an item with this id is."""
+    """Return the key of the index of due items for the item with this id."""
     return str(zlib.crc32(name.encode()) % DUE_SHARDS)
 
 
 def timestamp(moment: datetime) -> str:
-    """A time as records hold it: ISO 8601 in UTC with milliseconds, so that text sorts as time does."""
+    """Return a time as records have it: ISO 8601 in UTC with milliseconds, so that texts sort in the order of time."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")

@@ -1,1 +1,1 @@
-"""Ends what was claimed, and removes bytes that nobody may have: the only function that deletes."""
+"""Deletes the bytes of claimed files, and bytes that no file needs: the only function that may delete."""

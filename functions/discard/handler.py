@@ -1,4 +1,4 @@
-"""Ends a file that was claimed: removes its bytes, gives its quota back, writes its last state."""
+"""Handler that ends a claimed file: deletes its bytes, releases its quota, writes its final state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from functions.discard.logic import discard
 
 
 class DiscardEnvironment(FilesEnvironment, frozen=True, kw_only=True):
-    """Where files are, and how long their records are kept.
+    """The environment variables of `discard`: bucket and tables, and the retention of records.
 
     Attributes:
         replicated: whether a second region has copies, which have to go too.

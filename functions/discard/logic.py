@@ -1,4 +1,4 @@
-"""The end of a file, in an order that may be cut off anywhere: claimed before, bytes next, record and quota last."""
+"""The end of a file, in an order that a crash cannot harm: claimed before, then the bytes, last record and quota."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def _tidy(record: FileRecord, objects: Objects, *, leave_markers: bool) -> None:
 
 
 def _next_look(record: FileRecord, now: datetime) -> datetime | None:
-    """When the sweeper looks again: for an announcement that got lost, or for late bytes."""
+    """Return when the sweeper looks at the file again: for a lost announcement, or for late bytes."""
     return now + LOOK_AFTER if record.ends_as == State.REJECTED else _late_bytes(record, now)
 
 
 def _late_bytes(record: FileRecord, now: datetime) -> datetime | None:
-    """When the last bytes that a link allowed have arrived; None once that is over."""
+    """Return when the last bytes that a link allows have arrived; None if that is in the past."""
     if not record.expires_time:
         return None
     over = datetime.fromisoformat(record.expires_time) + LATE_BYTES

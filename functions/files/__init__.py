@@ -1,1 +1,1 @@
-"""What an owner has: list, look at, fetch, delete."""
+"""An owner's files: list, read, download, delete."""

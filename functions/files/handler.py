@@ -1,4 +1,4 @@
-"""GET /files, GET /files/{id}, GET /files/{id}/content, DELETE /files/{id}: what an owner has."""
+"""GET /files, GET /files/{id}, GET /files/{id}/content, DELETE /files/{id}: an owner's files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from functions.files.listing import LISTED, Page, cursor_after
 
 
 class OwnFilesEnvironment(FilesEnvironment, frozen=True, kw_only=True):
-    """Where files are, and who removes them."""
+    """The environment variables of the calls on files."""
 
     discard_function_arn: FunctionArn
 
@@ -35,7 +35,7 @@ discard = DiscardFunction(environment.discard_function_arn)
 
 @app.get("/files")
 def list_files() -> Response[str]:
-    """The caller's files, newest first."""
+    """Return the caller's files, newest first."""
     event = app.current_event
     page = Page.parse(query_of(event))
     found, after = records.of_owner(
@@ -46,7 +46,7 @@ def list_files() -> Response[str]:
 
 @app.get("/files/<file_id>")
 def get_file(file_id: str) -> Response[str]:
-    """What is known about a file."""
+    """Return the record of a file."""
     record = own(file_id)
     if record.shown_state == State.DELETED:
         raise Refused(NO_FILE, 404)
@@ -61,7 +61,7 @@ def get_file(file_id: str) -> Response[str]:
 
 @app.get("/files/<file_id>/content")
 def get_content(file_id: str) -> Response[str]:
-    """Give the owner a link once the file is available; for everyone else there is no such file."""
+    """Return a link to the owner of an available file; everyone else gets 404."""
     record = own(file_id)
     if record.state != State.AVAILABLE:
         raise Refused(f"The file is {record.shown_state}", 409)
@@ -74,7 +74,7 @@ def get_content(file_id: str) -> Response[str]:
 
 @app.delete("/files/<file_id>")
 def delete_file(file_id: str) -> Response[str]:
-    """Delete a file with all its versions; the record says that it was there."""
+    """Delete a file with all its versions; its record is kept for a while."""
     record = own(file_id)
     if record.shown_state != State.DELETED:
         if record.legal_hold:
@@ -109,7 +109,7 @@ def served_as(record: FileRecord) -> str:
 
 
 def own(file_id: str) -> FileRecord:
-    """The caller's own record."""
+    """Return the caller's own record."""
     return owned(file_id, event=app.current_event, records=records)
 
 

@@ -1,4 +1,4 @@
-"""Which page of a list is asked for; cursors that tell a caller nothing, and lead nowhere but to the caller's own."""
+"""Pages of a list; a cursor has no readable content, and only leads to the caller's own files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", re.ASCII)
 
 @dataclass(frozen=True)
 class Page:
-    """A checked request for a part of the list."""
+    """A checked request for a page of the list."""
 
     limit: int = DEFAULT_PAGE
     after: Mapping[str, str] | None = None
@@ -50,7 +50,7 @@ class Page:
 
 
 def cursor_after(last: Mapping[str, str] | None) -> str | None:
-    """The cursor of the page behind a file; None where there is none."""
+    """Return the cursor of the page after a file; None if there is none."""
     if last is None:
         return None
     return base64.urlsafe_b64encode(json.dumps([last["upload_time"], last["file_id"]]).encode()).decode().rstrip("=")

@@ -1,1 +1,1 @@
-"""Says whether what the API needs is there."""
+"""The deep health check of the API."""

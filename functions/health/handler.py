@@ -1,4 +1,4 @@
-"""GET /health/deep: whether what the API needs is there, asked of each part at once and answered in two seconds."""
+"""GET /health/deep: checks table and bucket in parallel, and answers in two seconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from functions.common.contract import HEALTH_PROBE_ID
 from functions.common.environment import FilesEnvironment
 from functions.common.http import answer, rest_api
 
-# Whoever asks about health would rather hear "down" than wait. One try: the next check is the second one.
+# A caller of a health check prefers "down" to a long wait. There is no retry: the next check is one.
 DEADLINE_SECONDS = 1.8
 
 environment = FilesEnvironment.load()
@@ -31,12 +31,12 @@ _workers = ThreadPoolExecutor(max_workers=2)
 
 
 def read_table() -> None:
-    """Read a record that is not there."""
+    """Read a record that does not exist."""
     _dynamodb.get_item(TableName=environment.table_name, Key={"file_id": {"S": HEALTH_PROBE_ID}})
 
 
 def reach_bucket() -> None:
-    """Ask where the bucket is, which takes no right to see what is in it."""
+    """Ask for the region of the bucket, which needs no permission to see its objects."""
     _s3.get_bucket_location(Bucket=environment.bucket_name)
 
 
@@ -44,7 +44,7 @@ PARTS: dict[str, Callable[[], None]] = {"records": read_table, "files": reach_bu
 
 
 def check(parts: Mapping[str, Callable[[], None]]) -> dict[str, str]:
-    """Ask every part at once: `ok` or `down`, by part. What is wrong goes into the log alone."""
+    """Check every part in parallel; return `ok` or `down` for each. The reasons are only in the log."""
     ends = time.monotonic() + DEADLINE_SECONDS
     asked: dict[str, Future[None]] = {name: _workers.submit(ask) for name, ask in parts.items()}
     states: dict[str, str] = {}
@@ -60,7 +60,7 @@ def check(parts: Mapping[str, Callable[[], None]]) -> dict[str, str]:
 
 @app.get("/health/deep")
 def get_health() -> Response[str]:
-    """200 when every part is there, else 503."""
+    """Return 200 if every part works, else 503."""
     states = check(PARTS)
     healthy = set(states.values()) == {"ok"}
     return answer(200 if healthy else 503, {"status": "ok" if healthy else "down", "parts": states})

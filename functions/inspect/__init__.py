@@ -1,1 +1,1 @@
-"""The workflow's look at a file: is what is stored what was recorded?"""
+"""The inspection of a file in its workflow: compares the stored bytes with the record."""

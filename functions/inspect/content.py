@@ -1,4 +1,4 @@
-"""The bytes of a file for an inspection, which reads ranges and never more than a fixed amount."""
+"""The bytes of a file for an inspection, which reads ranges up to a fixed amount."""
 
 from __future__ import annotations
 

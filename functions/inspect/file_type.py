@@ -370,7 +370,7 @@ def _agrees(wanted: str, found: Found) -> bool:
 
 
 def _is_text(media_type: str) -> bool:
-    """Whether a file of a type is text. An SVG is too, but text that does not say so is none."""
+    """Return whether a file of a type is text. An SVG is text too; text that does not declare it is not SVG."""
     if media_type in _EITHER:
         return True
     named = media_type.startswith(("text/", "message/")) or media_type.endswith(("+json", "+xml"))
@@ -382,7 +382,7 @@ def _is_binary(media_type: str) -> bool:
 
 
 def _has_signature(media_type: str) -> bool:
-    """Whether files of a type can be told from text."""
+    """Return whether files of a type can be distinguished from text."""
     return media_type.startswith(_NEVER_TEXT) or _is_known(media_type)
 
 
@@ -543,7 +543,9 @@ def _pdf_or_sound(head: bytes, signed: Found) -> Found:
 
 
 def _in_iso_media(brand: str) -> Found:
-    """Video, audio or picture in ISO media, by the major brand (MP4 Registration Authority, "Brands")."""
+    """Return the type of ISO media (video, audio or picture), by the major brand (MP4 Registration Authority,
+    "Brands").
+    """
     pictures = {"avif": "image/avif", "avis": "image/avif", "mif1": "image/heif", "msf1": "image/heif"}
     if brand in pictures or brand.startswith(("hei", "hev", "hem")):
         return Found(pictures.get(brand, "image/heic"), True, _IN_HEIF)

@@ -1,4 +1,4 @@
-"""First step of the workflow: `{"file_id"}` in, what is left to do and to say out."""
+"""First step of the workflow: takes `{"file_id"}`, returns the next step and the texts of its messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from functions.inspect.logic import Gate, Keeping, inspect
 
 
 class InspectEnvironment(FilesEnvironment, frozen=True, kw_only=True):
-    """Where files are, what they have to pass, and how long they are kept."""
+    """The environment variables of `inspect`."""
 
     allowed_content_types: Listed
     content_type_check: ContentTypeCheck = "correct"
@@ -45,7 +45,7 @@ keeping = Keeping(
 
 @logger.inject_lambda_context
 def handler(event: dict[str, object], context: LambdaContext) -> dict[str, object]:
-    """Entry point that the workflow invokes; what it raises, the workflow catches by its name."""
+    """Entry point that the workflow invokes; the workflow catches exceptions by their names."""
     inspection = inspect(event, records=records, objects=objects, gate=gate, keeping=keeping, now=datetime.now(UTC))
     logger.info("file inspected", file_id=event["file_id"], left=inspection.left)
     return asdict(inspection)

@@ -1,4 +1,4 @@
-"""Compares what S3 has with what the record says, and tells the workflow what is left to do."""
+"""Comparison of the stored bytes with the record, and the decision about the next step of the workflow."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ ANNOUNCED_WITHIN = timedelta(minutes=10)
 
 
 class Unknown(Exception):  # noqa: N818 - the workflow's history shows this name
-    """There are bytes without a record."""
+    """The bucket has bytes without a record."""
 
 
 @dataclass(frozen=True)
 class Keeping:
-    """How long bytes are kept: files (zero: for ever), and what is in quarantine."""
+    """Retention of bytes: of files (zero: forever), and of files in quarantine."""
 
     files: timedelta
     quarantine: timedelta
@@ -64,7 +64,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is left to do for a file, and what is to be said about it.
+    """The result: the next step for a file, and the texts of its messages.
 
     Attributes:
         event: what the message tells, for subscribers that choose.
@@ -83,7 +83,7 @@ class Inspection:
 def inspect(
     event: Mapping[str, object], *, records: Records, objects: Objects, gate: Gate, keeping: Keeping, now: datetime
 ) -> Inspection:
-    """Judge a file that is not open yet; for others, see whether they were announced.
+    """Judge a file that is not available yet; for other files, check whether their notification was sent.
 
     Args:
         event: input of the step: `file_id`, and `detail` of the event that began the workflow.
@@ -128,7 +128,7 @@ def inspect(
 def _next_step(event: Mapping[str, object], record: FileRecord, now: datetime) -> NextStep:
     match record.state:
         case State.AVAILABLE | State.QUARANTINED if not record.to_be_announced or _is_being_announced(record, now):
-            # Whoever holds a form can send the same bytes again while it is good.
+            # The holder of a form can send the same bytes again while it is valid.
             return NextStep.DISCARD if _stored_version(event) else NextStep.NOTHING
         case State.QUARANTINED:
             return NextStep.ALERT_AND_ANNOUNCE
@@ -140,7 +140,7 @@ def _next_step(event: Mapping[str, object], record: FileRecord, now: datetime) -
 
 
 def _stored_version(event: Mapping[str, object]) -> str:
-    """The version that S3 tells of; empty where something else began the workflow.
+    """Return the version in S3's event; empty if something else started the workflow.
 
     Source: S3, "EventBridge event message structure".
     """
@@ -150,7 +150,7 @@ def _stored_version(event: Mapping[str, object]) -> str:
 
 
 def _is_being_announced(record: FileRecord, now: datetime) -> bool:
-    """Whether another run may be about to do it: the events of S3 and of a scan come at the same time."""
+    """Return whether another run may be announcing the file: events of S3 and of a scan can come together."""
     return bool(record.available_time) and now - datetime.fromisoformat(record.available_time) < ANNOUNCED_WITHIN
 
 
@@ -162,7 +162,7 @@ def _compare(stored: Stored, record: FileRecord) -> None:
 
 
 def _is_clean(event: Mapping[str, object], tags: Mapping[str, str], stored: Stored, now: datetime) -> bool:
-    """Whether a file was scanned and found clean; False while nothing is known."""
+    """Return whether a file was scanned and found clean; False while there is no result."""
     match scan_verdict(event, tags):
         case "infected":
             raise Quarantined(FailureCode.MALWARE_FOUND, "malware was found in the file")
@@ -210,7 +210,7 @@ def _failure(record: FileRecord) -> dict[str, str]:
 
 
 def _due(record: FileRecord, keeping: Keeping, now: datetime) -> datetime:
-    """When the sweeper looks at the file again: when it is to be deleted, or when late bytes have arrived."""
+    """Return when the sweeper looks at the file again: at its expiry, or when late bytes have arrived."""
     if record.state == State.QUARANTINED:
         return now + keeping.quarantine
     if record.state == State.REJECTED:
@@ -222,6 +222,6 @@ def _due(record: FileRecord, keeping: Keeping, now: datetime) -> datetime:
 
 
 def subject_of(event: FileEvent, file_name: str) -> str:
-    """The subject of a notification, of characters that SNS takes."""
+    """Return the subject of a notification, limited to characters that SNS accepts."""
     plain = "".join(character if " " <= character <= "~" else "?" for character in file_name)
     return f"{_SUBJECTS[event]}: {plain}"[:MAX_SUBJECT]

@@ -1,4 +1,4 @@
-"""What GuardDuty found in a file: the word in its event, or on the object's tag ("Malware Protection for S3").
+"""The result of GuardDuty for a file: the status in its event, or in the object's tag ("Malware Protection for S3").
 
 The tag is what counts for a clean file: the bucket's policy opens an object by it and by nothing else, and it belongs
 to the version that is there. The event wakes the workflow; that it says something bad is enough.
@@ -17,11 +17,11 @@ _WORDS: Mapping[str, Verdict] = {SCAN_CLEAN: "clean", "THREATS_FOUND": "infected
 
 
 class NotTagged(Exception):  # noqa: N818 - the workflow's history shows this name
-    """GuardDuty says that a file is clean, and the tag that opens it is not there yet: try again."""
+    """GuardDuty found a file clean, but the tag is still missing: try again."""
 
 
 def scan_verdict(event: Mapping[str, object], tags: Mapping[str, str]) -> Verdict:
-    """What is known about a file; the worse of two words wins.
+    """Return the result of a scan; of two statuses, the worse one counts.
 
     Args:
         event: input of the step; `detail.scan.status` is GuardDuty's word where its event began the workflow.
@@ -48,5 +48,5 @@ def _status(event: Mapping[str, object]) -> str:
 
 
 def _word(status: str) -> Verdict:
-    """A status as AWS documents it; UNSUPPORTED, ACCESS_DENIED, FAILED and unknown words leave a file unscanned."""
+    """Return a documented status; UNSUPPORTED, ACCESS_DENIED, FAILED and unknown ones count as not scanned."""
     return _WORDS.get(status, "unscannable") if status else "waiting"

@@ -1,1 +1,1 @@
-"""Finds files that got stuck, and starts their workflow again."""
+"""The sweeper: it finds files without progress, and starts their workflow again."""

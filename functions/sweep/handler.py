@@ -1,4 +1,4 @@
-"""Runs on a schedule: brings on what got stuck, ends what is over, and counts quotas again."""
+"""Handler of the schedule: continues files without progress, ends files whose time is over, and recounts quotas."""
 
 from __future__ import annotations
 

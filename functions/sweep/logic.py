@@ -1,4 +1,4 @@
-"""Looks at every record whose time has come, and brings it one step nearer to its end."""
+"""The sweep of every due record, which brings it one step nearer to its end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Swept:
 
 
 class Sweeper:
-    """One run. Whatever it does is safe to do twice, and what it does not get to, the next run does."""
+    """One run. All its steps are idempotent, and the next run does what this one leaves."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A small file in one request: check everything, then record it and store it."""
+"""A small file in one request: check everything, then record and store the file."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def upload(
     objects: Objects,
     discard: Callable[[str], None],
 ) -> FileRecord:
-    """Record the file, then store its bytes; S3 tells the workflow, which opens and announces the file.
+    """Record the file, then store its bytes; S3's event starts the workflow, which opens and announces the file.
 
     The record is written first. If a later step fails, the sweeper finds the record and finishes or ends the file. A
     caller who gets an error sends the file again, so this upload is given up and does not count twice.

@@ -1,1 +1,1 @@
-"""Uploads of any size: the caller sends the bytes to S3 itself, in one piece or in parts."""
+"""Uploads of any size: the caller sends the bytes directly to S3, in one request or in parts."""

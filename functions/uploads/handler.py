@@ -30,7 +30,7 @@ from functions.uploads.logic import Declaration, Rules, Uploads, file_id_of
 
 
 class UploadsEnvironment(StartEnvironment, frozen=True, kw_only=True):
-    """What is taken, from whom, how, and who removes what was given up."""
+    """The environment variables of the calls on uploads."""
 
     max_upload_bytes: Count
     link_seconds: Count
@@ -60,7 +60,7 @@ uploads = Uploads(
 
 @app.post("/uploads")
 def start() -> Response[str]:
-    """Record an upload and say how to send it."""
+    """Record an upload, and answer how to send it."""
     event = app.current_event
     declaration = Declaration.parse(body_of(event), rules=rules)
     owner = owner_of(event)
@@ -78,19 +78,19 @@ def start() -> Response[str]:
 
 @app.post("/uploads/<file_id>/parts")
 def links(file_id: str) -> Response[str]:
-    """Fresh links for parts."""
+    """Return new links for parts."""
     return answer(200, uploads.links(own(file_id), body_of(app.current_event), now=datetime.now(UTC)))
 
 
 @app.get("/uploads/<file_id>")
 def status(file_id: str) -> Response[str]:
-    """What has arrived, and what is needed to go on."""
+    """Return what has arrived, and what is needed to continue."""
     return answer(200, uploads.status(own(file_id), now=datetime.now(UTC)))
 
 
 @app.post("/uploads/<file_id>/complete")
 def complete(file_id: str) -> Response[str]:
-    """Check what arrived, and put it together."""
+    """Check the bytes that arrived, and complete the upload."""
     done = uploads.complete(own(file_id), body_of(app.current_event), now=datetime.now(UTC))
     logger.info("upload complete", file_id=file_id)
     return answer(200, done)
@@ -98,14 +98,14 @@ def complete(file_id: str) -> Response[str]:
 
 @app.delete("/uploads/<file_id>")
 def abort(file_id: str) -> Response[str]:
-    """Give up an upload."""
+    """Abort an upload."""
     uploads.abort(own(file_id), now=datetime.now(UTC))
     logger.info("upload aborted", file_id=file_id)
     return no_content()
 
 
 def own(file_id: str) -> FileRecord:
-    """The caller's own record."""
+    """Return the caller's own record."""
     return owned(file_id, event=app.current_event, records=records)
 
 

@@ -34,7 +34,7 @@ _NAMESPACE = uuid.UUID("6f0d2a1e-6a64-5b0c-9d0e-1f4f0a7c6b52")
 
 @dataclass(frozen=True)
 class Rules:
-    """What is taken from whom, from the settings.
+    """The limits of uploads, from the settings.
 
     Attributes:
         max_bytes: of one file.
@@ -140,7 +140,7 @@ def _agree(checksum: str, record: FileRecord) -> None:
 
 
 def file_id_of(owner: str, idempotency_key: str | None) -> str:
-    """The id of a new file: from the caller's key where there is one, so that the same start is the same file.
+    """Return the id of a new file; it is derived from the caller's key if there is one, so that starts are idempotent.
 
     Raises:
         Refused: the key is not one.
@@ -153,7 +153,7 @@ def file_id_of(owner: str, idempotency_key: str | None) -> str:
 
 
 class Uploads:
-    """What callers do with uploads; each of its methods may be cut off anywhere and called again."""
+    """The operations of callers on uploads; each is idempotent and can be repeated after a crash at any point."""
 
     def __init__(self, *, records: Records, objects: Objects, rules: Rules, discard: Callable[[str], None]) -> None:
         """
@@ -168,7 +168,7 @@ class Uploads:
     def start(
         self, declaration: Declaration, *, owner: str, file_id: str, file_url: str, now: datetime
     ) -> dict[str, Any]:
-        """Record an upload and reserve its quota, then say how to send it.
+        """Record an upload, reserve its quota, and return how to send it.
 
         Raises:
             Refused: the quota is used up (403), the id belongs to another declaration (422), or the time of the upload
@@ -225,7 +225,7 @@ class Uploads:
         }
 
     def links(self, record: FileRecord, body: str | None, *, now: datetime) -> dict[str, Any]:
-        """Fresh links for parts, each for just the bytes whose checksum the caller names.
+        """Return new links for parts; each accepts only the bytes with the given checksum.
 
         Raises:
             Refused: the request is wrong, or the upload is not in parts or not under way.
@@ -253,7 +253,7 @@ class Uploads:
         }
 
     def status(self, record: FileRecord, *, now: datetime) -> dict[str, Any]:
-        """What is known about an upload, and what is needed to go on with it.
+        """Return the state of an upload, and what is needed to continue it.
 
         Raises:
             ClientError: AWS refused.
@@ -286,7 +286,7 @@ class Uploads:
         return {**known, "parts": listed}
 
     def complete(self, record: FileRecord, body: str | None, *, now: datetime) -> dict[str, Any]:
-        """Put the parts together once sizes and checksums are right; for one piece, see that it has arrived.
+        """Complete an upload if sizes and checksums are right; for one request, check that the bytes have arrived.
 
         The workflow then opens the file. Calling it again changes nothing.
 
@@ -311,7 +311,7 @@ class Uploads:
         return {"file_id": record.file_id, "state": record.shown_state, "file_url": record.file_url}
 
     def abort(self, record: FileRecord, *, now: datetime) -> None:
-        """Give up an upload: its quota is free again, and nothing of it stays in S3.
+        """Abort an upload: its quota is released, and its bytes in S3 are deleted.
 
         Raises:
             Refused: it is a file already.
@@ -364,7 +364,7 @@ class Uploads:
         return current
 
     def _begin_parts(self, record: FileRecord) -> str:
-        """S3's id of the multipart upload: where two calls begin one at once, that which the record has.
+        """Return S3's id of the multipart upload; if two calls start one at the same time, the id in the record.
 
         The other one has no parts, costs nothing, and S3's lifecycle removes it.
         """

@@ -1,4 +1,4 @@
-"""How a file is cut into parts, and what the checksum of the whole is."""
+"""Sizes of the parts of a file, and its composite checksum."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from functions.common.objects import Part
 
 @dataclass(frozen=True)
 class Cut:
-    """A file in parts: all of `part_size` bytes, but for the last."""
+    """The division of a file into parts: each has `part_size` bytes, except the last."""
 
     size: int
     part_size: int
 
     @classmethod
     def of(cls, size: int) -> Cut:
-        """The parts of a file: of 8 MiB, doubled until there are not too many."""
+        """Return the division of a file: parts of 8 MiB, doubled until there are not too many."""
         part_size = MIN_PART_BYTES
         while -(-size // part_size) > MAX_PARTS:
             part_size *= 2
@@ -28,16 +28,16 @@ class Cut:
 
     @property
     def count(self) -> int:
-        """How many parts there are."""
+        """The number of parts."""
         return -(-self.size // self.part_size)
 
     def size_of(self, number: int) -> int:
-        """Bytes of a part, counted from 1."""
+        """Return the bytes of a part, counted from 1."""
         return min(self.part_size, self.size - (number - 1) * self.part_size)
 
 
 def checksum_of(digests: Sequence[bytes]) -> str:
-    """The checksum of a file in parts, as S3 writes it (S3, "Checking object integrity": composite checksums)."""
+    """Return the composite checksum of a file in parts, as S3 writes it (S3, "Checking object integrity")."""
     return f"{base64.b64encode(hashlib.sha256(b''.join(digests)).digest()).decode()}-{len(digests)}"
 
 
@@ -47,7 +47,7 @@ def checksum_of_parts(parts: Sequence[Part]) -> str:
 
 
 def faults(cut: Cut, checksum: str, parts: Sequence[Part]) -> list[tuple[str, str]]:
-    """What is missing or wrong before parts may be put together: fields and sentences; none if all is right.
+    """Return the faults that prevent the completion, as fields and sentences; empty if there are none.
 
     Args:
         checksum: what was declared for the whole; empty if nothing was.
@@ -57,7 +57,7 @@ def faults(cut: Cut, checksum: str, parts: Sequence[Part]) -> list[tuple[str, st
     wrong = [(f"parts/{number}", "it has not arrived") for number in range(1, cut.count + 1) if number not in found]
     for number, part in sorted(found.items()):
         if number > cut.count:
-            wrong.append((f"parts/{number}", f"there are {cut.count} parts alone"))
+            wrong.append((f"parts/{number}", f"there are only {cut.count} parts"))
         elif part.size != cut.size_of(number):
             wrong.append((f"parts/{number}", f"it has {part.size} bytes instead of {cut.size_of(number)}"))
         elif not part.checksum:

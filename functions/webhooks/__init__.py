@@ -1,1 +1,1 @@
-"""Tells the operator's receivers what happened to files, signed."""
+"""Signed requests to the operator's receivers about the events of files."""

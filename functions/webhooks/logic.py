@@ -1,4 +1,4 @@
-"""What becomes of a message: taken, or tried again later and later until its queue gives it up."""
+"""Delivery of messages, with retries at growing delays until the queue gives up."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ GONE = 410
 
 
 class FileEvent(msgspec.Struct, frozen=True):
-    """What has to be in a message, to name it; the rest is for the receiver."""
+    """The fields of a message that name it; the rest is only for the receiver."""
 
     event: Annotated[str, Meta(pattern=r"^[a-z_]{1,64}$")]
     file_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 
     @property
     def message_id(self) -> str:
-        """The same whenever the event is sent: there is one event of a kind for a file."""
+        """The id of the message, which is the same for every attempt: a file has one event of each kind."""
         return f"{self.event}_{self.file_id}"
 
 
 @dataclass(frozen=True)
 class Message:
-    """One message of a queue.
+    """A message of a queue.
 
     Attributes:
         message_id: SQS's own id.
@@ -52,13 +52,13 @@ class Message:
 
 
 class Post(Protocol):
-    """Sends a body to an address, and returns the status of the answer; raises what `https.request` does."""
+    """A function that sends a body to an address and returns the status of the answer; see `https.post`."""
 
     def __call__(self, url: str, *, headers: Mapping[str, str], body: bytes, seconds: float) -> int: ...  # noqa: D102
 
 
 def backoff(receives: int, *, base: int, most: int, between: Callable[[float, float], float] = random.uniform) -> int:
-    """Seconds until a message that failed is tried again: the base, doubled each time, give or take a quarter.
+    """Return the seconds until the next attempt: the base, doubled after each attempt, with 25 % jitter.
 
     Args:
         receives: how often it was received so far.
@@ -79,7 +79,7 @@ def deliver(
     post: Post,
     seconds: float,
 ) -> dict[str, str]:
-    """Send messages to an address all at once, and return why some were not taken, by their SQS id.
+    """Send messages to an address in parallel, and return the reasons of those that failed, by their SQS id.
 
     One that takes long takes no time from the others: what is not done in time counts as not taken.
 
@@ -98,7 +98,7 @@ def deliver(
 
 
 def _send(url: str, message: Message, keys: Sequence[bytes], post: Post, seconds: float) -> str:
-    """Send one message; why it was not taken, or nothing."""
+    """Send one message; return the reason if it was not accepted, else None."""
     try:
         event = msgspec.json.decode(message.body, type=FileEvent)
     except msgspec.DecodeError as error:

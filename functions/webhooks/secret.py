@@ -1,4 +1,4 @@
-"""The secrets that messages are signed with, as Secrets Manager keeps them: one a receiver."""
+"""The secrets for signatures in Secrets Manager, one for each receiver."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CACHE_SECONDS = 300
 
 
 class SigningKeys:
-    """The keys of a secret's two newest versions, newest first, fetched when they are needed and kept for a while."""
+    """The keys in a secret's two newest versions, newest first, fetched when needed and cached for a while."""
 
     def __init__(self, client: SecretsManagerClient, now: Callable[[], float] = time.monotonic) -> None:
         self._client = client
@@ -26,7 +26,7 @@ class SigningKeys:
         self._kept: dict[str, tuple[float, tuple[bytes, ...]]] = {}
 
     def of(self, secret_arn: str) -> tuple[bytes, ...]:
-        """The keys to sign with.
+        """Return the keys for signatures.
 
         Raises:
             SecretError: the secret has no value yet, or is malformed.
@@ -41,7 +41,7 @@ class SigningKeys:
             return keys
 
     def _fetch(self, secret_arn: str) -> tuple[bytes, ...]:
-        """Whoever has not changed to the newest version yet verifies with the one before it."""
+        """Fetch the two newest versions: a receiver that still has the older one can verify with it."""
         versions = [self._version(secret_arn, stage) for stage in ("AWSCURRENT", "AWSPREVIOUS")]
         if versions[0] is None:
             raise SecretError("there is no secret to sign this receiver's webhooks with; run `make webhook-secret`")

@@ -1,4 +1,4 @@
-"""Signs messages as the Standard Webhooks specification (standardwebhooks.com) says, version `v1`: HMAC-SHA256."""
+"""Signatures of the Standard Webhooks specification (standardwebhooks.com), version `v1`: HMAC-SHA256."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SECRET_BYTES = (24, 64)
 
 
 class SecretError(Exception):
-    """There is no secret to sign with, or it is none; the text says what to do."""
+    """The secret is missing or malformed; the text says what to do."""
 
 
 def key_of(secret: str) -> bytes:
-    """The key in a secret as it is written down: `whsec_` and base64.
+    """Return the key in a secret of the form `whsec_` and base64.
 
     Raises:
         SecretError: it has another form.
@@ -36,7 +36,7 @@ def key_of(secret: str) -> bytes:
 
 
 def signed_headers(keys: Sequence[bytes], *, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The headers of a message.
+    """Return the headers of a message.
 
     Args:
         keys: what to sign with; receivers need one of them.

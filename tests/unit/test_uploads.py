@@ -117,7 +117,7 @@ def test_parts_are_put_together_when_all_is_right_and_not_before() -> None:
     right = [Part(n + 1, cut.size_of(n + 1), base64.b64encode(digests[n]).decode(), "e") for n in range(3)]
     assert faults(cut, checksum, right) == []
     assert faults(cut, checksum, right[:2]) == [("parts/3", "it has not arrived")]
-    assert faults(cut, checksum, [*right, Part(4, 1, "x", "e")]) == [("parts/4", "there are 3 parts alone")]
+    assert faults(cut, checksum, [*right, Part(4, 1, "x", "e")]) == [("parts/4", "there are only 3 parts")]
     short = [right[0], Part(2, 1, right[1].checksum, "e"), right[2]]
     assert faults(cut, checksum, short) == [("parts/2", f"it has 1 bytes instead of {8 * MIB}")]
     blank = [right[0], Part(2, right[1].size, "", "e"), right[2]]

@@ -1,1 +1,1 @@
-"""What a contributor runs on this repository."""
+"""Commands of a contributor to this repository."""

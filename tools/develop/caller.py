@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 
 class Caller(Protocol):
-    """Whoever calls the API."""
+    """A caller of the API."""
 
     def sign(self, request: AWSRequest) -> None:
         """Add to a request what says who calls."""
 
     def curl_lines(self) -> list[str]:
-        """The same for a configuration file of curl."""
+        """Return the lines of a configuration file of curl with the same credentials."""
 
 
 @dataclass(frozen=True)
 class Signer:
-    """Signs requests with an access key (Signature Version 4)."""
+    """A caller who signs requests with an access key (Signature Version 4)."""
 
     key: Credentials
     region: str
@@ -45,7 +45,7 @@ class Signer:
         SigV4Auth(credentials, "execute-api", self.region).add_auth(request)
 
     def curl_lines(self) -> list[str]:
-        """Curl signs itself."""
+        """Return the lines that let curl sign."""
         return [
             f'aws-sigv4 = "aws:amz:{self.region}:execute-api"',
             f'user = "{self.key.access_key}:{self.key.secret_key}"',
@@ -60,7 +60,7 @@ class Bearer:
 
     @property
     def subject(self) -> str:
-        """Whom the token is about; nothing checks it here."""
+        """The subject of the token, without verification."""
         payload = self.token.split(".")[1]
         return str(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"])
 
@@ -69,12 +69,12 @@ class Bearer:
         request.headers["Authorization"] = f"Bearer {self.token}"
 
     def curl_lines(self) -> list[str]:
-        """A header for every request."""
+        """Return the line with the header for every request."""
         return [f'header = "Authorization: Bearer {self.token}"']
 
 
 def signer(aws: EmbeddedAws, execution_arn: str, name: str = "caller") -> Signer:
-    """An IAM user of the embedded AWS who may call the API and nothing else.
+    """Return an IAM user of the embedded AWS who may only call the API.
 
     Args:
         execution_arn: the API, as Terraform's output names it.
@@ -94,7 +94,7 @@ def signer(aws: EmbeddedAws, execution_arn: str, name: str = "caller") -> Signer
 
 
 def bearer(aws: EmbeddedAws, user_pool_id: str, client_id: str, name: str = "caller") -> Bearer:
-    """A user of the pool on the embedded AWS, signed in with a new password that nobody keeps.
+    """Return a user of the pool on the embedded AWS, signed in with a new random password that is not stored.
 
     Args:
         name: what comes before the @ of the user's address.
@@ -137,7 +137,7 @@ def bearer(aws: EmbeddedAws, user_pool_id: str, client_id: str, name: str = "cal
 
 
 def caller(aws: EmbeddedAws, outputs: dict[str, str], name: str = "caller") -> Caller:
-    """Someone who may call the API, in the way that it was deployed for.
+    """Return a caller of the API with the deployed kind of authorization.
 
     Args:
         outputs: Terraform's outputs of the platform.

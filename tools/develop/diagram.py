@@ -92,7 +92,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Arrow:
-    """What leads from one box to another: its kind, and whether something flows back too."""
+    """An arrow from one box to another: its kind, and whether it points in both directions."""
 
     kind: str
     forth: bool = True
@@ -104,7 +104,7 @@ class Arrow:
 
 
 class Root:
-    """A Terraform root in JSON, and what refers to what in it."""
+    """A Terraform root in JSON, with the references between its resources."""
 
     def __init__(self, content: Json) -> None:
         self.content = content
@@ -124,13 +124,15 @@ class Root:
                     yield f"{each}.{name}", body
 
     def get(self, address: str) -> Json:
-        """Body of a resource."""
+        """Return the body of a resource."""
         kind, _, name = address.partition(".")
         found: Json = self.content["resource"][kind][name]
         return found
 
     def called(self, value: object) -> str:
-        """The function or another resource that a text refers to; a function by its alias too. Empty where none is."""
+        """Return the function or other resource that a text refers to, also by a function's alias; empty if there is
+        none.
+        """
         for address in references(value):
             if address.startswith("aws_lambda_alias."):
                 return self.called(self.get(address)["function_name"])
@@ -138,7 +140,7 @@ class Root:
         return ""
 
     def grants(self) -> Iterator[tuple[str, str, str]]:
-        """Who may do what to which: owner of a role, action, address. Owners of targets are their rules."""
+        """Yield the permissions: owner of the role, action, address. Owners of targets are their rules."""
         for _, policy in self.every("aws_iam_role_policy"):
             (role,) = references(policy["role"])
             owner = self._owners.get(role, "")
@@ -190,7 +192,7 @@ class Picture:
         self._notes()
 
     def _name(self, address: str, argument: str = "name") -> str:
-        """What a resource is called, without what every name here begins and ends with."""
+        """Return the name of a resource without the common prefix and suffix."""
         name = str(self.root.get(address).get(argument) or address.partition(".")[2])
         return re.sub(r"-\d{12}-[a-z0-9-]+$", "", name.removeprefix(f"{self._prefix}-"))
 
@@ -201,13 +203,13 @@ class Picture:
         self._box(address, group, "compute", self._name(address, "function_name"), *lines, "Lambda")
 
     def _lead(self, kind: str, start: str, end: str, *, forth: bool = True, back: bool = False) -> None:
-        """Draw an arrow between two boxes; one to or from what is not drawn is not drawn either."""
+        """Draw an arrow between two boxes, if both are drawn."""
         if start in self.boxes and end in self.boxes and start != end:
             arrow = Arrow(kind, forth, back)
             self.arrows[start, end] = self.arrows.get((start, end), arrow) | arrow
 
     def _find_dead_letters(self) -> set[str]:
-        """Queues of what nobody could handle."""
+        """Find the dead-letter queues."""
         found = set()
         for address, body in self.root.every():
             targets = [body.get("dead_letter_config"), body.get("redrive_policy"), body.get("destination_config")]
@@ -217,7 +219,7 @@ class Picture:
         return found
 
     def _requests(self) -> None:
-        """The API, what stands before it, and the functions behind its routes."""
+        """Draw the API, the firewall in front of it, and the functions behind its routes."""
         root = self.root
         for address, _ in root.every("aws_api_gateway_rest_api"):
             self._box("caller", "", "person", "browser or service")
@@ -269,7 +271,7 @@ class Picture:
         return found
 
     def _stores(self) -> None:
-        """Tables, and buckets that hold more than logs."""
+        """Draw tables, and buckets that hold more than logs."""
         logs = {
             each for _, body in self.root.every("aws_s3_bucket_logging") for each in references(body["target_bucket"])
         }
@@ -283,7 +285,7 @@ class Picture:
             self._lead(FILE, "caller", self.root.called(cors["bucket"]))
 
     def _processing(self) -> None:
-        """Rules and schedules, state machines, and the functions that these start."""
+        """Draw rules and schedules, state machines, and the functions that they start."""
         root = self.root
         for address, body in root.every("aws_sfn_state_machine"):
             steps = len(json.loads(body["definition"])["States"])
@@ -314,7 +316,7 @@ class Picture:
             self._function(function, "processing", rate)
 
     def _events(self) -> None:
-        """Topics, queues, and functions that read queues."""
+        """Draw topics, queues, and functions that read queues."""
         root = self.root
         alerts = {
             each for _, body in root.every("aws_cloudwatch_metric_alarm") for each in references(body["alarm_actions"])
@@ -335,7 +337,7 @@ class Picture:
             self._function(address, "processing")
 
     def _failures(self) -> None:
-        """Dead letters and alarms as one box each, and the topic that a person listens to."""
+        """Draw dead letters and alarms as one box each, and the topic for operators."""
         alarms = list(self.root.every("aws_cloudwatch_metric_alarm"))
         if self._dead_letters:
             count = len(self._dead_letters)
@@ -358,7 +360,7 @@ class Picture:
                 self._lead(FAILURE, topic, "operator")
 
     def _permissions(self) -> None:
-        """What the roles may do to what is drawn."""
+        """Draw the permissions of the roles on the drawn resources."""
         for owner, action, address in self.root.grants():
             verb = action.partition(":")[2]
             if address.startswith(("aws_s3_bucket.", "aws_dynamodb_table.")):
@@ -389,7 +391,7 @@ def _words(values: object) -> list[str]:
 
 
 def dot(picture: Picture) -> str:
-    """A picture in the language of Graphviz."""
+    """Return a picture in the language of Graphviz."""
     lines = [
         "digraph architecture {",
         f'  graph [rankdir=LR newrank=true nodesep=0.3 ranksep=0.55 pad=0.3 bgcolor="#ffffff" {_FONT} fontsize=12'
@@ -431,7 +433,7 @@ _SAID = {REQUEST: "a request", FILE: "the way of a file", USE: "reads, writes, a
 
 
 def _heading(picture: Picture) -> str:
-    """Title, what the colours mean, and the notes, as Graphviz's HTML."""
+    """Return title, legend and notes as Graphviz's HTML."""
     lines = [f'<font point-size="17"><b>{html.escape(picture.title)}</b></font>']
     for kind, said in _SAID.items():
         (colour,) = re.findall("#[0-9a-f]{6}", _ARROWS[kind])
@@ -455,7 +457,7 @@ def _node(box: Box) -> str:
 
 
 def _emphasized(drawing: str) -> str:
-    """The lines of each box in their sizes: its name bold, the others smaller."""
+    """Return the lines of each box with their sizes: the name bold, the others smaller."""
 
     def box(found: re.Match[str]) -> str:
         size, (first, *rest) = f'font-size="{_ROOM:.2f}"', found[0].split("<text ")
@@ -469,7 +471,7 @@ def _emphasized(drawing: str) -> str:
 
 
 def svg(source: str) -> str:
-    """What Graphviz draws.
+    """Run Graphviz, and return the picture as SVG.
 
     Raises:
         Failure: Graphviz is not installed.
@@ -492,7 +494,7 @@ def svg(source: str) -> str:
 
 
 def digest(source: str) -> str:
-    """What tells whether a picture is fresh, without drawing it."""
+    """Return the digest that tells whether a picture is up to date, without drawing it."""
     return hashlib.sha256(source.encode()).hexdigest()
 
 

@@ -73,7 +73,7 @@ READ_LOGS: dict[str, object] = {
 
 @dataclass(frozen=True)
 class Api:
-    """The deployed API as a client sees it."""
+    """The deployed API from the view of a client."""
 
     aws: EmbeddedAws
     invoke_url: str
@@ -95,7 +95,7 @@ class Api:
         headers: Mapping[str, str] | None = None,
         signed: bool = True,
     ) -> tuple[int, bytes]:
-        """Send a request as the caller, or as nobody, and return status and body."""
+        """Send a request as the caller, or unsigned, and return status and body."""
         url = f"{self.url}{path}"
         request = AWSRequest(method, url, data=body, headers={"Content-Type": "application/json", **(headers or {})})
         if signed:
@@ -116,7 +116,7 @@ class Api:
 
 
 class LocalSystem:
-    """The embedded AWS, and the platform that Terraform keeps on it, in one folder."""
+    """The embedded AWS and the platform deployed to it, in one folder."""
 
     def __init__(
         self, folder: Path = LOCAL, program: list[str] | None = None, settings: Mapping[str, str] | None = None
@@ -187,7 +187,7 @@ class LocalSystem:
         return terraform
 
     def apply(self, terraform: Terraform) -> Changes:
-        """Bring the embedded AWS to what the stack says."""
+        """Deploy the stack to the embedded AWS."""
         with step("terraform plan") as progress:
             changes = terraform.plan(progress=progress)
         say(f"  {changes}")
@@ -197,12 +197,12 @@ class LocalSystem:
         return changes
 
     def api(self, aws: EmbeddedAws, terraform: Terraform) -> Api:
-        """The deployed API, and someone who may call it and nothing else; a token is good for an hour."""
+        """Return the deployed API with a caller who may only call it; a token is valid for an hour."""
         outputs = terraform.outputs()
         return Api(aws, outputs["api_url"], caller(aws, outputs))
 
     def curl_configuration(self, api: Api) -> Path:
-        """A file for `curl -K`: trust and token or key, so that the secret stays out of the command line."""
+        """Write a file for `curl -K` with trust and token or key, so that the secret is not on the command line."""
         path = self.folder / "curl.conf"
         lines = [
             f'cacert = "{_quoted_for_curl(api.aws.ca_bundle)}"',
@@ -215,13 +215,13 @@ class LocalSystem:
         return path
 
     def destroy(self, aws: EmbeddedAws) -> Changes:
-        """Destroy what Terraform made."""
+        """Destroy all resources that Terraform created."""
         terraform = self.synthesize(aws)
         with step("terraform destroy") as progress:
             return terraform.destroy(progress=progress)
 
     def stop(self) -> None:
-        """Stop the embedded AWS and forget everything."""
+        """Stop the embedded AWS and delete its data."""
         control.stop(self._aws_folder)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -259,13 +259,13 @@ def enter(command: str, folder: Path = LOCAL) -> None:
 
 
 def local_settings(aws: EmbeddedAws) -> Settings:
-    """The settings of `local` as they are for this embedded AWS."""
+    """Return the settings of `local` for this embedded AWS."""
     values = tomllib.loads((ROOT / "environments" / "local.toml").read_text())
     return Settings(**{**values, "environment": "local", "aws_endpoint_url": aws.endpoint_url})
 
 
 def upload_one_file(api: Api, file: Path) -> str:
-    """Upload a file through the API, fetch it back, compare, and return its link.
+    """Upload a file through the API, download it, compare, and return its link.
 
     Raises:
         Failure: the API refuses it, or gives other bytes back.
@@ -379,7 +379,7 @@ def print_environment(machine: Mapping[str, str], unset: Collection[str]) -> Non
 
 
 def print_logs() -> None:
-    """The lines of every function's log group, oldest first."""
+    """Print the lines of every function's log group, oldest first."""
     system = LocalSystem()
     aws = control.running(system.folder / "aws")
     if aws is None:
@@ -432,7 +432,7 @@ def upload_by_client(files: list[str]) -> None:
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.develop.local", description=__doc__)
     parser.add_argument("command", choices=["up", "down", "env", "logs", "upload"])
     parser.add_argument("words", nargs="*", help="files for `upload`; variables to unset for `env`")

@@ -1,4 +1,4 @@
-"""`make lock`: writes Pipfile.lock with every category, pinned and hashed, and without the address of any index."""
+"""`make lock`: writes Pipfile.lock with every category, pinned and hashed, without the address of an index."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from tools.develop.setup import LOCK
 from tools.operate.console import exit_with, run, step
 
 _NOT_PACKAGES = {"source", "requires", "scripts", "pipenv", "pipfile"}
-# Programs with an environment alone. Pipenv resolves every other category together with [packages], which these forbid.
+# Programs with a separate environment. Pipenv resolves every other category together with [packages], which these
+# forbid.
 ALONE = ("bench", "checkov", "judges")
 
 
 def without_sources(lock: str) -> str:
-    """The text of a lock that installs from whatever index a machine uses."""
+    """Return the text of a lock that installs from the package index of any machine."""
     content = json.loads(lock)
     content["_meta"]["sources"] = []
     return json.dumps(content, indent=4) + "\n"

@@ -1,4 +1,4 @@
-"""The first plan of a stack without its AWS account: what judges read and tests look at."""
+"""The first plan of a stack without its AWS account, for judges and tests."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from tools.operate.console import Failure
 
 
 def part(page: Path, name: str) -> list[str]:
-    """The lines of a part.
+    """Return the lines of a part.
 
     Raises:
         Failure: the page has no such part.

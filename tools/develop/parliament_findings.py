@@ -13,7 +13,7 @@ import parliament  # noqa: E402 - it warns as it is imported
 
 
 def main() -> None:
-    """Judge the documents of standard input, each by itself."""
+    """Judge the documents of standard input, each separately."""
     # What its own command line does for --include-community-auditors: the titles of their findings.
     parliament.override_config(Path(parliament.__file__).parent / "community_auditors" / "config_override.yaml")
     found = {}
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def in_words(title: str, detail: object) -> list[str]:
-    """A finding as text, one for each action that it is about where it lists them."""
+    """Return a finding as texts, one for each action that it lists."""
     details = detail if isinstance(detail, list) else [detail] if detail else [""]
     return [
         f"{item['action']} needs {item['required_format']}" if isinstance(item, dict) else f"{item or title}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def requirements(lock: Path, categories: Iterable[str], without: Iterable[str] = ()) -> str:
-    """The packages of some categories as a pip requirements file: pinned, with every hash, sorted.
+    """Return the packages of some categories as a pip requirements file: pinned, with every hash, sorted.
 
     Args:
         lock: a Pipfile.lock.

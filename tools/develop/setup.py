@@ -27,7 +27,7 @@ OLDEST_NODE = (20, 9)
 
 
 class Environment(NamedTuple):
-    """A virtual environment: where it is, and which sections of the lock it holds."""
+    """A virtual environment: its folder, and the sections of the lock that it contains."""
 
     title: str
     path: Path
@@ -42,10 +42,10 @@ class Environment(NamedTuple):
 PROJECT = Environment("the project", ROOT / ".venv", ("default", "develop", "functions", "client"))
 LAMBDA = Environment("the Lambda runtime", BUILD / "environments" / "lambda", ("lambda-runtime",))
 EMBEDDED_AWS = Environment("the embedded AWS", BUILD / "environments" / "embedded-aws", ("embedded-aws",))
-# For judges alone, which make them when they are first called (tools/develop/judges.py).
+# Only for judges, which create them at their first call (tools/develop/judges.py).
 CHECKOV = Environment("checkov", BUILD / "environments" / "checkov", ("checkov",))
 JUDGES = Environment("the other judges", BUILD / "environments" / "judges", ("judges",))
-# For `make bench` alone, which makes it too.
+# Only for `make bench`, which creates it too.
 BENCH = Environment("the benchmarks' peer, aws-cdk-lib", BUILD / "environments" / "bench", ("bench",))
 
 

@@ -488,7 +488,7 @@ def test_a_file_that_appears_during_a_download_stays(setup: Setup, monkeypatch: 
 def test_devices_and_pipes_are_not_replaced(setup: Setup, make: Callable[[Path], None]) -> None:
     file = setup.sluice.add("a.txt", b"new")
     make(setup.folder / "special")
-    with pytest.raises(SluiceError, match="is not a file, and so not replaced"):
+    with pytest.raises(SluiceError, match="is not a file, so it is not replaced"):
         Receiver(setup.api(), replace=True).fetch(file.file_id, setup.folder / "special")
 
 
