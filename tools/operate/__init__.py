@@ -1,1 +1,1 @@
-"""What an operator runs on an environment."""
+"""Commands of an operator for an environment."""

@@ -1,4 +1,4 @@
-"""The environment and the component that a command is about, and AWS with the credentials of the operator."""
+"""The environment that ENVIRONMENT names, and AWS with the credentials of the user of a tool."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read_settings() -> Settings:
 
 
 def operator() -> tuple[Settings, boto3.Session]:
-    """Return the settings of the environment, and a session in its region with the operator's credentials.
+    """Return the settings of the environment, and a session in its region.
 
     Raises:
         Failure: a setting is wrong.
@@ -39,7 +39,7 @@ def operator() -> tuple[Settings, boto3.Session]:
 
 
 def require_account(settings: Settings, session: boto3.Session) -> str:
-    """Return the account of the credentials, which has to be the environment's.
+    """Return the account of the credentials; it has to be the environment's.
 
     Raises:
         Failure: it is another account.

@@ -1,4 +1,4 @@
-"""What a person sees of the tools: steps with their time, and failures that say what to do. Standard library only."""
+"""Output of the tools: steps with their time, and failures that say what to do. Standard library only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from synthesis.child_environment import child_environment
 
 
 class Failure(Exception):  # noqa: N818 - it is what a person reads, not a defect of the program
-    """A step that could not be done: what failed, why, and what to do about it."""
+    """A failed step: the step, the cause, and what to do about it."""
 
     def __init__(self, step: str, cause: str, remedy: str) -> None:
         super().__init__(f"{step}: {cause}")
@@ -105,7 +105,7 @@ def run(
 
 
 def cause_in(lines: Sequence[str]) -> str:
-    """The line of a program's output that says best why it failed."""
+    """Return the line of a program's output that explains its failure best."""
     said = [line.strip(" │╷╵|") for line in lines]
     said = [line for line in said if line]
     errors = [line for line in said if line.lower().startswith(("error", "fatal"))]
@@ -113,7 +113,7 @@ def cause_in(lines: Sequence[str]) -> str:
 
 
 def shown(path: Path) -> str:
-    """A path as a person types it: relative to the current folder where that is possible."""
+    """Return a path as a user types it: relative to the current folder if possible."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

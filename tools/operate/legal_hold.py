@@ -1,4 +1,4 @@
-"""`make release-hold FILE_ID=... ENVIRONMENT=...`: lifts the legal hold of a file.
+"""`make release-hold FILE_ID=... ENVIRONMENT=...`: releases the legal hold of a file.
 
 S3 holds every version of the file, and the record says so to its owner. S3 comes first: cut off in between, nobody can
 delete the file yet, and the same command ends what it began. The file itself stays until its owner deletes it.
@@ -17,7 +17,7 @@ from tools.operate.console import Failure, exit_with, say
 
 
 def release(settings: Settings, session: boto3.Session, file_id: str) -> int:
-    """Lift the hold of every version of a file, and return how many there are.
+    """Release the hold of every version of a file, and return their number.
 
     Args:
         session: credentials and region; an account other than the settings' is refused.

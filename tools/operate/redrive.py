@@ -1,4 +1,4 @@
-"""`make redrive`: gives dead letters another chance, each where it came from.
+"""`make redrive`: sends dead letters to their sources again.
 
 A function's dead letter is invoked again, an event that could not start the workflow starts it, and what came out of
 a queue, or should have come into it, is put into it: a notification into the inbox, a webhook into the queue of its
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Redriven:
-    """What a redrive did: dead letters sent on, by queue."""
+    """The result of a redrive: numbers of dead letters, by queue."""
 
     moved: Mapping[str, int]
 
@@ -87,7 +87,7 @@ def redrive(settings: Settings, session: boto3.Session) -> Redriven:
 
 
 def _sources(sqs: SQSClient, urls: Sequence[str]) -> dict[str, str]:
-    """The URL of the queue whose dead letters a queue gets, by that queue's name.
+    """Return the URL of the queue that uses a dead-letter queue, by its name.
 
     SQS's own StartMessageMoveTask is not used: it moves nothing that SNS could not bring into the source queue.
     """
@@ -101,14 +101,14 @@ def _sources(sqs: SQSClient, urls: Sequence[str]) -> dict[str, str]:
 
 
 def _as_stored(event: Mapping[str, Any]) -> dict[str, object]:
-    """An event about a scan in the form of S3's about the object, which the workflow starts with."""
+    """Return the event of a scan in the form of S3's event about the object, which starts the workflow."""
     detail = event["detail"]
     key = detail["object"]["key"] if "object" in detail else detail["s3ObjectDetails"]["objectKey"]
     return stored_event(key)
 
 
 def _empty(sqs: SQSClient, url: str, send: Callable[[str], object] | None, done: set[str]) -> int:
-    """Send on every message that is in a queue now; without `send`, delete the reports of what was sent on.
+    """Send every message that is in a queue now; without `send`, delete the reports of sent messages.
 
     What is sent on may fail again and come back while this runs: only what was there at the start is taken.
     """
@@ -134,7 +134,7 @@ def _empty(sqs: SQSClient, url: str, send: Callable[[str], object] | None, done:
 
 
 def _request_id(message: MessageTypeDef) -> str:
-    """Which invocation a function's dead letter is of (Lambda, "Adding a dead-letter queue")."""
+    """Return the request id of a function's dead letter (Lambda, "Adding a dead-letter queue")."""
     attributes = message.get("MessageAttributes")
     return str(attributes["RequestID"].get("StringValue", "")) if attributes and "RequestID" in attributes else ""
 

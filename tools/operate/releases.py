@@ -1,4 +1,4 @@
-"""`make release` and `make rollback`: which version of each function answers, without Terraform.
+"""`make release` and `make rollback`: move the aliases of functions to versions, without Terraform.
 
 Every function has numbered versions that never change, and an alias `live` that says which of them answers. Where
 RELEASE_STRATEGY is `all-at-once`, Terraform moves the alias as it publishes. Where it is `canary`, `make release`
@@ -43,7 +43,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Function:
-    """What AWS says of one function.
+    """A function, as AWS describes it.
 
     Attributes:
         live: the version that answers.
@@ -67,7 +67,7 @@ class Function:
 
     @property
     def before(self) -> str | None:
-        """The version to go back to: while a canary runs the one it comes from, else the last good one before."""
+        """The version for a rollback: while a canary runs the one it replaces, else the last good one before."""
         if self.next:
             return self.live
         good = [each for each in self.versions if int(each) < int(self.live) and each not in self.withdrawn]
@@ -76,7 +76,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Moved:
-    """One alias that was pointed to another version."""
+    """An alias that was moved to another version."""
 
     name: str
     was: str
@@ -87,7 +87,7 @@ class Moved:
 
 
 def functions_of(settings: Settings, functions: LambdaClient) -> list[Function]:
-    """The functions of an environment, by the tags that Terraform gives every resource.
+    """Return the functions of an environment, by the tags that Terraform gives every resource.
 
     Raises:
         Failure: there is none.
@@ -135,7 +135,7 @@ def _describe(functions: LambdaClient, name: str) -> Function:
 
 
 def last_release(functions: Sequence[Function]) -> list[Function]:
-    """The functions whose newest change came with the last release: what a rollback without a name is about."""
+    """Return the functions that the last release changed: those of a rollback without a name."""
     changed = {each.name: each.versions[each.next or each.live] for each in functions}
     newest = max(changed.values())
     return [each for each in functions if newest - changed[each.name] <= SAME_RELEASE]
@@ -196,7 +196,7 @@ def _named(settings: Settings, every: Sequence[Function], name: str) -> list[Fun
 
 
 def _point(client: LambdaClient, function: Function, target: str) -> Moved:
-    """Point the alias to a version, all of it, and mark the version that answered."""
+    """Move the alias to a version with all traffic, and mark the version that was live."""
     # CodeDeploy may have moved the alias since it was read; then its revision is of no use.
     revision = {} if function.next else {"RevisionId": function.revision}
     client.update_alias(
@@ -225,7 +225,7 @@ def _withdraw(client: LambdaClient, name: str, version: str) -> None:
 
 
 def release(settings: Settings, session: boto3.Session, *, report: Report = say) -> list[Moved]:
-    """Have CodeDeploy move the traffic of every function to its newest version, and wait for it.
+    """Let CodeDeploy move the traffic of every function to its newest version, and wait for it.
 
     A deployment that is under way is waited for. A version that was rolled back is left alone.
 
@@ -285,7 +285,7 @@ def _start_all(
 
 
 def app_spec(function: Function) -> str:
-    """What CodeDeploy has to do, in JSON (CodeDeploy, "AppSpec file structure for AWS Lambda deployments")."""
+    """Return the instruction for CodeDeploy as JSON (CodeDeploy, "AppSpec file structure for AWS Lambda deployments")."""
     properties = {
         "Name": function.name,
         "Alias": LIVE_ALIAS,
@@ -312,7 +312,7 @@ def _start(settings: Settings, deploy: Any, function: Function) -> str:  # noqa:
 
 
 def _deployments(settings: Settings, deploy: Any, name: str) -> Iterator[str]:  # noqa: ANN401 - no stubs in the lock
-    """Deployments of a function that have not ended."""
+    """Return the deployments of a function that have not ended."""
     found = deploy.list_deployments(
         applicationName=settings.prefix,
         deploymentGroupName=name,
@@ -322,7 +322,7 @@ def _deployments(settings: Settings, deploy: Any, name: str) -> Iterator[str]:  
 
 
 def _stop_deployments(settings: Settings, session: boto3.Session, name: str) -> None:
-    """Stop what moves the traffic of a function, or it would go on doing so."""
+    """Stop the running deployments of a function, which would move the traffic further."""
     deploy: Any = session.client("codedeploy")
     for deployment in _deployments(settings, deploy, name):
         deploy.stop_deployment(deploymentId=deployment, autoRollbackEnabled=True)

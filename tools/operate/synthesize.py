@@ -1,4 +1,4 @@
-"""Runs main.py in a process of its own, as cdktf does, and says in a line what is wrong where it fails."""
+"""Runs main.py in a separate process, as cdktf does, and reports a failure in one line."""
 
 from __future__ import annotations
 

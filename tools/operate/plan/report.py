@@ -41,7 +41,7 @@ _COLUMNS: tuple[Action, ...] = ("create", "change", "replace", "destroy", "forge
 
 
 def report(plan: Plan, *, title: str, nothing: str = "No changes", limit: int = GITHUB_LIMIT) -> str:
-    """The report of a plan.
+    """Return the report of a plan.
 
     Args:
         title: what was planned, such as `Plan of prod`.
@@ -70,7 +70,7 @@ def report(plan: Plan, *, title: str, nothing: str = "No changes", limit: int = 
 
 
 class _Page:
-    """Whole pieces of Markdown, put in while there is room."""
+    """A page of whole pieces of Markdown, limited in size."""
 
     def __init__(self, room: int) -> None:
         self._room = room
@@ -78,7 +78,7 @@ class _Page:
         self._left_out: dict[str, int] = {}
 
     def add(self, piece: str) -> bool:
-        """Put a piece in if there is room for it."""
+        """Add a piece if there is room for it."""
         size = len(piece.encode())
         if size > self._room:
             return False
@@ -87,7 +87,7 @@ class _Page:
         return True
 
     def add_all(self, pieces: Sequence[str], what: str, *, head: str = "", share: float = 1.0) -> None:
-        """Put as many of some pieces in as fit into a share of the room that is left."""
+        """Add as many pieces as fit into a share of the remaining room."""
         if not pieces or not self.add(head if pieces[0].startswith("\n") else f"\n{head}"):
             return
         reserved = int(self._room * (1 - share))
@@ -98,7 +98,7 @@ class _Page:
             self._left_out[what] = self._left_out.get(what, 0) + missing
 
     def fold(self, title: str, pieces: Sequence[str], what: str, *, share: float = 1.0) -> None:
-        """Some pieces that a reader can fold away."""
+        """Add pieces that a reader can fold."""
         opening, closing = f"\n<details>\n<summary>{_text(title)}</summary>\n", "\n</details>\n"
         room = len((opening + closing).encode()) + 10
         if not pieces:
@@ -112,7 +112,7 @@ class _Page:
         self._pieces.append(closing)
 
     def text(self, *, short: int) -> str:
-        """All that was put in, and the number of what was not."""
+        """Return all pieces, and the number of those that did not fit."""
         text = "".join(self._pieces)
         if len(text) < short:
             text = text.replace("\n<details>\n", "\n<details open>\n")
@@ -202,7 +202,7 @@ def _is_document(value: object) -> bool:
 
 
 def _document(path: str, before: object, after: object) -> str:
-    """A JSON document's difference: a policy statement by statement, everything else line by line."""
+    """Return the difference of a JSON document: a policy statement by statement, other documents line by line."""
     policies = [policy_in(before), policy_in(after)]
     if any(policies):
         old, new = (statements_of(policy) if policy else [] for policy in policies)
@@ -219,7 +219,7 @@ _ENDS = ("---", "+++")
 
 
 def _paired(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
-    """The difference of each statement that changed, with the one of the same id."""
+    """Return the difference of each statement that changed, compared with the one of the same id."""
     old = [statement for statement in before if statement not in after]
     new = [statement for statement in after if statement not in before]
     by_sid = {statement["Sid"]: statement for statement in new if statement.get("Sid")}
@@ -240,7 +240,7 @@ def _statement(before: dict[str, Any] | None, after: dict[str, Any] | None) -> l
 
 
 def _in_order(statement: dict[str, Any]) -> dict[str, Any]:
-    """A statement's parts as people read them; AWS gives them back in an order of its own."""
+    """Return a statement's parts in a fixed order: AWS returns them in another order."""
     return dict(sorted(statement.items(), key=lambda part: (_PARTS.index(part[0]) if part[0] in _PARTS else 99, part)))
 
 
@@ -258,7 +258,7 @@ _PARTS = (
 
 
 def _sorted(content: object) -> object:
-    """The same document with its names in order: AWS gives them back in an order of its own."""
+    """Return the document with sorted names: AWS returns them in another order."""
     return json.loads(json.dumps(content, sort_keys=True))
 
 
@@ -273,7 +273,7 @@ _MARKUP = re.compile(r"[^\w ,.:;/()=+'-]|(?<![^\W_])_|_(?![^\W_])|:(?=/)|(?<=www
 
 
 def _value(value: object) -> str:
-    """One value of a table."""
+    """Return one value as a cell of a table."""
     if value is None:
         return ""
     text = value if isinstance(value, str) and value else None
@@ -286,19 +286,19 @@ def _value(value: object) -> str:
 
 
 def _line(text: str) -> str:
-    """Text on one line, with what cannot be seen written out: a hidden character could turn the line's meaning."""
+    """Return text on one line, with escapes for invisible characters: they could change the meaning of the line."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )
 
 
 def _text(text: str) -> str:
-    """Text outside of code: no Markdown, no HTML, no link, no mention of anybody."""
+    """Return text outside of code: without Markdown, HTML, links and mentions."""
     return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", _line(text))
 
 
 def _code(text: str) -> str:
-    """A code span. GitHub's tables and code spans have no escape that holds in both, so those get HTML instead."""
+    """Return a code span. GitHub's tables and code spans have no common escape, so some get HTML instead."""
     line = _line(text)
     if not line.strip() or "`" in line or "|" in line:
         return f"<code>{re.sub(r'[^0-9A-Za-z ]', lambda found: f'&#{ord(found[0])};', line)}</code>"
@@ -306,5 +306,5 @@ def _code(text: str) -> str:
 
 
 def _fence(lines: Sequence[str]) -> str:
-    """A code fence. Each of the lines begins with a sign, so none can end it."""
+    """Return a code fence. Each of the lines begins with a sign, so none can end it."""
     return "\n".join(["```diff", *lines, "```", ""])
