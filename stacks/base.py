@@ -195,11 +195,11 @@ class BaseStack(TerraformStack):
         ]
 
     def replica_provider(self) -> AwsProvider:
-        """The provider of the second region; what is in a construct `replica`, and nothing else, has to have it."""
+        """Create the provider of the second region; only constructs below `replica` use it, and all of them do."""
         return self._provider("aws_replica", self.settings.in_replica_region.primary_region, alias=REPLICA)
 
     def _allocate_logical_id(self, tf_element: TerraformElement | Node) -> str:
-        """The address of an element: its path in the stack, joined with `_`, and no hash.
+        """Return the address of an element: its path in the stack, joined with `_`, without a hash.
 
         Raises:
             AddressError: another element has it.
@@ -214,10 +214,10 @@ class BaseStack(TerraformStack):
 
 
 def _address(path: str) -> str:
-    """The name in an address of what is at a path, which begins with the stack."""
+    """Return the address of the element with a path, which begins with the stack."""
     return "_".join(part for part in path.split("/")[1:] if part and part != _HIDDEN)
 
 
 def _python_names(services: tuple[str, ...]) -> list[str]:
-    """The provider's argument `lambda` is a word of Python's own, which the binding writes with a line behind it."""
+    """Return the provider's arguments in Python: `lambda` is a keyword, so the binding adds an underscore."""
     return [f"{service}_" if service == "lambda" else service for service in services]

@@ -36,7 +36,7 @@ boot()
 
 
 class ByWhatTheyShare(LoadScopeScheduling):  # type: ignore[misc]
-    """One worker runs all tests that share something slow: a folder's synthesis, the one system of e2e.
+    """A scheduler that gives all tests with a slow common resource to one worker, such as the system of e2e.
 
     xdist's own groups (`--dist loadgroup`) do not come through with pytest 9.2: a test's id is no longer to be changed.
     """
@@ -47,7 +47,7 @@ class ByWhatTheyShare(LoadScopeScheduling):  # type: ignore[misc]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
-    """What runs longest, e2e, is collected first and begins first."""
+    """Collect and start the longest tests, e2e, first."""
     config.option.loadscopereorder = False
     return ByWhatTheyShare(config, log)
 

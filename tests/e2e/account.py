@@ -36,7 +36,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 @dataclass
 class Done:
-    """A command that ended."""
+    """The result of a command."""
 
     command: str
     status: int
@@ -48,7 +48,7 @@ class Done:
 
 @dataclass
 class Clone:
-    """A clone of the repository, and a person at its shell.
+    """A clone of the repository, with a user's shell in it.
 
     Attributes:
         folder: the clone.
@@ -165,14 +165,14 @@ class Account:
         }
 
     def _bundle(self) -> Path:
-        """Every authority of this machine, and that of the embedded AWS: what a company gives its people."""
+        """Write a bundle with all authorities of this machine and the embedded AWS's, as companies do."""
         file, known = self.folder / "authorities.pem", ssl.get_default_verify_paths()
         ours = Path(known.cafile).read_text() if known.cafile else ""
         file.write_text(ours + self.aws.ca_bundle.read_text())
         return file
 
     def opener(self) -> urllib.request.OpenerDirector:
-        """An HTTPS client that reaches AWS's host names."""
+        """Return an HTTPS client that reaches AWS's host names."""
         return urllib.request.build_opener(
             urllib.request.ProxyHandler({"https": self.aws.proxy_url}),
             urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(self.aws.ca_bundle))),
@@ -194,7 +194,7 @@ class Account:
 
 @contextmanager
 def account(folder: Path) -> Iterator[Account]:
-    """An account in which there is nothing yet."""
+    """Yield an empty account."""
     folder.mkdir(parents=True, exist_ok=True)
     aws = control.start(
         folder / "aws",

@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered; headers by their name in lower case, as HTTP/2 would send them."""
+    """The answer of a server; names of headers are in lower case, as in HTTP/2."""
 
     status: int
     headers: dict[str, str]
@@ -25,7 +25,7 @@ class Answer:
         return content
 
     def is_problem(self, status: int, words: str) -> bool:
-        """Whether the gateway says this itself, as a problem that also says `error`."""
+        """Return whether this is an error of the gateway itself, as a problem with the additional field `error`."""
         said = (self.json["status"], self.json["detail"], self.json["error"])
         return self.headers["content-type"] == "application/problem+json" and said == (status, words, words)
 

@@ -35,7 +35,7 @@ WEBHOOK_PATHS = ("/first", "/second")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What looks back at the whole session, and destroys, goes last."""
+    """Run tests that examine the whole session, and those that destroy, last."""
     items.sort(key=lambda item: item.get_closest_marker("last") is not None)
 
 
@@ -49,19 +49,19 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 @pytest.fixture(scope="session")
 def server_python() -> Path:
-    """The interpreter that holds the embedded AWS."""
+    """Return the interpreter with the embedded AWS."""
     return EMBEDDED_AWS.python
 
 
 @pytest.fixture(scope="session")
 def lambda_python() -> Path:
-    """The interpreter that holds what the Lambda runtime has."""
+    """Return the interpreter with the packages of the Lambda runtime."""
     return LAMBDA.python
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """The platform as Terraform made it."""
+    """The deployed platform."""
 
     system: LocalSystem
     aws: EmbeddedAws
@@ -77,12 +77,12 @@ class Deployed:
 
     @property
     def receiver(self) -> Receiver:
-        """Where webhooks go."""
+        """Start the receiver of webhooks."""
         assert self.listening is not None
         return self.listening
 
     def options(self, user: Credentials) -> dict[str, str]:
-        """What boto3 needs to act as a user."""
+        """Return the arguments of boto3 for a user."""
         return {
             "endpoint_url": self.aws.endpoint_url,
             "verify": str(self.aws.ca_bundle),
@@ -114,7 +114,7 @@ class Deployed:
 
     @contextmanager
     def subscribed(self, topic_arn: str) -> Iterator[str]:
-        """A queue of the test's own that gets what a topic says; its URL."""
+        """Create a queue for the test that is subscribed to a topic; return its URL."""
         root = {**self.options(control.ROOT)}
         sqs, sns = boto3.client("sqs", **root), boto3.client("sns", **root)  # type: ignore[call-overload]
         url = sqs.create_queue(QueueName=f"listener-{secrets.token_hex(4)}")["QueueUrl"]
@@ -141,7 +141,7 @@ class Deployed:
 
     @property
     def operator(self) -> Credentials:
-        """A user who operates: looks at files and records, reads queues, invokes functions, starts the workflow."""
+        """Create a user with the permissions of an operator: files, records, queues, functions, workflow."""
         account = "000000000000"
         key = f"arn:aws:kms:us-east-1:{account}:key/*"
         return control.create_deployer(
@@ -180,7 +180,7 @@ class Deployed:
         return boto3.client("dynamodb", **self.options(self.operator))  # type: ignore[call-overload, no-any-return]
 
     def decisions(self) -> list[dict[str, object]]:
-        """Every IAM decision so far."""
+        """Return all IAM decisions so far."""
         return [json.loads(line) for line in self.iam_log.read_text().splitlines()]
 
 

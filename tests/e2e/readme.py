@@ -16,14 +16,14 @@ PROGRAMS = ("aws", "export", "make", "npx", "terraform")
 
 
 def section(text: str, title: str) -> str:
-    """The part of a page below a heading, up to the next one of its level."""
+    """Return the part of a page below a heading, up to the next heading of its level."""
     found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     assert found, f"there is no part {title!r}"
     return found[1]
 
 
 def commands(text: str) -> list[str]:
-    """The commands in a part of a page: code in the text, and lines of code blocks, in their order."""
+    """Return the commands in a part of a page: code in the text, and lines of code blocks, in order."""
     found = []
     for token in _tokens(MarkdownIt().enable("table").parse(text)):
         lines = token.content.splitlines() if token.type in {"code_block", "fence"} else [token.content]
@@ -56,7 +56,7 @@ class Reader:
 
     @classmethod
     def of(cls, clone: Clone, title: str, environment: str = "dev") -> Reader:
-        """A reader of a part of the README in the clone, where `dev` stands for an environment."""
+        """Return a reader of a part of the README in a clone, with an environment in place of `dev`."""
         printed = commands(section((clone.folder / "README.md").read_text(), title))
         return cls(clone, printed, set(printed), environment)
 

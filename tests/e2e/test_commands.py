@@ -1,4 +1,4 @@
-"""What operators type, as they type it: make, and what it says. Those about plans and the state have tests apart."""
+"""The make targets for operators, with their output. Plans and the state have separate tests."""
 
 from __future__ import annotations
 

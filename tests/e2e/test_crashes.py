@@ -40,7 +40,7 @@ ROOM = Quota(10**9, 10)
 
 
 class Killed(BaseException):
-    """What Lambda does to a process."""
+    """The end of a process by Lambda."""
 
 
 def digest(content: bytes) -> str:
@@ -112,7 +112,7 @@ class Case:
         return record
 
     def in_parts(self) -> FileRecord:
-        """A record whose parts have all arrived."""
+        """Create a record whose parts have all arrived."""
         helper = Process(self.deployed)
         key = f"uploads/{self.file_id}"
         upload_id = helper.objects.begin_parts(key, content_type="text/plain")
@@ -133,7 +133,7 @@ class Case:
         )
 
     def put(self) -> None:
-        """The bytes of a file in one piece."""
+        """Put the bytes of a file in one request."""
         helper = Process(self.deployed)
         helper.objects.put(f"uploads/{self.file_id}", CONTENT, content_type="text/plain", checksum=digest(CONTENT))
 
@@ -144,7 +144,7 @@ class Case:
         return from_item(found["Item"])
 
     def let_time_pass(self) -> None:
-        """A day later, everything that is not settled is due."""
+        """Make every unfinished record due, like a day later."""
         item = self.now()
         if "due_time" not in item:
             return
@@ -290,7 +290,7 @@ CUTS: dict[Callable[[Case], None], set[str]] = {opened: {"available"}, refused: 
 
 @pytest.fixture(scope="module")
 def cases(deployed: Deployed) -> dict[str, tuple[Case, set[str]]]:
-    """Every handler, killed after each of its calls; then the system is left to itself."""
+    """Kill every handler after each of its calls; then let the system finish."""
     found: dict[str, tuple[Case, set[str]]] = {}
     for step, ends in STEPS.items():
         name = step.__name__

@@ -23,7 +23,7 @@ GUARDDUTY = "malware-protection-plan.guardduty.amazonaws.com"
 
 @pytest.fixture(scope="module")
 def held(tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
-    """An environment whose files are held."""
+    """Synthesize an environment with legal holds."""
     folder = tmp_path_factory.mktemp("held")
     synthesize(folder, settings_of("dev", legal_hold=True, s3_lifecycle_expiration_days=0))
     return Synthesized(folder / "stacks" / "sluice-dev")
@@ -102,7 +102,7 @@ def test_the_scanner_may_what_the_guide_says(prod: Synthesized) -> None:
 
 
 def gate(stack: Synthesized) -> None:
-    """Nobody but scanner and `inspect` reads what is not tagged as clean, and nobody but the scanner tags."""
+    """Check that only scanner and `inspect` read files without the tag, and that only the scanner sets tags."""
     found = statements(stack, "aws_s3_bucket_policy.storage_uploads_policy")
     assert found["DenyFilesThatAreNotClean"] == {
         "Effect": "Deny",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def refusal(code: str, operation: str) -> ClientError:
-    """What boto3 raises when AWS refuses."""
+    """Return the error that boto3 raises when AWS refuses a call."""
     return ClientError({"Error": {"Code": code, "Message": f"secret detail of {operation}"}}, operation)
 
 
@@ -28,7 +28,7 @@ FILES, QUOTAS = "files", "quotas"
 
 
 def create_tables(client: DynamoDBClient) -> None:
-    """The two tables, as modules/metadata.py has them."""
+    """Create the two tables of modules/metadata.py."""
     due = {"IndexName": "by-due", "KeySchema": _key("due_shard", "due_time"), "Projection": {"ProjectionType": "ALL"}}
     own = {"IndexName": "by-owner", "KeySchema": _key("owner", "upload_time"), "Projection": {"ProjectionType": "ALL"}}
     for name, key, indexes in ((FILES, "file_id", [due, own]), (QUOTAS, "owner", [due])):
@@ -47,7 +47,7 @@ def _key(*names: str) -> Any:
 
 
 class FakeS3:
-    """A versioned S3 bucket that checks checksums and sizes, with multipart uploads, as far as the functions use it."""
+    """A versioned S3 bucket in memory, with the operations of the functions; it checks checksums and sizes."""
 
     def __init__(self) -> None:
         self.versions: dict[str, list[tuple[str, bytes, str]]] = {}
@@ -62,7 +62,7 @@ class FakeS3:
 
     @property
     def objects(self) -> dict[str, bytes]:
-        """The current version of each object."""
+        """Return the current version of each object."""
         return {
             key: versions[-1][1]
             for key, versions in self.versions.items()
@@ -168,7 +168,7 @@ class FakeS3:
         return [{}] + [{"Uploads": [{"Key": key, "UploadId": upload_id}]} for upload_id, key in found]
 
     def list_object_versions(self, *, Bucket: str, Prefix: str, KeyMarker: str = "") -> dict[str, Any]:
-        """One page with everything behind a key."""
+        """Return one page with all versions after a key."""
         pages = self._list_object_versions(Bucket=Bucket, Prefix=Prefix)
         listed = {
             kind: [each for page in pages for each in page.get(kind, []) if each["Key"] > KeyMarker]
@@ -210,13 +210,13 @@ class FakeS3:
 
 
 def sha256(content: bytes) -> str:
-    """A checksum as S3 writes it."""
+    """Return a checksum as S3 writes it."""
     return base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
 @dataclass
 class FakeContext:
-    """What Lambda hands to a handler beside the event."""
+    """The context that Lambda passes to a handler."""
 
     function_name: str = "sluice-test-upload"
     memory_limit_in_mb: int = 512
@@ -238,7 +238,7 @@ def rest_event(
     headers: dict[str, str] | None = None,
     query: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """What API Gateway sends to a function (API Gateway, "Lambda proxy integration: input format").
+    """Return the event of API Gateway for a function (API Gateway, "Lambda proxy integration: input format").
 
     Args:
         user_arn: who signed, where the method asks for signatures.

@@ -62,7 +62,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @functools.cache
 def workflow() -> dict[str, Any]:
-    """The state machine as it is deployed."""
+    """Return the deployed state machine."""
     values = tomllib.loads((ROOT / "environments" / "dev.toml").read_text())
     with mock.patch.dict(os.environ, clear=True):
         settings = Settings(**{**values, "environment": "dev"})
@@ -118,7 +118,7 @@ class Invoked:
 
 @dataclass
 class Life:
-    """One upload, and what its owner was told.
+    """One upload, and the answers that its owner got.
 
     Attributes:
         how: by a form, in parts, or by POST /upload.
@@ -179,7 +179,7 @@ class World:
         return self.random.choice(["before", "after"])
 
     def discard(self, file_id: str) -> None:
-        """As `Discarding` does."""
+        """Discard a file, like `Discarding`."""
         self.functions.invoke(Payload=json.dumps({"file_id": file_id}))
 
     # what S3 and the scanner tell
@@ -194,7 +194,7 @@ class World:
             self.actors.append(self._scan(key, content))
 
     def _copies(self) -> int:
-        """How often an event comes."""
+        """Return how often an event is delivered."""
         return self.random.choice([0, 1, 1, 1, 2]) if self.trouble else 1
 
     def _scan(self, key: str, content: bytes) -> Iterator[None]:
@@ -273,7 +273,7 @@ class World:
             return
 
     def sweep(self) -> None:
-        """One run of the sweeper, which may fail."""
+        """Run the sweeper once; it may fail."""
         sweeper = Sweeper(
             records=self.records,
             objects=self.objects,
@@ -301,14 +301,14 @@ class World:
         return "well", answer
 
     def record(self, file_id: str) -> FileRecord:
-        """The record, as the API reads it."""
+        """Return the record, as the API reads it."""
         found = self.records.get(file_id)
         if found is None:
             raise Refused("No such file", 404)
         return found
 
     def live(self, life: Life) -> Iterator[None]:
-        """The actions of an owner with one file."""
+        """Run random actions of an owner with one file."""
         yield
         if life.how == "small":
             request = UploadRequest("a.txt", life.content, "text/plain")

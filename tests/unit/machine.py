@@ -110,7 +110,7 @@ class Run:
         return [self._fill(each, data) for each in template] if isinstance(template, list) else template
 
     def _read(self, text: str, data: Any) -> Any:  # noqa: ANN401 - JSON
-        """A path or an intrinsic function. A path that leads nowhere is an error, as at Step Functions."""
+        """Read a path or an intrinsic function. As in Step Functions, a path without a value is an error."""
         if text.startswith("States."):
             function, _, rest = text.removesuffix(")").partition("(")
             return _FUNCTIONS[function](*(self._argument(each, data) for each in _split(rest)))

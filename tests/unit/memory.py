@@ -75,7 +75,7 @@ class Aws:
         return Objects(cast(Any, self.s3), "bucket")
 
     def items(self) -> dict[str, dict[str, Any]]:
-        """The records by their id."""
+        """Return the records by their id."""
         return {item["file_id"]: item for item in map(from_item, self.dynamodb.scan(TableName=FILES)["Items"])}
 
     def change(self, file_id: str, **values: object) -> None:
@@ -115,7 +115,7 @@ def forget() -> None:
 
 
 def start(name: str) -> ModuleType:
-    """A function as it is after a cold start."""
+    """Import a function again, like a cold start."""
     forget()
     return importlib.import_module(f"functions.{name}.handler")
 

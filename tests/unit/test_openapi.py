@@ -1,4 +1,4 @@
-"""docs/openapi.yaml alone, and against the functions: it is valid, its examples are, its numbers are the code's."""
+"""docs/openapi.yaml: it is valid, its examples are valid, and its numbers are those of the code."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_formats_are_checked_and_not_only_named() -> None:
 
 
 def schemas(part: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - a part of a JSON document
-    """Every object below a part."""
+    """Yield every object below a part."""
     if isinstance(part, dict):
         yield part
         part = list(part.values())

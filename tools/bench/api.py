@@ -66,7 +66,7 @@ class System:
     iam_log: Path
 
     def decisions(self) -> list[dict[str, Any]]:
-        """The decisions of IAM, in order."""
+        """Return the decisions of IAM, in order."""
         return [json.loads(line) for line in self.iam_log.read_text().splitlines()]
 
 

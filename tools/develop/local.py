@@ -153,7 +153,7 @@ class LocalSystem:
             raise Failure("starting the embedded AWS", cause, remedy or "run `make down`, then `make up`") from None
 
     def variables(self, aws: EmbeddedAws) -> dict[str, str]:
-        """Settings of `local` that only this machine knows, and what leads Terraform to the embedded AWS."""
+        """Return this machine's settings of `local`, and the variables that lead Terraform to the embedded AWS."""
         policies = deployer_policies(local_settings(aws))
         deployer = control.create_deployer(aws, [json.loads(policy) for policy in policies])
         runtime, architecture = host_runtime()

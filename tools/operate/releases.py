@@ -285,7 +285,7 @@ def _start_all(
 
 
 def app_spec(function: Function) -> str:
-    """Return the instruction for CodeDeploy as JSON (CodeDeploy, "AppSpec file structure for AWS Lambda deployments")."""
+    """Return the instruction for CodeDeploy as JSON (CodeDeploy, "AppSpec file structure for Lambda deployments")."""
     properties = {
         "Name": function.name,
         "Alias": LIVE_ALIAS,

@@ -41,12 +41,12 @@ _RESOURCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def _tagged(request: Mapping[str, Any]) -> str:
-    """The resource of a request about tags, whose field each service spells in its own way."""
+    """Return the resource of a request about tags; each service spells this field differently."""
     return str(next(value for name, value in request.items() if name.lower() == "resourcearn"))
 
 
 def _request(body: bytes, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a request: JSON, or a form whose values come in lists."""
+    """Return the fields of a request: JSON, or a form whose values are lists."""
     if body.startswith(b"{"):
         fields: dict[str, Any] = json.loads(body)
         return fields
