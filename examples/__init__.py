@@ -1,1 +1,1 @@
-"""What other stacks are made of: the same modules, wired differently."""
+"""Further stacks, built from the same modules."""

@@ -192,7 +192,7 @@ class Settings(BaseSettings):
         "that `make bootstrap` gives it.",
     )
     aws_endpoint_url: Url | None = Field(
-        default=None, description="Where AWS is, for `local` alone: the embedded AWS. `make up` sets it."
+        default=None, description="Address of the embedded AWS, only for `local`. `make up` sets it."
     )
 
     log_retention_days: LogRetentionDays = Field(default=7, description="Days that every log group keeps its lines.")

@@ -1,4 +1,4 @@
-"""What every stack has: backend, provider, tags, and addresses that a person can read."""
+"""The base class of all stacks: backend, provider, tags, and readable addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What CloudWatch makes of an alarm: metric math, then the state, over data points that a test makes up.
+"""An evaluator of alarms as in CloudWatch: metric math and states, over data points of a test.
 
 It knows the part of metric math that alarms here use, and refuses the rest. Sources, in the CloudWatch user guide:
 "Using math expressions with CloudWatch metrics" and "Configuring how CloudWatch alarms treat missing data";
@@ -201,7 +201,7 @@ class Alarm:
         return cls(metrics, returned["expression"], body)
 
     def series(self, data: Mapping[str, Series], periods: Sequence[int], *, fills_empty: bool) -> Series:
-        """What the alarm compares with its threshold.
+        """Return the values that the alarm compares with its threshold.
 
         Args:
             data: data points by name of the metric, or by name and operation as `SystemErrors GetItem`; a metric that

@@ -29,7 +29,7 @@ class Document:
     json: Mapping[str, Any]
 
     def follow(self, part: Any) -> Any:  # noqa: ANN401 - a part of a JSON document
-        """What a reference means; anything else is itself."""
+        """Return the target of a reference; other values are returned unchanged."""
         while isinstance(part, Mapping) and "$ref" in part:
             found: Any = self.json
             for name in part["$ref"].removeprefix("#/").split("/"):
@@ -102,7 +102,7 @@ class Operation:
 
     @property
     def responses(self) -> dict[str, Mapping[str, Any]]:
-        """What may be answered, by status."""
+        """Return the documented responses, by status."""
         return {status: self.document.follow(response) for status, response in self.item["responses"].items()}
 
     def examples(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class Received:
 
 @dataclass
 class Receiver:
-    """What came in, and what is answered.
+    """The requests that came in, and the answers to give.
 
     Attributes:
         url: where it listens.

@@ -1,1 +1,1 @@
-"""What a person runs: set-up, the embedded AWS, Terraform, plans."""
+"""Commands for people, grouped by audience."""

@@ -88,7 +88,7 @@ class State(StrEnum):
 
 
 class NextStep(StrEnum):
-    """What is left to do for a file after its inspection; the workflow branches on it.
+    """The next step for a file after its inspection; the workflow branches on it.
 
     To discard a file that is in use means to remove its older versions.
     """

@@ -34,7 +34,7 @@ def ask(
     origin: str | None = ORIGIN,
     **headers: str,
 ) -> Answer:
-    """What a browser's page of an origin would get."""
+    """Return the answer that a page of an origin gets in a browser."""
     named = {"Content-Type": "application/json", **({"Origin": origin} if origin else {})}
     named |= {name.replace("_", "-"): value for name, value in headers.items()}
     if token is not None:

@@ -111,7 +111,7 @@ class Issuer:
 
 
 class TokensStack(BaseStack):
-    """What stands between a token and a file's record, wired as in the whole platform; no bucket, no workflow."""
+    """The resources between a token and a file's record, wired as in the platform; no bucket, no workflow."""
 
     def __init__(self, scope: Construct, *, settings: Settings, sources: Sources) -> None:
         super().__init__(scope, settings=settings)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def operator(deployed: Deployed) -> dict[str, str]:
-    """What leads make to the embedded AWS as somebody who may do everything."""
+    """Return the variables that direct make to the embedded AWS, as a user with all permissions."""
     root = deployed.aws.environment(control.ROOT.access_key, control.ROOT.secret_key)
     return {**deployed.system.variables(deployed.aws), **root}
 

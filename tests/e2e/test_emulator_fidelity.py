@@ -89,7 +89,7 @@ def wait_for(what: str, look: Callable[[], T | None], seconds: float = 20.0) -> 
 
 
 class Cloud:
-    """What the tests do with the embedded AWS, as one user."""
+    """The embedded AWS as one user sees it."""
 
     def __init__(self, aws: EmbeddedAws, key: Credentials, iam_log: Path) -> None:
         self.aws, self.key, self.iam_log = aws, key, iam_log
@@ -1401,7 +1401,7 @@ TAGGING = ("GetObjectTagging", "GetObjectVersionTagging", "PutObjectTagging", "P
 
 
 def scanner_statements(bucket: str, *without: str) -> list[dict[str, Any]]:
-    """What the guide lists for the role of a plan, but for some actions."""
+    """Return the statements of the guide for the role of a plan, without some actions."""
     rule = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/DO-NOT-DELETE-AmazonGuardDutyMalwareProtectionS3*"
     managed = [f"events:{name}" for name in ("PutRule", "DeleteRule", "PutTargets", "RemoveTargets")]
     on_objects = ["GetObject", "GetObjectVersion", "PutObject", *TAGGING]
@@ -1559,7 +1559,7 @@ def test_a_plan_takes_permissions_on_itself_and_to_pass_its_role(cloud: Cloud, p
 
 
 def test_a_policy_may_except_a_role_by_its_arn(cloud: Cloud, bucket: str) -> None:
-    """What aws:PrincipalArn is for the session of a role: the bucket denies everyone else."""
+    """The value of aws:PrincipalArn in the session of a role: the bucket denies everyone else."""
     reads = {"Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
     admitted = cloud.role("states.amazonaws.com", reads)
     other = cloud.role("states.amazonaws.com", reads)

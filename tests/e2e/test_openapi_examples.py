@@ -243,7 +243,7 @@ def a_list_of_several_pages(client: Client) -> None:
 
 
 def wrong_requests(client: Client) -> None:
-    """What the gateway refuses, and what the functions do."""
+    """Send requests that the gateway refuses, and requests that the functions refuse."""
     start, small = OPERATIONS["startUpload"].examples()["small"], OPERATIONS["uploadSmall"].examples()["hello"]
     wrong: list[Any] = [b"{", [], start | {"size": "15"}, start | {"size": 0}, start | {"checksum": "x"}]
     for body in wrong:

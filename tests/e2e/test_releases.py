@@ -67,7 +67,7 @@ def live(deployed: Deployed) -> str:
 
 
 def planned(terraform: Terraform) -> dict[str, Any]:
-    """What a plan for the alias would do, by address."""
+    """Return the planned changes of the alias, by address."""
     terraform.plan("-target", ALIAS)
     plan: Any = terraform.show()
     return {

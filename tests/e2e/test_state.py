@@ -32,7 +32,7 @@ made: set[tuple[str, ...]] = set()
 
 @pytest.fixture(scope="module")
 def variables(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What leads make to the embedded AWS as the deployer."""
+    """Return the variables that direct make to the embedded AWS, as the deployer."""
     return {**deployed.system.variables(deployed.aws), "TF_CLI_CONFIG_FILE": str(cli_configuration())}
 
 

@@ -285,7 +285,7 @@ def test_without_origins_every_preflight_is_closed_and_there_is_no_header(make: 
 
 
 def preflights(stack: Synthesized) -> dict[str, dict[str, Any]]:
-    """What the gateway answers to OPTIONS, by path."""
+    """Return the gateway's answers to OPTIONS, by path."""
     where = paths(stack)
     return {
         where[body["resource_id"]]: body

@@ -132,7 +132,9 @@ print(cdktf_cdktf_provider_aws.__file__)
 
 
 def files_of_every_environment(folder: Path, *, stock: bool) -> tuple[dict[str, bytes], Path]:
-    """What synthesis writes for all environments and both stacks, by name, and where the provider came from."""
+    """Return the files that synthesis writes for all environments and both stacks, by name, and the place of the
+    provider.
+    """
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), bindings.STOCK_VARIABLE: "1" if stock else "0"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     done = subprocess.run(

@@ -94,7 +94,7 @@ def test_what_holds_for_every_environment_holds_with_copies_too(replicated: Synt
 
 def test_the_bucket_of_copies_is_as_private_as_the_first(replicated: Synthesized) -> None:
     def about(bucket: str) -> dict[str, str]:
-        """What is set of a bucket, by kind, with its own names taken out."""
+        """Return the settings of a bucket, by kind, without its own names."""
         return {
             kind: re.sub(
                 rf"storage_key|replica_files_key|{bucket}(?=[_.\"])", "BUCKET", json.dumps(body, sort_keys=True)

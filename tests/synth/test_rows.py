@@ -130,7 +130,7 @@ def routes(stack: Synthesized) -> dict[tuple[str, str], str]:
 
 
 def integrations(stack: Synthesized) -> dict[str, Json]:
-    """What answers each method, by the method's address."""
+    """Return the integration of each method, by the method's address."""
     found: dict[str, Json] = {}
     for integration in stack.resources("aws_api_gateway_integration").values():
         method = referred(integration["http_method"], "http_method")

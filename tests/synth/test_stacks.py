@@ -1,4 +1,4 @@
-"""What every stack has: provider, backend, tags, addresses; and that synthesis depends on nothing but its input."""
+"""Common properties of all stacks: provider, backend, tags, addresses; synthesis depends only on its input."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def test_two_elements_with_one_address_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_json(stack: Synthesized, snapshot: SnapshotAssertion) -> None:
-    """What a change does to Terraform, in the pull request that makes it; free of hashes, which follow the sources."""
+    """Show the changes of Terraform JSON in the pull request that makes them; hashes, which follow the sources, are out."""
     assert readable(stack.json) == snapshot(extension_class=JSONSnapshotExtension)
 
 

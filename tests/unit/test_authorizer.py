@@ -202,7 +202,7 @@ def _variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answer(authorization: str, published: Published | None = None) -> dict[str, Any]:
-    """What the handler, started anew, answers to API Gateway."""
+    """Start the handler again, and return its answer to API Gateway."""
     sys.modules.pop("functions.authorizer.handler", None)
     # A logger outlives its module, and would write to the output of an earlier test.
     logging.root.manager.loggerDict.pop("authorizer", None)

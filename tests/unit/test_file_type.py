@@ -1,4 +1,4 @@
-"""What a file is by its first bytes: real small files of each kind, and anything at all."""
+"""Types of files by their first bytes: real small files of each kind, and random bytes."""
 
 from __future__ import annotations
 

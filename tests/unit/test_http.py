@@ -1,4 +1,4 @@
-"""What the handlers of the API share: who calls, which pages may read, and what a caller learns of failures."""
+"""Common code of the API's handlers: the caller, the pages that may read answers, and errors without details."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ print(below.node.path, len(psutil.Process().children(recursive=True)))
 
 
 def run(program: str = PROGRAM, **variables: str) -> tuple[str, list[str]]:
-    """What a program prints in a process of its own, and the lines of its standard error."""
+    """Run a program in a separate process; return its output, and the lines of its standard error."""
     variables = {"SLUICE_STOCK_CDKTF": "0", "PYTHONPATH": str(ROOT), **variables}
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, **variables}, check=False

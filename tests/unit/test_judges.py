@@ -1,4 +1,4 @@
-"""What surrounds the judges of tests/judges: accepted findings, and samples for references."""
+"""Accepted findings of the judges, and samples for references."""
 
 from __future__ import annotations
 

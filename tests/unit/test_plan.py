@@ -1,4 +1,4 @@
-"""What a reviewer is told of a plan: everything, in order of danger, and no secret.
+"""The report of a plan for a reviewer: every change, in order of danger, without secrets.
 
 `plans/edited.json` is a plan that Terraform made of the deployed platform after a few edits of its Terraform JSON, cut
 down to a dozen resources. Everything else here is written by hand.
@@ -594,7 +594,7 @@ def resources(draw: st.DrawFn) -> Any:  # noqa: ANN401
 
 
 def shape(text: str) -> list[str]:
-    """What GitHub makes of the text: its blocks, and the cells of its rows."""
+    """Return the blocks and cells that GitHub makes of a text."""
     markdown = MarkdownIt("commonmark").enable("table")
     return [token.type for token in markdown.parse(text)]
 

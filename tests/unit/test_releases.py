@@ -82,7 +82,7 @@ class Aws:
         self.stubs[service].add_response(operation, answer, request)
 
     def describes(self, found: Function, tags: dict[str, str] | None = None) -> None:
-        """What AWS says about one function, and whose credentials these are."""
+        """Stub AWS's description of one function, and of the credentials."""
         self.expect("sts", "get_caller_identity", {}, {"Account": "333333333333"})
         arn = f"arn:aws:lambda:us-east-1:333333333333:function:{found.name}"
         listed = {"Functions": [{"FunctionName": found.name, "FunctionArn": arn}]}

@@ -1,4 +1,4 @@
-"""What GuardDuty's words mean for a file."""
+"""The meaning of GuardDuty's statuses for a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the functions of uploads and files decide, with AWS in memory."""
+"""Decisions of the functions for uploads and files, with AWS in memory."""
 
 from __future__ import annotations
 

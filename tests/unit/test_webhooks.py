@@ -359,7 +359,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> Iterator[Aws]:
 
 
 def batch(*messages: Message) -> dict[str, Any]:
-    """What Lambda invokes with (Lambda, "Using Lambda with Amazon SQS")."""
+    """Return the event of Lambda (Lambda, "Using Lambda with Amazon SQS")."""
     return {
         "Records": [
             {

@@ -1,4 +1,4 @@
-"""What the workflow's functions decide, with AWS in memory."""
+"""Decisions of the workflow's functions, with AWS in memory."""
 
 from __future__ import annotations
 
@@ -266,7 +266,7 @@ def test_an_event_that_comes_again_does_what_is_left(aws: Aws, changed: dict[str
 
 
 def stored_event(aws: Aws, version: str = "") -> dict[str, Any]:
-    """What S3 tells of a version, by default the newest."""
+    """Return S3's event about a version, by default the newest."""
     version = version or aws.s3.versions["uploads/f"][-1][0]
     return {"reason": "POST Object", "object": {"key": "uploads/f", "version-id": version}}
 
@@ -438,7 +438,7 @@ def test_bytes_that_s3_keeps_leave_the_file_claimed(aws: Aws) -> None:
 
 
 class Sweeping:
-    """What a sweep started and had discarded."""
+    """The files that a sweep started, and those that it discarded."""
 
     def __init__(self, aws: Aws, has_time: Callable[[], bool] = lambda: True, *, tidy_from: str | None = None) -> None:
         self.started: list[tuple[str, str]] = []

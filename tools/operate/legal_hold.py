@@ -1,7 +1,7 @@
 """`make release-hold FILE_ID=... ENVIRONMENT=...`: releases the legal hold of a file.
 
-S3 holds every version of the file, and the record says so to its owner. S3 comes first: cut off in between, nobody can
-delete the file yet, and the same command ends what it began. The file itself stays until its owner deletes it.
+S3 holds every version of the file, and the record shows this to its owner. S3 is released first: after an interruption,
+the file still cannot be deleted, and the same command completes the release. The file stays until its owner deletes it.
 """
 
 from __future__ import annotations

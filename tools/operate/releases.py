@@ -3,7 +3,7 @@
 Every function has numbered versions that never change, and an alias `live` that says which of them answers. Where
 RELEASE_STRATEGY is `all-at-once`, Terraform moves the alias as it publishes. Where it is `canary`, `make release`
 starts a deployment of CodeDeploy for each function that has a newer version, and waits; CodeDeploy goes back by itself,
-also if nobody waits.
+even if `make release` is stopped.
 
 `make rollback` points aliases back. A version that was taken back gets an alias of its own, `withdrawn-7`, so that no
 later rollback or release takes it for a good one.
@@ -227,7 +227,7 @@ def _withdraw(client: LambdaClient, name: str, version: str) -> None:
 def release(settings: Settings, session: boto3.Session, *, report: Report = say) -> list[Moved]:
     """Let CodeDeploy move the traffic of every function to its newest version, and wait for it.
 
-    A deployment that is under way is waited for. A version that was rolled back is left alone.
+    A deployment that is under way is waited for. A version that was rolled back is skipped.
 
     Returns:
         What has moved, which is nothing where Terraform does it.
@@ -332,7 +332,7 @@ def main() -> None:
     """Release or roll back in the environment that ENVIRONMENT names, with the AWS credentials of the caller."""
     parser = argparse.ArgumentParser(prog="python -m tools.operate.releases", description=__doc__)
     parser.add_argument("command", choices=["release", "rollback"])
-    parser.add_argument("--function", help="roll back this one alone")
+    parser.add_argument("--function", help="roll back only this function")
     parser.add_argument("--version", help="to this version, rather than the one before")
     options = parser.parse_args(sys.argv[1:])
     settings, session = operator()
@@ -342,7 +342,7 @@ def main() -> None:
     if not rollback(settings, session, only=options.function, version=options.version):
         return
     if settings.release_strategy == "canary":
-        say("\nTerraform leaves aliases alone here, and `make release` leaves alone what was rolled back.")
+        say("\nTerraform ignores aliases here, and `make release` skips versions that were rolled back.")
     else:
         say("\nThe next plan wants to move these aliases forward again. Revert the commit before it is applied.")
 

@@ -72,7 +72,8 @@ class States:
     """The states of one environment in their bucket, which is used with the role that Terraform assumes."""
 
     def __init__(self, settings: Settings) -> None:
-        """
+        """Assume the role of the settings, if there is one.
+
         Raises:
             Failure: AWS does not let these credentials assume the role.
         """

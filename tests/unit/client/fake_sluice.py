@@ -46,7 +46,7 @@ class Record:
 
 
 class FakeSluice:
-    """What arrives is kept in memory. The lists and numbers below say what goes wrong, once for each entry."""
+    """A fake that keeps uploads in memory. The lists and numbers below make calls fail, once for each entry."""
 
     def __init__(self, *, post_bytes: int = 100_000, part_size: int = 65_536) -> None:
         self.post_bytes, self.part_size = post_bytes, part_size

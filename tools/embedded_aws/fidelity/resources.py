@@ -1,4 +1,4 @@
-"""What requests touch: the ARN that a policy's Resource is compared with, and the domain that an API was called at."""
+"""Resources of requests: the ARN for a policy's Resource, and the domain at which an API was called."""
 
 # mypy: disable-error-code="import-not-found"
 import json

@@ -139,7 +139,7 @@ def read_plan(plan: Mapping[str, Any], configuration: Mapping[str, Any] | None =
     Args:
         plan: `terraform show -json` of it.
         configuration: the Terraform JSON it was made of. A policy whose ARNs are known after apply only is read there,
-            with references for ARNs: otherwise nobody could see what a new role may do.
+            with references for ARNs: otherwise the permissions of a new role would be unknown.
     """
     outputs = [name for name, change in plan.get("output_changes", {}).items() if change["actions"] != ["no-op"]]
     written = _written(configuration, plan) if configuration else None
@@ -256,7 +256,7 @@ def _change(
     if written is not None:
         for name in [name for name, value in after.items() if value == UNKNOWN]:
             if name not in written:
-                # AWS fills it in; it is nobody's change.
+                # AWS fills it in; no person changed it.
                 del after[name]
             elif (text := written[name]) is not None and not (change.get("after_sensitive") or {}).get(name):
                 after[name] = _hide(text, False, secrets, name)
@@ -401,7 +401,7 @@ def _written(configuration: Mapping[str, Any], plan: Mapping[str, Any]) -> _Writ
     }
 
     def value(match: re.Match[str]) -> str:
-        # What is replaced keeps its old ARN here: who may use it may use its successor, and nobody gained or lost.
+        # A replaced resource keeps its old ARN here: its users may use the successor, so access has not changed.
         # The id of a role is its name, which is known before the id is.
         names = [match[2], "name"] if match[2] == "id" else [match[2]]
         found = (values.get(name) for values in known.get(match[1], ()) for name in names)

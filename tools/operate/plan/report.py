@@ -57,7 +57,7 @@ def report(plan: Plan, *, title: str, nothing: str = "No changes", limit: int = 
     accesses = [access for access in map(access_of, plan.changes) if access]
     concerns = sorted({change.concern for change in plan.changes})
     page = _Page(limit - _TAIL)
-    page.add(f"## {_text(title)}: {counts or 'outputs alone'}\n\n{_risk_line(findings)}\n")
+    page.add(f"## {_text(title)}: {counts or 'only outputs'}\n\n{_risk_line(findings)}\n")
     page.add_all([_risk(finding) for finding in findings], "risks", share=0.25)
     page.add_all([_row(plan, concern) for concern in concerns], "concerns", head=_head(plan), share=0.1)
     if plan.outputs:
