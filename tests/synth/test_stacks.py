@@ -242,7 +242,7 @@ def test_two_elements_with_one_address_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_json(stack: Synthesized, snapshot: SnapshotAssertion) -> None:
-    """Show the changes of Terraform JSON in the pull request that makes them; hashes, which follow the sources, are out."""
+    """Show the changes of Terraform JSON in the pull request that makes them, without the hashes of sources."""
     assert readable(stack.json) == snapshot(extension_class=JSONSnapshotExtension)
 
 
