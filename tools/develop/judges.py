@@ -1,4 +1,4 @@
-"""Judges of what is deployed that others wrote: each is a program of its own, in an environment of its own.
+"""Independent checkers of what is deployed: each is a separate program in its own environment.
 
 A judge gets Terraform JSON, a plan, or documents that are in them, and gives a verdict: how much it judged, and what
 it found. The environments are made when a judge is first called; asl-validator comes with `make cdktf`.
@@ -33,7 +33,7 @@ Resources = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class JudgeFinding:
-    """What a judge holds against a resource.
+    """A finding of a judge about a resource.
 
     Attributes:
         check: the judge's id or name of the rule.
@@ -51,7 +51,7 @@ class JudgeFinding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a judge did.
+    """The result of a judge.
 
     Attributes:
         passed: what was found right, by whatever the judge counts: addresses for checkov, with one entry for each
@@ -84,7 +84,7 @@ def checkov(file: Path, framework: Literal["terraform_json", "terraform_plan"]) 
     report = json.loads(said)
     if "results" not in report or report["summary"]["parsing_errors"]:
         raise Failure("checkov", f"it could not read {file}", "see whether its parser knows this Terraform JSON")
-    # In Terraform JSON some of its checks name a resource without its kind; the name alone is unique in a stack.
+    # In Terraform JSON some of its checks name a resource without its kind; but names are unique in a stack.
     kinds = {name: kind for kind, named in content.get("resource", {}).items() for name in named}
 
     def address(check: Mapping[str, Any]) -> str:
@@ -103,7 +103,7 @@ def checkov(file: Path, framework: Literal["terraform_json", "terraform_plan"]) 
 def parliament(documents: Mapping[str, str]) -> Verdict:
     """Let parliament judge policy documents by name, each an address, a colon and an argument.
 
-    It knows every action, resource type and condition key of AWS, but policies of identities alone: others go through
+    It knows every action, resource type and condition key of AWS, but only policies of identities: others go through
     `for_parliament` first.
     """
     runner = ROOT / "tools" / "develop" / "parliament_findings.py"
@@ -122,7 +122,7 @@ def parliament(documents: Mapping[str, str]) -> Verdict:
 
 
 def for_parliament(name: str, document: str) -> str:
-    """A policy of a resource, with the resource that it leaves unsaid written in, so that parliament can judge it.
+    """Return the policy of a resource with the implied resource added, so that parliament can judge it.
 
     A trust policy names no resource: it is the role (IAM, "How to use trust policies"). In a key policy `*` is the key
     (KMS, "Key policies"). Sample ARNs do, since parliament looks at types of resources.
@@ -221,7 +221,7 @@ def _run(
 
 @dataclass(frozen=True)
 class Accepted:
-    """A finding that stays, with the reason.
+    """An accepted finding, with the reason.
 
     Attributes:
         check: the judge's id of the rule.
@@ -238,7 +238,7 @@ class Accepted:
     says: str = "*"
 
     def covers(self, finding: JudgeFinding, environment: str) -> bool:
-        """Whether it is about this finding."""
+        """Return whether this entry is about a finding."""
         return (
             finding.check == self.check
             and fnmatchcase(finding.address, self.address)
@@ -248,7 +248,7 @@ class Accepted:
 
 
 def accepted(judge: str, file: Path = EXCEPTIONS) -> list[Accepted]:
-    """What is accepted of a judge.
+    """Return the accepted findings of a judge.
 
     Raises:
         Failure: an entry has no reason, or something that no entry has.
@@ -265,7 +265,7 @@ def accepted(judge: str, file: Path = EXCEPTIONS) -> list[Accepted]:
 
 
 def complaints(findings: Mapping[str, Sequence[JudgeFinding]], entries: Sequence[Accepted]) -> list[str]:
-    """What is wrong: findings that nothing accepts, and entries that accept nothing any more, each in a line.
+    """Return findings that are not accepted, and accepted entries without a finding, each as a line.
 
     Args:
         findings: every finding of a judge, by environment.
@@ -290,17 +290,17 @@ def complaints(findings: Mapping[str, Sequence[JudgeFinding]], entries: Sequence
 
 
 def policies(resources: Resources) -> dict[str, str]:
-    """Every policy document in some resources, by address, colon and argument."""
+    """Return every policy document in some resources, by address, colon and argument."""
     return dict(_documents(resources, lambda content: "Statement" in content))
 
 
 def state_machines(resources: Resources) -> dict[str, str]:
-    """Every definition of a state machine in some resources, by address, colon and argument."""
+    """Return every definition of a state machine in some resources, by address, colon and argument."""
     return dict(_documents(resources, lambda content: "StartAt" in content))
 
 
 def planned(plan: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The resources of a plan's JSON with what Terraform knows of them before it applies."""
+    """Return the resources of a plan's JSON with the values that Terraform knows before the apply."""
     found: dict[str, dict[str, Any]] = {}
     for resource in plan["planned_values"]["root_module"]["resources"]:
         found.setdefault(resource["type"], {})[resource["name"]] = resource.get("values", {})
@@ -340,7 +340,7 @@ ARNS = {
 
 
 def resolved(text: str, stack: Mapping[str, Any]) -> str:
-    """A document of a stack's Terraform JSON with samples for its references, as AWS would see it.
+    """Return a document of a stack's Terraform JSON with samples for its references, as AWS would see it.
 
     Raises:
         Failure: there is no sample for a reference; a document with a hole would be judged wrongly.

@@ -1,4 +1,4 @@
-"""Repair of the Terraform states of an environment: backup, versions, restore, and removal of a lock.
+"""Backup, restore and unlock of the Terraform state of an environment.
 
 `make state-backup`, `make state-versions`, `make state-restore` and `make unlock`; docs/operations.md, "State", says
 when to use them. The bucket keeps versions of a state as long as its lifecycle says; a backup is a local file.
@@ -42,7 +42,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class Lock:
-    """A lock of a state (Terraform, "State: Locking")."""
+    """A lock that a run of Terraform holds (Terraform, "State: Locking")."""
 
     component: str
     id: str
@@ -104,7 +104,7 @@ class States:
         return path
 
     def versions(self, component: str) -> list[Version]:
-        """Return the versions of a state, the newest first."""
+        """Return the versions of a state, newest first."""
         key = state_key(component)
         with _refusals(f"listing the versions of {key}"):
             pages = list(self._s3.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=key))
@@ -154,7 +154,7 @@ class States:
         return int(serial)
 
     def locks(self) -> list[Lock]:
-        """Return the locks of all components."""
+        """Return the locks that are held now."""
         found = []
         for component in COMPONENTS:
             content = self._get(_lock_name(component))
@@ -225,7 +225,7 @@ class States:
         return True
 
     def _newest(self, component: str) -> Mapping[str, Any] | None:
-        """Return the newest version that is a valid state; the current one may be deleted or damaged."""
+        """Return the newest readable version, also if the state was deleted or damaged."""
         for version in self.versions(component)[:_SHOWN]:
             if not version.deleted and (state := _parsed(self._get(state_key(component), version.id) or b"")):
                 return state
@@ -254,7 +254,7 @@ def _lock_name(component: str) -> str:
 
 
 class _refusals:  # noqa: N801 - it is used as a word
-    """A context that turns an error of AWS into a failure with a remedy."""
+    """Turns refusals of AWS into failures with a remedy."""
 
     def __init__(self, doing: str) -> None:
         self._doing = doing
@@ -270,13 +270,13 @@ class _refusals:  # noqa: N801 - it is used as a word
 
 
 def _parsed(content: bytes) -> Mapping[str, Any] | None:
-    """Return a state in Terraform's format; None if the content is not one."""
+    """Return a state as Terraform writes it, or None."""
     state = parsed(content.decode(errors="replace"))
     return state if isinstance(state, dict) and {"serial", "lineage", "version"} <= state.keys() else None
 
 
 def main() -> None:
-    """Run a command for the environment that ENVIRONMENT names."""
+    """Run the command line in the environment that ENVIRONMENT names."""
     parser = argparse.ArgumentParser(prog="python -m tools.operate.state", description=__doc__)
     parser.add_argument("command", choices=["backup", "versions", "restore", "unlock"])
     add_component(parser, default=None)

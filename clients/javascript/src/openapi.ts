@@ -625,7 +625,7 @@ export interface components {
          */
         FileId: components["schemas"]["FileId"];
         /**
-         * @description A name of the client's own for this start. It is the owner's alone, and holds for as long as the upload is
+         * @description A name that the client chooses for this start. It is separate for each owner, and valid as long as the upload is
          *     recorded.
          * @example report-2026-11-25.v1
          */
@@ -649,7 +649,7 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description A name of the client's own for this start. It is the owner's alone, and holds for as long as the upload is
+                 * @description A name that the client chooses for this start. It is separate for each owner, and valid as long as the upload is
                  *     recorded.
                  * @example report-2026-11-25.v1
                  */

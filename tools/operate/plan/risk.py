@@ -1,4 +1,4 @@
-"""What may go wrong when a plan is applied: one function a risk, and the guard before data is lost."""
+"""Risks of a plan, one function for each risk, and the guard against the loss of data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tools.operate.prices import prices
 Risk = Literal["data loss", "downtime", "exposure", "widened access", "cost"]
 RISKS: tuple[Risk, ...] = ("data loss", "downtime", "exposure", "widened access", "cost")
 
-# What holds what people put there, or what alone can read it. The guard wants each of them named.
+# Resources with data of users, and the keys without which the data cannot be read. The guard requires their names.
 HOLDS_DATA = {
     "aws_cognito_user_pool": "its users",
     "aws_dynamodb_global_table": "its records",
@@ -131,7 +131,7 @@ class RiskFinding:
 
 
 def risks(plan: Plan) -> list[RiskFinding]:
-    """Every risk of a plan, the worst kind first."""
+    """Return every risk of a plan, the worst kind first."""
     found = [
         finding
         for change in plan.changes
@@ -207,7 +207,7 @@ def _doing(change: Change) -> str:
 
 
 def _changed(change: Change) -> Iterator[tuple[str, Any, Any]]:
-    """Path, before and after of what changes in a resource that is there before and after."""
+    """Yield path, before and after of changes in a resource that exists before and after."""
     if change.action in {"change", "replace"}:
         yield from differences(change)
 
@@ -237,7 +237,7 @@ def _summary(access: Access) -> str:
 
 
 def named_for(environment: str, words: Sequence[str]) -> list[str]:
-    """The addresses among some words that are meant for an environment: `ADDRESS`, or `ENVIRONMENT:ADDRESS`.
+    """Return the addresses among words that are meant for an environment: `ADDRESS`, or `ENVIRONMENT:ADDRESS`.
 
     A deployment that goes from one environment to the next is told once what may be lost in which.
     """
@@ -269,6 +269,6 @@ def refuse_loss(plan: Plan, named: Sequence[str], *, again: str) -> None:
         )
         raise Failure(
             "apply",
-            f"the plan destroys what holds data, and nobody said that it may:{lines}",
+            f"the plan destroys resources with data that were not named:{lines}",
             f"if that is what you want, type: {again.format(' '.join(losing))}",
         )
