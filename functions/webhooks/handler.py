@@ -1,4 +1,4 @@
-"""Reads a queue for each receiver, and sends what is in it: an event source mapping of SQS invokes this.
+"""Handler of the event source mappings: reads a queue for each receiver, and sends its messages.
 
 What was not taken is given back by its id (Lambda, "Implementing partial batch responses"), and hidden until it is due.
 """
@@ -27,11 +27,11 @@ LEAST_SECONDS = 0.5
 
 
 class Receivers(dict[str, WebhookReceiver]):
-    """Receivers by the name of their queue."""
+    """The receivers, by the name of their queue."""
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Read receivers with commas between them.
+        """Parse QUEUE_URL=SECRET_ARN=URL, with commas between the receivers.
 
         Raises:
             TypeError: one of them is not all three.
@@ -41,7 +41,7 @@ class Receivers(dict[str, WebhookReceiver]):
 
 
 class WebhooksEnvironment(Environment, frozen=True, kw_only=True):
-    """Who is told, and how patiently."""
+    """The environment variables of the sender: its receivers and the delay of retries."""
 
     receivers: Receivers
     webhook_attempts: Count
@@ -91,7 +91,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, list[dic
 
 
 def message_of(record: Mapping[str, Any]) -> Message:
-    """A message as Lambda hands it over (Lambda, "Using Lambda with Amazon SQS")."""
+    """Return a message from an event (Lambda, "Using Lambda with Amazon SQS")."""
     return Message(
         message_id=record["messageId"],
         receipt_handle=record["receiptHandle"],
@@ -101,12 +101,14 @@ def message_of(record: Mapping[str, Any]) -> Message:
 
 
 def send(url: str, *, headers: Mapping[str, str], body: bytes, seconds: float) -> int:
-    """POST to a receiver, as `logic.Post` says; the content of the answer is not read."""
+    """POST to a receiver; the implementation of `logic.Post`."""
     return request("POST", url, headers=headers, body=body, seconds=seconds, context=trusted)[0]
 
 
 def postpone(receiver: WebhookReceiver, messages: Sequence[Message]) -> None:
-    """Hide messages until they are due. Those that cannot be hidden come back when the queue shows them again."""
+    """Hide messages until their next attempt. A message that cannot be hidden reappears when its visibility timeout
+    ends.
+    """
     for message in messages:
         delay = backoff(message.receives, base=environment.webhook_backoff_seconds, most=environment.webhook_attempts)
         try:

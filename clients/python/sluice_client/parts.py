@@ -228,7 +228,7 @@ class Digests:
         return tuple(self._found.get(part.number, b"").hex() for part in self.parts)
 
     def whole(self) -> str:
-        """The checksum of the whole file, as S3 writes it."""
+        """Return the checksum of the whole file, as S3 writes it."""
         return checksum_of([self.of(part) for part in self.parts], self._part_size)
 
 
