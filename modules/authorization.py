@@ -59,7 +59,7 @@ _KEEP_USERS = (
 
 @dataclass(frozen=True)
 class Requirement:
-    """What a method of the API asks of its callers.
+    """The authorization of a method of the API.
 
     Attributes:
         authorization: kind of authorization, as API Gateway names it.
@@ -140,7 +140,7 @@ class Authorizer(Function):
 
 
 class Authorization(Construct):
-    """The callers that the API admits, and the user pool for `cognito`.
+    """The rule of the setting `api_authorization` about who may call.
 
     Attributes:
         user_pool_id: id of the user pool, if there is one.
@@ -200,7 +200,7 @@ class Authorization(Construct):
         ]
 
     def _users(self) -> CognitoUserPool:
-        """The people who may call. An administrator adds them; nobody signs up alone."""
+        """Create the user pool. Only administrators add users."""
         return CognitoUserPool(
             self,
             "users",
@@ -235,7 +235,9 @@ class Authorization(Construct):
         )
 
     def _client(self, pool: CognitoUserPool) -> CognitoUserPoolClient:
-        """What applications sign their users in with. It has no secret: a page or a phone could not keep one."""
+        """Create the client with which applications sign users in. It has no secret: a page or a phone could not keep
+        one.
+        """
         # With SRP a password never travels. On `local`, a demo of a few lines may send it to this machine.
         flows = ["ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
         return CognitoUserPoolClient(
@@ -255,7 +257,7 @@ class Authorization(Construct):
         )
 
     def requirement(self, scope: Construct, *, rest_api_id: str, execution_arn: str) -> Requirement:
-        """What the methods of one API ask for; makes the authorizer of that API.
+        """Return the authorization of the methods of one API, and create its authorizer.
 
         Args:
             scope: the API's construct, whose child the authorizer becomes.

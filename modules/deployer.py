@@ -1,4 +1,4 @@
-"""What the deployer of a component may do: the sum of what its constructs declare.
+"""The permissions of a component's deployer: the sum of the permissions that its constructs declare.
 
 The deployer is the IAM principal that runs Terraform. A construct that makes resources declares beside them, in
 `deployer_statements`, what Terraform needs for them. Names of actions and resources: AWS, Service Authorization

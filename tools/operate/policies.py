@@ -1,4 +1,4 @@
-"""The IAM policies of whoever deploys a component, and of whoever only plans it.
+"""Permissions of the deployer and the planner, as IAM policies: for a user or role, and for the embedded AWS.
 
 Each construct declares what its deployer may do (`modules/deployer.py`); here the sum becomes policies. The embedded
 AWS enforces them: Terraform runs there as a user who holds these policies and nothing else.
@@ -39,7 +39,7 @@ _Json = dict[str, Any]
 
 
 def deployer_policies(settings: Settings, component: str = DEFAULT) -> list[str]:
-    """Return policy documents for the deployer of a component, each short enough for a managed policy of IAM.
+    """Return the policy documents for the deployer of one environment, each within the size of a managed policy.
 
     Raises:
         Failure: the component cannot be synthesized with these settings.
@@ -89,7 +89,7 @@ def _document(statements: Sequence[_Json]) -> str:
 
 
 def planner_policies(settings: Settings, component: str = DEFAULT) -> list[str]:
-    """Return policy documents for whoever plans a component and changes nothing.
+    """Return the policy documents for a planner of one environment, who changes nothing.
 
     They are the part of the deployer's that reads, so that a deployer may also plan, and there is only one list. A
     planner reads the state, and so the secrets in it; it reads no file, record or message.
@@ -135,7 +135,7 @@ GITHUB = "token.actions.githubusercontent.com"
 
 
 def trust_policy(settings: Settings, repository: str, *, plans: bool) -> str:
-    """Who may take the planner's or the deployer's role on: jobs of one repository on GitHub, with no key of anybody's.
+    """Return the trust policy for jobs of one repository on GitHub, which need no access key.
 
     The planner's is for pull requests and for `main`, the deployer's for jobs that GitHub let into the environment of
     this name, which it does after the approval that is asked for there.
