@@ -23,7 +23,7 @@ endif
 .DEFAULT_GOAL := help
 .PHONY: help setup up upload down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret release-hold layer cdktf javascript lint test test-all judges bench scale lock clean
 
-help: ## what there is to make; COMPONENT is uploads (the default), state, or an example: inbox, partner-bucket
+help: ## list all targets; COMPONENT is uploads (the default), state, or an example: inbox, partner-bucket
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
 
 setup: ## Python environments, provider bindings and layers; quick when nothing changed
@@ -32,16 +32,16 @@ setup: ## Python environments, provider bindings and layers; quick when nothing 
 up: setup ## deploy to the embedded AWS, upload a file, print what to do next; PORT=... for a port of your own
 	@$(VENV) -m tools.develop.local up $(if $(PORT),--port $(PORT))
 
-upload: setup ## send FILE (of any size) with the client to what `up` made
+upload: setup ## send FILE (of any size) with the client to the system of `up`
 	@$(VENV) -m tools.develop.local upload "$$FILE"
 
-down: setup ## destroy what `up` made, and stop
+down: setup ## destroy the system of `up`, and stop
 	@$(VENV) -m tools.develop.local down
 
-env: ## shell lines that lead AWS tools, terraform and cdktf to what `up` made: eval "$$(make -s env)"
+env: ## shell lines that direct AWS tools, terraform and cdktf to the system of `up`: eval "$$(make -s env)"
 	@$(VENV) -m tools.develop.local env $(OF_PYTHON)
 
-logs: ## what the functions on the embedded AWS wrote
+logs: ## logs of the functions on the embedded AWS
 	@$(VENV) -m tools.develop.local logs
 
 synth: setup ## Terraform JSON of ENVIRONMENT's COMPONENT in cdktf.out
@@ -105,10 +105,10 @@ release: setup ## where RELEASE_STRATEGY is canary: shift traffic to new version
 rollback: setup ## functions of the last release back to the version before; FUNCTION=... VERSION=... for one
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.releases rollback $(if $(FUNCTION),--function $(FUNCTION)) $(if $(VERSION),--version $(VERSION))
 
-cost: setup ## what uploads cost in ENVIRONMENT, by line item
+cost: setup ## the cost of uploads in ENVIRONMENT, by line item
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.capacity.cost
 
-redrive: setup ## give the dead letters of ENVIRONMENT another chance
+redrive: setup ## send the dead letters of ENVIRONMENT to their sources again
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.redrive
 
 webhook-secret: setup ## secrets for the receivers of ENVIRONMENT's webhooks that have none; URL=... for a new one
@@ -129,10 +129,10 @@ test: setup javascript ## every test that fits into ten minutes
 test-all: setup cdktf javascript ## the long ones too
 	@$(VENV) -m pytest $(WORKERS)
 
-judges: setup cdktf ## what checkov, parliament, statelint, asl-validator and terraform-compliance say
+judges: setup cdktf ## run checkov, parliament, statelint, asl-validator and terraform-compliance
 	@$(VENV) -m pytest tests/judges
 
-bench: setup ## Sluice beside what a user would pick instead; ONLY=name,... for some; all take about an hour
+bench: setup ## compare Sluice with its alternatives; ONLY=name,... for some; all take about an hour
 	@$(VENV) -m tools.bench $(if $(ONLY),--only $(ONLY),--write)
 
 scale: setup ## at which uploads a second AWS quotas give way; ENVIRONMENT=..., WRITE=1 for docs/scale.md
@@ -141,5 +141,5 @@ scale: setup ## at which uploads a second AWS quotas give way; ENVIRONMENT=..., 
 lock: setup ## resolve the Pipfile into Pipfile.lock
 	@$(VENV) -m tools.develop.lock
 
-clean: ## remove what set-up and synthesis made
+clean: ## remove the results of set-up and synthesis
 	@rm -rf .venv .build cdktf.out node_modules $(foreach each,$(JAVASCRIPT),$(each)/node_modules $(each)/dist $(each)/.build)
