@@ -21,10 +21,10 @@ class PartnerBucketStack(BaseStack):
     The alarms say that events wait too long, or that the partner fails on them.
     """
 
-    def __init__(self, scope: Construct, *, settings: Settings, partner: str = "partners/reader") -> None:
+    def __init__(self, scope: Construct, *, settings: Settings, partner: str = "partner-reader") -> None:
         """
         Args:
-            partner: path and name of the partner's role, which exists in the account.
+            partner: path (if any) and name of the partner's role, which exists in the account.
         """
         super().__init__(scope, settings=settings, component="partner-bucket")
         base = self.foundation

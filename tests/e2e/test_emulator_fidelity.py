@@ -579,10 +579,15 @@ def test_a_copy_of_a_table_has_a_key_of_its_own_region(cloud: Cloud) -> None:
         assert there["SSEDescription"]["KMSMasterKeyArn"] == key
 
 
-def encrypted_queue(cloud: Cloud, service: str, *, open_key: bool) -> tuple[str, str]:
-    """Create a queue that lets a service in, with a key that does or does not; return its URL and ARN."""
+def encrypted_queue(cloud: Cloud, service: str, *, open_key: bool, acting_for: str = ACCOUNT) -> tuple[str, str]:
+    """Create a queue that lets a service in, with a key that does or does not; return its URL and ARN.
+
+    Args:
+        acting_for: the account for whose resources the key lets the service in.
+    """
     account = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "kms:*"}
     admit = {"Effect": "Allow", "Principal": {"Service": service}, "Action": ["kms:GenerateDataKey*", "kms:Decrypt"]}
+    admit["Condition"] = {"StringEquals": {"aws:SourceAccount": acting_for}}
     statements = [{**each, "Resource": "*"} for each in ([account, admit] if open_key else [account])]
     policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
     key, name = cloud.client("kms").create_key(Policy=policy)["KeyMetadata"]["Arn"], cloud.name("queue")
@@ -614,6 +619,24 @@ def test_a_service_needs_the_key_of_a_queue(cloud: Cloud) -> None:
 
     assert wait_for("message", lambda: receive(cloud, open_url))
     assert receive(cloud, closed_url) is None
+
+
+def test_a_bucket_uses_the_key_of_a_queue_for_its_account(cloud: Cloud, bucket: str) -> None:
+    """The ARN of a bucket has no account, and the key's policy may name the account (aws:SourceAccount)."""
+    _, closed = encrypted_queue(cloud, "s3.amazonaws.com", open_key=True, acting_for="999999999999")
+    url, open_ = encrypted_queue(cloud, "s3.amazonaws.com", open_key=True)
+    s3 = cloud.client("s3")
+
+    def announce(queue: str) -> None:
+        to_queue = {"QueueArn": queue, "Events": ["s3:ObjectCreated:*"]}
+        s3.put_bucket_notification_configuration(
+            Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [to_queue]}
+        )
+
+    with pytest.raises(ClientError, match="Unable to validate the following destination"):
+        announce(closed)
+    announce(open_)
+    assert wait_for("message", lambda: receive(cloud, url))
 
 
 # lambda_runtime

@@ -24,7 +24,7 @@ from tools.operate.terraform import Terraform, cli_configuration
 pytestmark = pytest.mark.slow
 
 HERE = "us-east-1:000000000000"
-PARTNER = "arn:aws:iam::000000000000:role/partners/reader"
+PARTNER = "arn:aws:iam::000000000000:role/partner-reader"
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def partner(deployed: Deployed) -> Iterator[Session]:
     iam = root.client("iam")
     trust = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "sts:AssumeRole"}
     trusted = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    iam.create_role(RoleName="reader", Path="/partners/", AssumeRolePolicyDocument=trusted)
+    iam.create_role(RoleName="partner-reader", AssumeRolePolicyDocument=trusted)
     with applied(deployed, "partner-bucket", "partner") as terraform:
         assert str(terraform.plan()) == "No changes"
         assume = document(Statement(sid="AssumeRole", actions=["sts:AssumeRole"], resources=[PARTNER]))
@@ -100,8 +100,8 @@ def partner(deployed: Deployed) -> Iterator[Session]:
         sts = deployed.session(user).client("sts")
         key = sts.assume_role(RoleArn=PARTNER, RoleSessionName="reads")["Credentials"]
         yield deployed.session(Credentials(key["AccessKeyId"], key["SecretAccessKey"]), key["SessionToken"])
-    assert iam.list_role_policies(RoleName="reader")["PolicyNames"] == []
-    iam.delete_role(RoleName="reader")
+    assert iam.list_role_policies(RoleName="partner-reader")["PolicyNames"] == []
+    iam.delete_role(RoleName="partner-reader")
 
 
 def test_the_partner_hears_of_an_object_and_only_the_partner_reads_it(deployed: Deployed, partner: Session) -> None:

@@ -116,9 +116,9 @@ def test_main_synthesizes_it(tmp_path: Path) -> None:
 
 
 def test_only_the_partner_may_read_the_bucket(partner_bucket: Synthesized) -> None:
-    reader = "arn:aws:iam::333333333333:role/partners/reader"
+    reader = "arn:aws:iam::333333333333:role/partner-reader"
     policies = partner_bucket.resources("aws_iam_role_policy").values()
-    assert {policy["role"] for policy in policies} == {"reader"}
+    assert {policy["role"] for policy in policies} == {"partner-reader"}
     assert {policy["name"] for policy in policies} == {
         "partner-prod-partner-objects-read-us-east-1",
         "partner-prod-partner-announced-consume-us-east-1",

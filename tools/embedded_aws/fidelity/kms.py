@@ -74,8 +74,12 @@ def via(action: str, region: str) -> dict[str, str]:
     return {"kms:viaservice": service, "kms:calleraccount": get_account_id()}
 
 
-def service_may_encrypt(service: str, target: str, region: str, source: str) -> bool:
-    """Decide whether the key of a topic or queue lets a service publish to it; True when it has no key."""
+def service_may_encrypt(service: str, target: str, region: str, source: str, account: str = "") -> bool:
+    """Decide whether the key of a topic or queue lets a service publish to it; True when it has no key.
+
+    Args:
+        account: aws:SourceAccount; by default the account in `source`. The ARN of a bucket has none.
+    """
     alias = _attributes(target).get("KmsMasterKeyId") or ""
     if not _enabled or not alias:
         return True
@@ -86,7 +90,7 @@ def service_may_encrypt(service: str, target: str, region: str, source: str) -> 
         return False
     policy = kms.key_policy_for_arn(key)
     text = policy[0] if policy else None
-    return all(iam.service_may(service, action, key, region, source, text) for action in (_ENCRYPT, _DECRYPT))
+    return all(iam.service_may(service, action, key, region, source, text, account) for action in (_ENCRYPT, _DECRYPT))
 
 
 def _attributes(arn: str) -> dict[str, Any]:
@@ -165,7 +169,7 @@ def ask_the_key(_: Settings) -> None:
     def make_policy(original: Function) -> Function:
         def allows(target: str, service: str, source_arn: str, source_account: str) -> bool:
             return bool(original(target, service, source_arn, source_account)) and service_may_encrypt(
-                service, target, iam.request_region(), source_arn
+                service, target, iam.request_region(), source_arn, source_account
             )
 
         return allows
