@@ -82,7 +82,7 @@ def test_prod_with_every_option_is_deployed_released_and_rolled_back(
     reader.types("make bootstrap ENVIRONMENT=dev")
 
     reader.types("make plan ENVIRONMENT=dev")
-    plan = shutil.copy(clone.folder / ".build" / "plans" / "prod" / "plan.json", tmp_path)
+    plan = shutil.copy(clone.folder / ".build" / "plans" / "prod" / "sluice" / "uploads" / "plan.json", tmp_path)
     applied = reader.types("make apply ENVIRONMENT=dev")
     assert re.search(r"^\d{3} to add, 0 to change, 0 to destroy$", applied, re.MULTILINE), applied
     clone.variables["ENVIRONMENT"] = "prod"
