@@ -77,10 +77,12 @@ class Api(Construct):
         authorization: Authorization,
         known_routes: Sequence[tuple[str, str]],
         logs_key: CustomerKey,
+        origins: Sequence[str],
     ) -> None:
         """
         Args:
             authorization: rule that tells who may call.
+            origins: origins whose pages may call; `*` stands for every origin.
             known_routes: methods and paths that an environment may have deployed. Those that are not routed are
                 closed.
             logs_key: key that encrypts the logs; its policy has to admit the prefixes of names in `api_stage`.
@@ -99,7 +101,7 @@ class Api(Construct):
             minimum_compression_size="1024",
             lifecycle=TerraformResourceLifecycle(create_before_destroy=True),
         )
-        self._cors = Cors.of(settings.cors_allowed_origins)
+        self._cors = Cors.of(origins)
         self._known_routes = known_routes
         self._resource_ids: dict[str, str] = {"": self._api.root_resource_id}
         self._methods: dict[str, list[str]] = {}

@@ -51,6 +51,7 @@ class PublishedApi(Monitored):
 
     Attributes:
         name: name of the API.
+        rest_api_id: its id.
         execution_arn: ARN that a policy names to allow calls.
         invoke_url: address of the stage.
         stage_name: name of the stage.
@@ -59,6 +60,7 @@ class PublishedApi(Monitored):
     """
 
     name: str
+    rest_api_id: str
     execution_arn: str
     invoke_url: str
     stage_name: str
@@ -172,6 +174,7 @@ def open_stage(
     _limit(scope, api.id, stage.stage_name, settings, throttles)
     return PublishedApi(
         name=api.name,
+        rest_api_id=api.id,
         execution_arn=api.execution_arn,
         invoke_url=stage.invoke_url,
         stage_name=stage.stage_name,

@@ -21,6 +21,7 @@ from cdktf_cdktf_provider_aws.cognito_user_pool_client import (
     CognitoUserPoolClient,
     CognitoUserPoolClientTokenValidityUnits,
 )
+from cdktf_cdktf_provider_aws.cognito_user_pool_domain import CognitoUserPoolDomain
 from cdktf_cdktf_provider_aws.lambda_permission import LambdaPermission
 from constructs import Construct
 
@@ -41,6 +42,7 @@ IDENTITY_SOURCE = "method.request.header.Authorization"
 # Three parts of base64url (RFC 7519, section 3); anything else is refused before a function is paid for.
 _BEARER = r"^[Bb]earer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$"
 
+_KEEP_SIGN_IN_PAGES = ("cognito-idp:CreateUserPoolDomain", "cognito-idp:DeleteUserPoolDomain")
 _KEEP_USERS = (
     "cognito-idp:CreateUserPoolClient",
     "cognito-idp:DeleteUserPool",
@@ -74,6 +76,30 @@ class Requirement:
 
 
 OPEN = Requirement("NONE")
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """What a page needs to sign people in by OpenID Connect, with a code and PKCE.
+
+    Attributes:
+        issuer: issuer of the tokens (`iss`).
+        client_id: id of the page at the issuer.
+        sends: the token that the page sends to the API.
+        endpoints: the issuer's addresses, by their names in the metadata of OpenID Connect Discovery; empty if the page
+            asks the issuer for them.
+    """
+
+    issuer: str
+    client_id: str
+    sends: Literal["access_token", "id_token"]
+    endpoints: Mapping[str, str]
+
+    @property
+    def origins(self) -> list[str]:
+        """The origins that the page calls to sign in: the issuer's if the page asks it, and that of tokens."""
+        called = [self.endpoints["token_endpoint"]] if self.endpoints else [self.issuer]
+        return ["/".join(address.split("/")[:3]) for address in called]
 
 
 class Authorizer(Function):
@@ -173,6 +199,7 @@ class Authorization(Construct):
         self._plain_passwords = plain_passwords
         self._function = function
         self._pool: CognitoUserPool | None = None
+        self._has_pages = False
         self.user_pool_id: str | None = None
         self.client_id: str | None = None
         self.takes_tokens = kind != "iam"
@@ -194,9 +221,15 @@ class Authorization(Construct):
         The id of a pool is not known before the pool is made.
         """
         pools = self._foundation.arn("cognito-idp", "userpool/*")
+        unnamed = "no pool is named by this action"
+        pages = [
+            Statement(sid="KeepSignInPages", actions=_KEEP_SIGN_IN_PAGES, resources=[pools]),
+            any_resource("FindSignInPages", unnamed, "cognito-idp:DescribeUserPoolDomain"),
+        ]
         return [
             Statement(sid="KeepUsers", actions=_KEEP_USERS, resources=[pools]),
-            any_resource("MakeUserPool", "no pool is named by this action", "cognito-idp:CreateUserPool"),
+            any_resource("MakeUserPool", unnamed, "cognito-idp:CreateUserPool"),
+            *(pages if self._has_pages else []),
         ]
 
     def _users(self) -> CognitoUserPool:
@@ -255,6 +288,54 @@ class Authorization(Construct):
             refresh_token_validity=REFRESH_HOURS,
             token_validity_units=[CognitoUserPoolClientTokenValidityUnits(**_UNITS)],
         )
+
+    def sign_in(self, page: str, *, endpoint_url: str | None = None) -> SignIn:
+        """Let the users of the pool sign in on a page, with the sign-in pages that Cognito serves for the pool.
+
+        Args:
+            page: address of the page, where Cognito sends people back to.
+            endpoint_url: where the embedded AWS is, which serves the sign-in pages at its own address.
+
+        Raises:
+            ValueError: there is no user pool.
+        """
+        if self._pool is None:
+            raise ValueError("only a user pool has sign-in pages")
+        self._has_pages = True
+        foundation = self._foundation
+        # The names of all pools of a region are one list, whoever owns them.
+        domain = CognitoUserPoolDomain(
+            self, "domain", domain=f"{foundation.prefix}-{foundation.account_id}", user_pool_id=self._pool.id
+        )
+        client = CognitoUserPoolClient(
+            self,
+            "page_client",
+            name=f"{foundation.prefix}-page",
+            user_pool_id=self._pool.id,
+            generate_secret=False,
+            explicit_auth_flows=["ALLOW_REFRESH_TOKEN_AUTH"],
+            allowed_oauth_flows_user_pool_client=True,
+            allowed_oauth_flows=["code"],
+            allowed_oauth_scopes=["email", "openid"],
+            callback_urls=[page],
+            logout_urls=[page],
+            supported_identity_providers=["COGNITO"],
+            prevent_user_existence_errors="ENABLED",
+            enable_token_revocation=True,
+            access_token_validity=TOKEN_MINUTES,
+            id_token_validity=TOKEN_MINUTES,
+            refresh_token_validity=REFRESH_HOURS,
+            token_validity_units=[CognitoUserPoolClientTokenValidityUnits(**_UNITS)],
+        )
+        pages = endpoint_url or f"https://{domain.domain}.auth.{foundation.region}.amazoncognito.com"
+        issuer = f"https://cognito-idp.{foundation.region}.amazonaws.com/{self._pool.id}"
+        endpoints = {
+            "authorization_endpoint": f"{pages}/oauth2/authorize",
+            "token_endpoint": f"{pages}/oauth2/token",
+            # It takes other parameters than OpenID Connect asks for (Cognito, "Logout endpoint").
+            "end_session_endpoint": f"{pages}/logout",
+        }
+        return SignIn(issuer, client.id, "id_token", endpoints)
 
     def requirement(self, scope: Construct, *, rest_api_id: str, execution_arn: str) -> Requirement:
         """Return the authorization of the methods of one API, and create its authorizer.

@@ -87,17 +87,45 @@ def lifecycle(
     )
 
 
-def access_logs(scope: Construct, bucket: PrivateBucket, *, foundation: Foundation) -> None:
+def leftovers(scope: Construct, bucket: PrivateBucket) -> None:
+    """Remove old versions of the objects of a bucket, and leftovers of uploads."""
+    S3BucketLifecycleConfiguration(
+        scope,
+        "lifecycle",
+        bucket=bucket.name,
+        rule=[
+            S3BucketLifecycleConfigurationRule(
+                id="leftovers",
+                status="Enabled",
+                filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
+                abort_incomplete_multipart_upload=[_ABORT_LEFTOVERS],
+                noncurrent_version_expiration=[_EXPIRE_OLD_VERSIONS],
+            )
+        ],
+        depends_on=[bucket.versioning],
+    )
+
+
+def access_logs(
+    scope: Construct,
+    bucket: PrivateBucket,
+    *,
+    foundation: Foundation,
+    purpose: str = "access",
+    prefix: str = FILES_PREFIX,
+) -> None:
     """Log the requests to a bucket in a second bucket (S3, "Server access logging").
 
     Args:
         foundation: foundation with the region of the bucket; S3 requires both buckets in one region.
+        purpose: part of the name of the second bucket.
+        prefix: first part of the keys of the logs.
     """
     logs = PrivateBucket(
         scope,
         "access_logs",
         foundation=foundation,
-        name=foundation.bucket_name("access"),
+        name=foundation.bucket_name(purpose),
         key=None,
         admit=[
             Statement(
@@ -133,7 +161,7 @@ def access_logs(scope: Construct, bucket: PrivateBucket, *, foundation: Foundati
         "logging",
         bucket=bucket.name,
         target_bucket=logs.name,
-        target_prefix=FILES_PREFIX,
+        target_prefix=prefix,
         # S3 accepts a target only if its policy admits the service ("Enabling Amazon S3 server access logging").
         depends_on=[logs.policy],
     )

@@ -81,6 +81,7 @@ class PrivateBucket(Construct):
         name: its name.
         policy: its policy, for `depends_on` of resources that S3 refuses without it.
         versioning: its versioning, for the same purpose.
+        encryption: its encryption, for the same purpose.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class PrivateBucket(Construct):
             bucket=bucket.id,
             versioning_configuration=S3BucketVersioningVersioningConfiguration(status="Enabled"),
         )
-        S3BucketServerSideEncryptionConfigurationA(
+        self.encryption = S3BucketServerSideEncryptionConfigurationA(
             self,
             "encryption",
             bucket=bucket.id,

@@ -101,42 +101,46 @@ class CustomerKey(Construct, Monitored):
         self._foundation = foundation
         self._via = f"{service}.{foundation.region}.amazonaws.com"
         account = {"AWS": [f"arn:aws:iam::{foundation.account_id}:root"]}
-        key = KmsKey(
+        self._statements = [
+            Statement(
+                sid="AccountAdministersKey",
+                actions=_ADMINISTRATION,
+                resources=["*"],
+                any_resource=_THIS_KEY,
+                principals=account,
+            ),
+            # Opens the key to the account's IAM policies, which each name the key; only through this service.
+            Statement(
+                sid="AccountUsesKeyThroughService",
+                actions=_USE,
+                resources=["*"],
+                any_resource=_THIS_KEY,
+                principals=account,
+                conditions={"StringEquals": {"kms:ViaService": self._via, "kms:CallerAccount": foundation.account_id}},
+            ),
+            *admit,
+        ]
+        self._key = KmsKey(
             self,
             "Default",
             description=f"{foundation.prefix}: {purpose}",
             enable_key_rotation=True,
             deletion_window_in_days=foundation.key_deletion_window_days,
-            policy=document(
-                Statement(
-                    sid="AccountAdministersKey",
-                    actions=_ADMINISTRATION,
-                    resources=["*"],
-                    any_resource=_THIS_KEY,
-                    principals=account,
-                ),
-                # Opens the key to the account's IAM policies, which each name the key; only through this service.
-                Statement(
-                    sid="AccountUsesKeyThroughService",
-                    actions=_USE,
-                    resources=["*"],
-                    any_resource=_THIS_KEY,
-                    principals=account,
-                    conditions={
-                        "StringEquals": {"kms:ViaService": self._via, "kms:CallerAccount": foundation.account_id}
-                    },
-                ),
-                *admit,
-            ),
+            policy=document(*self._statements),
         )
         KmsAlias(
             self,
             "alias",
             name=f"alias/{foundation.prefix}-{purpose.replace(' ', '-')}",
-            target_key_id=key.key_id,
+            target_key_id=self._key.key_id,
         )
-        self.arn = key.arn
-        self.key_id = key.key_id
+        self.arn = self._key.arn
+        self.key_id = self._key.key_id
+
+    def add_to_policy(self, *statements: Statement) -> None:
+        """Add statements to the key's policy that name resources which are constructed after the key."""
+        self._statements.extend(statements)
+        self._key.policy = document(*self._statements)
 
     def deployer_statements(self) -> list[Statement]:
         """Return what Terraform needs for keys."""
@@ -188,6 +192,21 @@ def admit_service(foundation: Foundation, service: str, sources: str) -> Stateme
             "StringEquals": {"aws:SourceAccount": foundation.account_id},
             "ArnLike": {"aws:SourceArn": arns},
         },
+    )
+
+
+def admit_distribution(arn: str) -> Statement:
+    """Let a CloudFront distribution decrypt what it reads from its bucket.
+
+    Source: CloudFront, "Restrict access to an Amazon S3 origin: SSE-KMS".
+    """
+    return Statement(
+        sid="DistributionDecrypts",
+        actions=["kms:Decrypt"],
+        resources=["*"],
+        any_resource=_THIS_KEY,
+        principals={"Service": ["cloudfront.amazonaws.com"]},
+        conditions={"StringEquals": {"aws:SourceArn": arn}},
     )
 
 

@@ -97,11 +97,13 @@ class Sources:
         functions: the folder of the functions' package.
         layers: the folder in which set-up put the layers.
         output: the folder of the stack that is synthesized; packages go below it, and Terraform finds them from there.
+        page: the folder of the built page, which only a stack with a website reads.
     """
 
     functions: Path
     layers: Path
     output: Path
+    page: Path = Path(".build/web")
 
     def terraform_path(self, path: Path) -> str:
         """Return the path of a file in the output folder, relative to the stack and so equal on every machine."""

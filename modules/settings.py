@@ -127,6 +127,23 @@ TagValue = Annotated[
     StringConstraints(max_length=64),
     AfterValidator(limits.tag_value),
 ]
+# CloudFront takes certificates of this region alone ("Requirements for using SSL/TLS certificates with CloudFront").
+CertificateArn = Annotated[
+    str,
+    _form(
+        r"arn:aws:acm:us-east-1:\d{12}:certificate/[\da-f-]{36}",
+        "the ARN of a certificate of us-east-1, such as "
+        "arn:aws:acm:us-east-1:111111111111:certificate/12345678-90ab-4def-8234-567890abcdef",
+    ),
+]
+DomainName = Annotated[
+    str,
+    StringConstraints(max_length=253),
+    _form(
+        r"[a-z\d]([a-z\d-]{0,61}[a-z\d])?(\.[a-z\d]([a-z\d-]{0,61}[a-z\d])?)+",
+        "a name such as files.example.com, in small letters",
+    ),
+]
 # RFC 7519, "StringOrURI".
 Audience = Annotated[
     str,
@@ -280,6 +297,20 @@ class Settings(BaseSettings):
     cors_allowed_origins: tuple[Origin, ...] = Field(
         default=(), description="Origins whose pages may call the API; `*` is refused where data is protected."
     )
+    enable_website: bool = Field(
+        default=False, description="A page on which people sign in and send files: a bucket behind CloudFront."
+    )
+    website_domain: DomainName | None = Field(
+        default=None, description="Name of the page, instead of the one that CloudFront gives."
+    )
+    website_certificate_arn: CertificateArn | None = Field(
+        default=None, description="Certificate of that name (ACM, us-east-1)."
+    )
+    website_client_id: Audience | None = Field(
+        default=None,
+        description="Id of the page at the issuer, for `jwt`, if it is not jwt_audience; the page then sends access "
+        "tokens.",
+    )
     enable_waf: bool = Field(default=False, description="A web application firewall before the API.")
     enable_access_logs: bool = Field(default=False, description="S3 access logs of the files' bucket.")
     manage_api_gateway_account: bool = Field(
@@ -329,6 +360,9 @@ class Settings(BaseSettings):
                 f"{over} fewer are needed"
             )
         lists = len(",".join(self.allowed_content_types)) + len(",".join(self.cors_allowed_origins))
+        if self.enable_website:
+            # The name that CloudFront gives is shorter.
+            lists += len(f",https://{self.website_domain or 'd' * 32}")
         if lists > limits.LISTS_BYTES:
             raise ValueError(
                 f"allowed_content_types and cors_allowed_origins have {lists} bytes together, and the variables of a "
@@ -392,6 +426,31 @@ class Settings(BaseSettings):
             raise ValueError("api_authorization = 'jwt' needs jwt_issuer and jwt_audience")
         if "*" in self.cors_allowed_origins and self.protect_data:
             raise ValueError("cors_allowed_origins = '*' lets every page call the API; name the origins")
+        return self
+
+    @model_validator(mode="after")
+    def _website_fits(self) -> Self:
+        """Refuse a website that cannot work, or settings of one that there is not."""
+        of_website = ("website_domain", "website_certificate_arn", "website_client_id")
+        named = [name for name in of_website if getattr(self, name) is not None]
+        if named and not self.enable_website:
+            raise ValueError(f"{named[0]} needs enable_website = true")
+        if not self.enable_website:
+            return self
+        if self.api_authorization == "iam":
+            raise ValueError("enable_website needs api_authorization 'cognito' or 'jwt': a page has no AWS credentials")
+        if (self.website_domain is None) != (self.website_certificate_arn is None):
+            raise ValueError("website_domain and website_certificate_arn need each other")
+        if self.website_certificate_arn and self.website_certificate_arn.split(":")[4] != self.account_id:
+            raise ValueError(f"website_certificate_arn is of another account than account_id = {self.account_id!r}")
+        if self.website_client_id and self.api_authorization != "jwt":
+            raise ValueError("website_client_id is for api_authorization = 'jwt'; a user pool makes the id itself")
+        reserved = [word for word in ("amazon", "aws", "cognito") if word in self.prefix]
+        if self.api_authorization == "cognito" and reserved:
+            raise ValueError(
+                f"enable_website gives the user pool a domain that begins with {self.prefix}, and Cognito refuses "
+                f"domains with {reserved[0]!r}; choose another project_name or environment"
+            )
         return self
 
     @model_validator(mode="after")

@@ -60,6 +60,10 @@ _KEEP_STATE = ("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:Delete
 _HIDDEN = "Default"
 
 
+# Services of options, by the setting that uses them.
+OPTIONAL_SERVICES = {"enable_website": ("cloudfront",)}
+
+
 class AddressError(Exception):
     """Two elements of a stack would have one Terraform address; CDKTF would merge them and lose one, silently."""
 
@@ -176,7 +180,9 @@ class BaseStack(TerraformStack):
                 )
             ],
             s3_use_path_style=True if settings.is_local else None,
-            endpoints=[AwsProviderEndpoints(**dict.fromkeys(_python_names(SERVICES), settings.aws_endpoint_url))]
+            endpoints=[
+                AwsProviderEndpoints(**dict.fromkeys(_python_names(services_of(settings)), settings.aws_endpoint_url))
+            ]
             if settings.aws_endpoint_url
             else None,
         )
@@ -216,6 +222,12 @@ class BaseStack(TerraformStack):
 def _address(path: str) -> str:
     """Return the address of the element with a path, which begins with the stack."""
     return "_".join(part for part in path.split("/")[1:] if part and part != _HIDDEN)
+
+
+def services_of(settings: Settings) -> tuple[str, ...]:
+    """Return the services that the stacks of an environment use."""
+    optional = [name for setting, names in OPTIONAL_SERVICES.items() if getattr(settings, setting) for name in names]
+    return (*SERVICES, *optional)
 
 
 def _python_names(services: tuple[str, ...]) -> list[str]:

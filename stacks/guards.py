@@ -2,7 +2,8 @@
 
 The checks read the Terraform JSON that is about to be written, so they also see resources that are built by an escape
 hatch. They check every resource of a kind. docs/rows.md lists the rows; a row may have several checks. Checks of
-policies are in `policy_rules`, of state machines in `machine_rules`, and of secrets in `secret_rules`.
+policies are in `policy_rules`, of state machines in `machine_rules`, of secrets in `secret_rules`, and of the page in
+`website_rules`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from modules.settings import Settings
-from stacks import machine_rules, policy_rules, secret_rules
+from stacks import machine_rules, policy_rules, secret_rules, website_rules
 from stacks.root import Finding, Json, Root, addresses, block, many, parsed, refers
 
 # Alias of the provider of the second region, and the construct that everything there is in.
@@ -70,7 +71,7 @@ def variables(root: Root) -> Iterator[Finding]:
 def public_access(root: Root) -> Iterator[Finding]:
     """Row 6: no resource has an ACL or a website; every bucket blocks public access and is owner enforced."""
     for address, body in root.every():
-        if address.startswith(("aws_s3_bucket_acl.", "aws_s3_object.")) or "acl" in body:
+        if address.startswith("aws_s3_bucket_acl.") or "acl" in body:
             yield Finding(6, address, "no ACL is used anywhere")
         if address.startswith(("aws_s3_bucket_website_configuration.", "aws_s3_access_point.")) or "website" in body:
             yield Finding(6, address, "websites and access points of buckets are not allowed")
@@ -383,6 +384,9 @@ CHECKS: tuple[Callable[[Root], Iterator[Finding]], ...] = (
     variables,
     secret_rules.secrets,
     public_access,
+    website_rules.distributions,
+    website_rules.headers,
+    website_rules.admissions,
     policy_rules.plain_http,
     events,
     dead_letters,

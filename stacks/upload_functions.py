@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from constructs import Construct
 
 from functions.common.contract import HEALTH_PROBE_ID
@@ -36,9 +38,11 @@ class UploadFunctions:
         storage: Storage,
         metadata: Metadata,
         storage_key_arn: str,
+        origins: Sequence[str],
     ) -> None:
         """
         Args:
+            origins: origins whose pages may read the answers of the API.
             storage_key_arn: ARN of the key that callers name when they store a file by a link.
         """
         self._scope = scope
@@ -55,8 +59,7 @@ class UploadFunctions:
             "QUOTA_FILES": str(settings.quota_files),
         }
         self._replicated = {"REPLICATED": str(settings.replicates).lower()}
-        origins = ",".join(settings.cors_allowed_origins)
-        self._cors = {"CORS_ALLOWED_ORIGINS": origins} if origins else {}
+        self._cors = {"CORS_ALLOWED_ORIGINS": ",".join(origins)} if origins else {}
         self.discard = self._discard()
         self._discarding = {"DISCARD_FUNCTION_ARN": self.discard.arn}
         self.upload = self._upload()

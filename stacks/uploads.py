@@ -12,7 +12,7 @@ from modules.api import Api
 from modules.api_bodies import COMPLETE_BODY, PARTS_BODY, START_BODY, UPLOAD_BODY
 from modules.api_routes import KNOWN_ROUTES
 from modules.api_stage import PublishedApi, Throttle
-from modules.authorization import Authorization
+from modules.authorization import Authorization, SignIn
 from modules.encryption import CustomerKey
 from modules.firewall import Firewall
 from modules.functions import Function, Layer, Shared, Sources
@@ -32,6 +32,7 @@ from modules.settings import Settings
 from modules.sharing import SharedValues
 from modules.storage import Storage
 from modules.webhooks import Webhooks, keep_secrets
+from modules.website import Website
 from modules.workflow import Workflow
 from stacks.base import BaseStack
 from stacks.guards import REPLICA
@@ -45,7 +46,9 @@ class UploadsStack(BaseStack):
     def __init__(self, scope: Construct, *, settings: Settings, sources: Sources) -> None:
         super().__init__(scope, settings=settings)
         keys = UploadKeys(self, self.foundation)
-        storage = self._storage(keys)
+        website = self._website()
+        origins = (*settings.cors_allowed_origins, *([website.origin] if website else []))
+        storage = self._storage(keys, origins)
         metadata = self._metadata(keys)
         replica = self._replica(storage, metadata)
         notifications = self._notifications(keys)
@@ -57,6 +60,7 @@ class UploadsStack(BaseStack):
             storage=storage,
             metadata=metadata,
             storage_key_arn=keys.storage.arn,
+            origins=origins,
         )
         workflow = self._workflow(storage, metadata, notifications, functions, keys)
         scanning = self._scanning(storage, workflow, functions, keys)
@@ -72,7 +76,9 @@ class UploadsStack(BaseStack):
             function=authorizer,
             plain_passwords=settings.is_local,
         )
-        api = self._api(authorization, functions, health, keys)
+        api = self._api(authorization, functions, health, keys, origins)
+        if website:
+            self._publish(website, api, authorization, sources)
         webhooks = self._webhooks(notifications, keys)
         sender = functions.sender(webhooks) if webhooks else None
 
@@ -100,7 +106,9 @@ class UploadsStack(BaseStack):
             metadata.quotas,
             *([replica] if replica else []),
             storage,
+            *([website] if website else []),
             *keys.all,
+            *([website.key] if website else []),
         ]
         monitoring = Monitoring(
             self, "monitoring", foundation=self.foundation, alerts=notifications.alerts, monitored=monitored
@@ -124,8 +132,67 @@ class UploadsStack(BaseStack):
             }
         )
         self._share_user_pool(authorization)
+        if website:
+            self._outputs({"website_url": (website.address, "Page on which people send files.")})
 
-    def _storage(self, keys: UploadKeys) -> Storage:
+    def _website(self) -> Website | None:
+        """Make the bucket and the distribution of the page, if the settings ask for it."""
+        settings = self.settings
+        if not settings.enable_website:
+            return None
+        return Website(
+            self,
+            "website",
+            foundation=self.foundation,
+            domain=settings.website_domain,
+            certificate_arn=settings.website_certificate_arn,
+            logs_access=settings.enable_access_logs,
+            endpoint_url=settings.aws_endpoint_url,
+        )
+
+    def _publish(self, website: Website, api: PublishedApi, authorization: Authorization, sources: Sources) -> None:
+        """Put the page into its bucket, with what it has to know of API, sign-in and limits."""
+        settings = self.settings
+        if settings.api_authorization == "jwt":
+            own_id = settings.website_client_id
+            sign_in = SignIn(
+                settings.jwt_issuer or "",
+                own_id or settings.jwt_audience or "",
+                "access_token" if own_id else "id_token",
+                endpoints={},
+            )
+        else:
+            sign_in = authorization.sign_in(website.address, endpoint_url=settings.aws_endpoint_url)
+        host = f"https://{api.rest_api_id}.execute-api.{settings.primary_region}.amazonaws.com"
+        bucket = f"https://{settings.files_bucket_name}.s3.{settings.primary_region}.amazonaws.com"
+        website.publish(
+            page=sources.page,
+            output=sources.output,
+            config={
+                # The embedded AWS has the API at a path of the origin of the page.
+                "api": f"{settings.aws_endpoint_url}/_aws/execute-api/{api.rest_api_id}/{api.stage_name}"
+                if settings.aws_endpoint_url
+                else api.invoke_url,
+                "region": settings.primary_region,
+                "sign_in": {
+                    "issuer": sign_in.issuer,
+                    "client_id": sign_in.client_id,
+                    "sends": sign_in.sends,
+                    "endpoints": sign_in.endpoints,
+                },
+                "limits": {
+                    "max_upload_bytes": settings.max_upload_bytes,
+                    "allowed_content_types": list(settings.allowed_content_types),
+                    "quota_bytes": settings.quota_bytes,
+                    "quota_files": settings.quota_files,
+                    "upload_expiry_hours": settings.upload_expiry_hours,
+                },
+            },
+            # The stage's own address would be a cycle: its deployment waits for the address of the page.
+            connects=[] if settings.aws_endpoint_url else [host, bucket, *sign_in.origins],
+        )
+
+    def _storage(self, keys: UploadKeys, origins: Sequence[str]) -> Storage:
         """Make the bucket of the files."""
         settings = self.settings
         return Storage(
@@ -136,7 +203,7 @@ class UploadsStack(BaseStack):
             transition_days=settings.s3_lifecycle_transition_days,
             expiration_days=settings.s3_lifecycle_expiration_days,
             logs_access=settings.enable_access_logs,
-            origins=settings.cors_allowed_origins,
+            origins=origins,
             legal_hold=settings.legal_hold,
             replicates=settings.replicates,
         )
@@ -237,7 +304,12 @@ class UploadsStack(BaseStack):
         )
 
     def _api(
-        self, authorization: Authorization, functions: UploadFunctions, health: Function, keys: UploadKeys
+        self,
+        authorization: Authorization,
+        functions: UploadFunctions,
+        health: Function,
+        keys: UploadKeys,
+        origins: Sequence[str],
     ) -> PublishedApi:
         """Make the API with its routes, and the firewall in front of it if the settings ask for it."""
         api = Api(
@@ -247,6 +319,7 @@ class UploadsStack(BaseStack):
             authorization=authorization,
             known_routes=KNOWN_ROUTES,
             logs_key=keys.logs,
+            origins=origins,
         )
         api.health_check()
         # Open to all, and each call costs an invocation: enough calls for a monitor, too few to do harm.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from synthesis.paths import LAYERS, ROOT
+from synthesis.paths import LAYERS, PAGE, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +71,7 @@ def _partner_bucket(app: App, settings: Settings, output: Path) -> BaseStack:
 def _sources(functions: Path, output: Path) -> Sources:
     from modules.functions import Sources
 
-    return Sources(functions=functions, layers=LAYERS, output=output)
+    return Sources(functions=functions, layers=LAYERS, output=output, page=PAGE)
 
 
 COMPONENTS = {

@@ -5,3 +5,4 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".build"
 LAYERS = BUILD / "layers"
+PAGE = BUILD / "web"

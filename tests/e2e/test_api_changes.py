@@ -72,7 +72,15 @@ class RoutesStack(BaseStack):
             kind=settings.api_authorization,
             plain_passwords=settings.is_local,
         )
-        api = Api(self, "api", settings=settings, authorization=authorization, known_routes=ROUTES, logs_key=logs_key)
+        api = Api(
+            self,
+            "api",
+            settings=settings,
+            authorization=authorization,
+            known_routes=ROUTES,
+            logs_key=logs_key,
+            origins=settings.cors_allowed_origins,
+        )
         api.health_check()
         for method, path in routes:
             api.route(method, path, health)

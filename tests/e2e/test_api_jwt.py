@@ -163,7 +163,15 @@ class TokensStack(BaseStack):
             self, "authorization", foundation=self.foundation, kind="jwt", function=authorizer
         )
         routes = [("GET", "/files/{file_id}/content")]
-        api = Api(self, "api", settings=settings, authorization=authorization, known_routes=routes, logs_key=logs_key)
+        api = Api(
+            self,
+            "api",
+            settings=settings,
+            authorization=authorization,
+            known_routes=routes,
+            logs_key=logs_key,
+            origins=settings.cors_allowed_origins,
+        )
         api.health_check()  # no API without one, says a guard
         api.route("GET", "/files/{file_id}/content", files)
         published = api.publish()

@@ -62,6 +62,15 @@ OPERATIONS = {
     "aws_api_gateway_stage": Operation(
         "apigateway", "CreateStage", names={"xray_tracing_enabled": "tracingEnabled"}, apart=("access_log_settings",)
     ),
+    "aws_cloudfront_distribution": Operation(
+        "cloudfront", "CreateDistribution", ("DistributionConfig",), apart=("origin",)
+    ),
+    "aws_cloudfront_origin_access_control": Operation(
+        "cloudfront", "CreateOriginAccessControl", ("OriginAccessControlConfig",)
+    ),
+    "aws_cloudfront_response_headers_policy": Operation(
+        "cloudfront", "CreateResponseHeadersPolicy", ("ResponseHeadersPolicyConfig",)
+    ),
     "aws_cloudwatch_dashboard": Operation("cloudwatch", "PutDashboard"),
     "aws_cloudwatch_event_rule": Operation("events", "PutRule"),
     "aws_cloudwatch_event_target": Operation(
@@ -106,6 +115,7 @@ OPERATIONS = {
         apart=("password_policy", "software_token_mfa_configuration"),
     ),
     "aws_cognito_user_pool_client": Operation("cognito-idp", "CreateUserPoolClient", names={"name": "ClientName"}),
+    "aws_cognito_user_pool_domain": Operation("cognito-idp", "CreateUserPoolDomain"),
     "aws_dynamodb_table": Operation(
         "dynamodb",
         "CreateTable",
@@ -168,6 +178,7 @@ OPERATIONS = {
         "PutBucketEncryption", "ServerSideEncryptionConfiguration", apart=("bucket",), rule="Rules"
     ),
     "aws_s3_bucket_versioning": _s3("PutBucketVersioning"),
+    "aws_s3_object": _s3("PutObject", apart=("content", "source", "source_hash")),
     "aws_scheduler_schedule": Operation("scheduler", "CreateSchedule"),
     "aws_secretsmanager_secret": Operation(
         "secretsmanager", "CreateSecret", names={"name_prefix": "Name"}, apart=("recovery_window_in_days",)
@@ -206,6 +217,7 @@ _REFERENCE = re.compile(r"(?<!\$)\$\{(aws_[a-z0-9_]+\.[a-z0-9_]+)\.([a-z0-9_]+)\
 _KEY = "12345678-90ab-cdef-1234-567890abcdef"
 _SAMPLES = {
     "id": "abcdefghij",
+    "domain_name": "dabcdefghijklm.cloudfront.net",
     "key_id": _KEY,
     "root_resource_id": "abcdefghij",
     "version": "1234",

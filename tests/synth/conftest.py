@@ -19,6 +19,8 @@ from tests.conftest import ROOT
 
 ENVIRONMENTS = ("local", "dev", "staging", "prod")
 ENDPOINT = "https://127.0.0.1:4566"
+# A page as `web/` builds it, in small.
+PAGE = ROOT / "tests" / "synth" / "page"
 
 
 def settings_of(name: str, **changed: object) -> Settings:
@@ -32,7 +34,7 @@ def settings_of(name: str, **changed: object) -> Settings:
 def sources_for(folder: Path, settings: Settings) -> Sources:
     """Where packages come from and go to, for a stack in a folder of cdktf's."""
     output = folder / "stacks" / settings.prefix
-    return Sources(functions=ROOT / "functions", layers=ROOT / ".build" / "layers", output=output)
+    return Sources(functions=ROOT / "functions", layers=ROOT / ".build" / "layers", output=output, page=PAGE)
 
 
 def synthesize(folder: Path, *every: Settings) -> None:

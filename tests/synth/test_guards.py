@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modules.settings import Settings
-from stacks import guards, machine_rules, policy_rules, secret_rules
+from stacks import guards, machine_rules, policy_rules, secret_rules, website_rules
 from stacks.guards import CHECKS, check
 from stacks.root import Finding, Root, addresses
 from stacks.uploads import UploadsStack
@@ -50,6 +50,9 @@ def wide_settings() -> Settings:
         webhook_urls=("https://hooks.example.com/a", "https://hooks.example.org/b"),
         cors_allowed_origins=("https://app.example.com", "https://www.example.com"),
         alert_email="alerts@example.com",
+        enable_website=True,
+        website_domain="files.example.com",
+        website_certificate_arn="arn:aws:acm:us-east-1:333333333333:certificate/12345678-90ab-4def-8234-567890abcdef",
     )
 
 
@@ -193,11 +196,16 @@ def of_no_logs(body: Content) -> bool:
     return "access_logs" not in str(body["bucket"])
 
 
+def of_the_page(body: Content) -> bool:
+    return "cloudfront.amazonaws.com" in str(body["policy"])
+
+
 METHOD, INTEGRATION, INVOKE = (
     "aws_api_gateway_method",
     "aws_api_gateway_integration",
     "aws_lambda_function_event_invoke_config",
 )
+DISTRIBUTION, HEADERS = "aws_cloudfront_distribution", "aws_cloudfront_response_headers_policy"
 SUBSCRIPTION, MAPPING = "aws_sns_topic_subscription", "aws_lambda_event_source_mapping"
 ENCRYPTION = "aws_s3_bucket_server_side_encryption_configuration"
 A_TOPIC = "${aws_sns_topic.notifications_files.arn}"
@@ -269,6 +277,41 @@ DEFECTS = [
         policy_rules.plain_http,
         "aws_s3_bucket_policy",
         put(policy='{"Version": "2012-10-17", "Statement": [{"Sid": "DenyPlainHttp", "Effect": "Allow"}]}'),
+    ),
+    Seed(website_rules.distributions, DISTRIBUTION, put(origin=[{"origin_id": "page", "domain_name": "b.s3.aws"}])),
+    Seed(
+        website_rules.distributions, DISTRIBUTION, within("default_cache_behavior", viewer_protocol_policy="allow-all")
+    ),
+    Seed(website_rules.distributions, DISTRIBUTION, within("default_cache_behavior", response_headers_policy_id=None)),
+    Seed(website_rules.distributions, DISTRIBUTION, within("viewer_certificate", minimum_protocol_version="TLSv1")),
+    Seed(
+        website_rules.distributions,
+        DISTRIBUTION,
+        put(ordered_cache_behavior=[{"path_pattern": "/open/*", "viewer_protocol_policy": "allow-all"}]),
+    ),
+    Seed(website_rules.headers, "aws_cloudfront_origin_access_control", put(signing_behavior="no-override")),
+    Seed(website_rules.headers, HEADERS, put(security_headers_config=None)),
+    Seed(website_rules.headers, HEADERS, within("security_headers_config", strict_transport_security=None)),
+    *(
+        Seed(
+            website_rules.headers,
+            HEADERS,
+            within("security_headers_config", content_security_policy={"content_security_policy": policy}),
+        )
+        for policy in (
+            "default-src 'self'",
+            "default-src 'none'; script-src 'unsafe-inline'",
+            "default-src 'none'; connect-src *",
+        )
+    ),
+    *(
+        Seed(website_rules.admissions, kind, statement(Condition=condition), of_the_page)
+        for kind in ("aws_s3_bucket_policy", KEY)
+        for condition in (
+            {"StringEquals": {"aws:SourceAccount": "333333333333"}},
+            {"StringEquals": {"aws:SourceArn": "arn:aws:cloudfront::333333333333:distribution/*"}},
+            {"StringLike": {"aws:SourceArn": "${aws_cloudfront_distribution.website.arn}"}},
+        )
     ),
     Seed(guards.events, "aws_cloudwatch_event_target", gone),
     Seed(guards.events, "aws_cloudwatch_event_rule", put(state="DISABLED")),

@@ -25,7 +25,7 @@ from stacks.state import StateBackendStack
 from stacks.uploads import UploadsStack
 from tests.conftest import ROOT
 from tests.synth.aws_limits import RULES, faults, pattern
-from tests.synth.conftest import Synthesized
+from tests.synth.conftest import PAGE, Synthesized
 
 LONGEST_REGION = max(limits.REGIONS, key=lambda region: (len(region), region == "ap-southeast-1"))
 ACCOUNT = "111111111111"
@@ -121,6 +121,8 @@ def together(values: dict[str, Any]) -> dict[str, Any]:
         values["max_upload_bytes"] = min(values["max_upload_bytes"], 100 * 10**9)
     if values["replica_region"] is None:
         values["replica_removed"] = False
+    if values["api_authorization"] == "iam":
+        values["enable_website"] = False
     if "*" in values["cors_allowed_origins"]:
         values["protect_data"] = False
     return values
@@ -143,6 +145,7 @@ def accepted(draw: st.DrawFn) -> Settings:
                 if len(values["environment"]) < 2:
                     values["environment"], values["project_name"] = "ab", values["project_name"][:-2]
             elif "bytes together" in said:
+                values["enable_website"] &= bool(values["cors_allowed_origins"])
                 values["cors_allowed_origins"] = ()
             elif "step_functions_retry_interval" in said:
                 values["step_functions_max_attempts"] = 1
@@ -158,7 +161,7 @@ def sources(folder: Path, settings: Settings) -> Sources:
     layers = folder / "layers"
     layers.mkdir(exist_ok=True)
     (layers / layer_name(settings.lambda_runtime, settings.lambda_architecture)).write_bytes(b"a layer")
-    return Sources(functions=ROOT / "functions", layers=layers, output=folder / "stacks" / settings.prefix)
+    return Sources(functions=ROOT / "functions", layers=layers, output=folder / "stacks" / settings.prefix, page=PAGE)
 
 
 def synthesized(folder: Path, settings: Settings) -> list[dict[str, Any]]:
@@ -226,6 +229,7 @@ def test_everything_at_its_most_is_what_aws_accepts(folder: Path, authorization:
                     "malware_scanning": True,
                     "protect_data": True,
                     "enable_waf": True,
+                    "enable_website": authorization != "iam",
                     "enable_access_logs": True,
                     "release_strategy": "canary",
                     "log_retention_days": 3653,

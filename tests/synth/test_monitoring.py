@@ -70,6 +70,11 @@ PUBLISHED: Mapping[str, Mapping[str, tuple[set[str], set[str]]]] = {
         "ReplicationLatency": ({"SourceBucket", "DestinationBucket", "RuleId"}, {"Maximum"}),
         "OperationsPendingReplication": ({"SourceBucket", "DestinationBucket", "RuleId"}, {"Minimum", "Maximum"}),
     },
+    # CloudFront, "View CloudFront and edge function metrics".
+    "AWS/CloudFront": {
+        "Requests": ({"DistributionId", "Region"}, COUNT),
+        **dict.fromkeys(["4xxErrorRate", "5xxErrorRate"], ({"DistributionId", "Region"}, {"Average"})),
+    },
     # Made from a log by the platform itself.
     "sluice-dev": {"TokensRefused": (set(), COUNT)},
 }
@@ -93,7 +98,14 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
     folder = tmp_path_factory.mktemp("tokens")
     issuer = {"jwt_issuer": "https://issuer.example.com", "jwt_audience": "sluice"}
     synthesize(
-        folder, settings_of("dev", api_authorization="jwt", webhook_urls=("https://hooks.example.com/",), **issuer)
+        folder,
+        settings_of(
+            "dev",
+            api_authorization="jwt",
+            webhook_urls=("https://hooks.example.com/",),
+            enable_website=True,
+            **issuer,
+        ),
     )
     return Synthesized(folder / "stacks" / "sluice-dev")
 
@@ -632,7 +644,8 @@ def test_the_widgets_of_the_dashboard_lie_side_by_side(stack: Synthesized) -> No
             for y in range(widget["y"], widget["y"] + widget["height"]):
                 assert taken.setdefault((x, y), title) == title
     assert len(set(titles)) == len(titles)
-    assert [title for title in dict.fromkeys(title.partition(":")[0] for title in titles) if title != "Webhooks"] == [
+    rows = dict.fromkeys(title.partition(":")[0] for title in titles)
+    assert [title for title in rows if title not in {"Page", "Webhooks"}] == [
         *["Alarms", "API", "Functions", "Workflow", "Queues", "Table files", "Table quotas", "Storage"]
     ]
 

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from stacks.base import SERVICES, AddressError, BaseStack
+from stacks.base import AddressError, BaseStack, services_of
 from tests.conftest import ROOT
 from tests.synth.conftest import ENDPOINT, ENVIRONMENTS, Synthesized, settings_of, synthesize
 from tools.operate.console import Failure
@@ -30,6 +30,7 @@ LIBRARY = [sys.executable, "-m", "tools.develop.terraform_library"]
 # Which service of the provider makes the resources of a kind.
 SERVICE_OF = {
     "aws_api_gateway": "apigateway",
+    "aws_cloudfront": "cloudfront",
     "aws_cloudwatch_dashboard": "cloudwatch",
     "aws_cloudwatch_event": "eventbridge",
     "aws_cloudwatch_log": "cloudwatchlogs",
@@ -94,7 +95,7 @@ def test_local_alone_points_at_the_embedded_aws(any_stack: Synthesized, environm
     (provider,) = any_stack.json["provider"]["aws"]
     backend = any_stack.json["terraform"]["backend"]["s3"]
     if environment == "local":
-        assert set(provider["endpoints"][0]) == set(SERVICES)
+        assert set(provider["endpoints"][0]) == set(services_of(settings_of(environment)))
         assert set(provider["endpoints"][0].values()) == {ENDPOINT}
         assert backend["endpoints"] == {"s3": ENDPOINT, "sts": ENDPOINT}
         assert provider["s3_use_path_style"] is backend["use_path_style"] is True
@@ -105,11 +106,11 @@ def test_local_alone_points_at_the_embedded_aws(any_stack: Synthesized, environm
     assert not re.search(r'"skip_\w+"|access_key|secret_key', any_stack.text)
 
 
-def test_every_service_that_is_used_has_an_endpoint_on_local(stack: Synthesized) -> None:
+def test_every_service_that_is_used_has_an_endpoint_on_local(stack: Synthesized, environment: str) -> None:
     used = {
         next(service for kind, service in SERVICE_OF.items() if name.startswith(kind)) for name in stack.resources()
     }
-    assert used <= set(SERVICES)
+    assert used <= set(services_of(settings_of(environment)))
 
 
 def test_a_role_to_assume_is_in_provider_and_backend(tmp_path: Path) -> None:

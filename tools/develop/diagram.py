@@ -185,6 +185,7 @@ class Picture:
         self._dead_letters = self._find_dead_letters()
         self._requests()
         self._stores()
+        self._page()
         self._processing()
         self._events()
         self._failures()
@@ -283,6 +284,15 @@ class Picture:
         for _, cors in self.root.every("aws_s3_bucket_cors_configuration"):
             # A page may go to the bucket itself, with a link that a function signed.
             self._lead(FILE, "caller", self.root.called(cors["bucket"]))
+
+    def _page(self) -> None:
+        """Draw what serves the page, and the bucket that it reads."""
+        for address, body in self.root.every("aws_cloudfront_distribution"):
+            self._box(address, "requests", "edge", "page", "CloudFront")
+            self._lead(REQUEST, "caller", address)
+            for origin in body["origin"]:
+                for bucket in references(origin["domain_name"]):
+                    self._lead(USE, address, bucket, forth=False, back=True)
 
     def _processing(self) -> None:
         """Draw rules and schedules, state machines, and the functions that they start."""

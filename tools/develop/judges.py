@@ -321,6 +321,7 @@ _REFERENCE = re.compile(r"(?<!\$)\$\{([a-z0-9_]+)\.([a-z0-9_]+)\.([a-z0-9_]+)\}"
 # ARN formats of the kinds that documents refer to, over a resource's arguments (AWS, Service Authorization Reference).
 ARNS = {
     "aws_api_gateway_rest_api": "arn:aws:execute-api:{here}:abcdefghij",
+    "aws_cloudfront_distribution": "arn:aws:cloudfront::{account}:distribution/EABCDEFGHIJKLM",
     "aws_cloudwatch_event_rule": "arn:aws:events:{here}:rule/{name}",
     "aws_cloudwatch_log_group": "arn:aws:logs:{here}:log-group:{name}",
     "aws_cloudwatch_metric_alarm": "arn:aws:cloudwatch:{here}:alarm:{alarm_name}",

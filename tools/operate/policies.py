@@ -119,7 +119,28 @@ def planner_policies(settings: Settings, component: str = DEFAULT) -> list[str]:
             else {"ForAnyValue:StringEquals": {"kms:ResourceAliases": settings.state_key_alias}},
         ),
     ]
+    if component == DEFAULT and settings.enable_website:
+        own += _read_page(settings)
     return _documents([*(each for each in reading if each["Action"]), *(statement.to_json() for statement in own)])
+
+
+def _read_page(settings: Settings) -> list[Statement]:
+    """Return what a plan needs to compare the objects of the page, which holds no secret."""
+    alias = f"alias/{settings.prefix}-website"
+    return [
+        Statement(
+            sid="ReadPage",
+            actions=["s3:GetObject", "s3:GetObjectTagging"],
+            resources=[f"arn:aws:s3:::{settings.foundation.bucket_name('website')}/*"],
+        ),
+        # S3, "HeadObject: Permissions": the provider asks for checksums.
+        Statement(
+            sid="DecryptPage",
+            actions=["kms:Decrypt"],
+            resources=[settings.foundation.arn("kms", "key/*")],
+            conditions={"ForAnyValue:StringEquals": {"kms:ResourceAliases": alias}},
+        ),
+    ]
 
 
 def _reading(statement: _Json) -> _Json:
