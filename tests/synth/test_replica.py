@@ -85,7 +85,6 @@ def without_the_second_region(content: dict[str, Any]) -> None:
         test_monitoring.test_every_alarm_is_one_that_cloudwatch_takes,
         test_monitoring.test_every_metric_is_one_that_aws_publishes,
         test_stacks.test_every_service_that_is_used_has_an_endpoint_on_local,
-        test_stacks.test_outputs_are_described,
     ],
 )
 def test_what_holds_for_every_environment_holds_with_copies_too(replicated: Synthesized, look: Any) -> None:  # noqa: ANN401

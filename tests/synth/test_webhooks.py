@@ -55,8 +55,6 @@ def test_every_row_holds_with_webhooks_too(webhooks: Synthesized) -> None:
         test_monitoring.test_the_widgets_of_the_dashboard_lie_side_by_side,
         test_monitoring.test_the_dashboard_shows_metrics_that_aws_publishes,
         test_stacks.test_every_service_that_is_used_has_an_endpoint_on_local,
-        test_stacks.test_outputs_are_described,
-        test_stacks.test_no_resource_has_a_provider_of_its_own,
     ],
 )
 def test_what_holds_for_every_environment_holds_with_webhooks_too(webhooks: Synthesized, look: Any) -> None:  # noqa: ANN401

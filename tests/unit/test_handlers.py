@@ -91,9 +91,10 @@ def test_a_defect_of_ours_is_a_500_that_tells_nothing(aws: Aws, monkeypatch: pyt
 
 
 def test_a_log_line_has_the_request_id_and_never_the_content(aws: Aws, capsys: pytest.CaptureFixture[str]) -> None:
-    call("upload", rest_event("POST", "/upload", BODY))
+    assert call("upload", rest_event("POST", "/upload", BODY))[0] == 200
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["function_request_id"] for line in lines] == [FakeContext.aws_request_id]
+    said = [(line["function_request_id"], line["level"]) for line in lines]
+    assert said == [(FakeContext.aws_request_id, "INFO")]
     assert CONTENT not in str(lines)
     assert "hello" not in str(lines)
 
