@@ -15,7 +15,7 @@ from tools.embedded_aws import certificates
 
 BODY = {"file_name": "a.txt"}
 # What OpenSSL names the authority by in a folder: `openssl x509 -hash`, made of its subject, which is always the same.
-HASH = "8d1b5258"
+HASH = "291435a4"
 OF_TRUST = ("SLUICE_CA_BUNDLE", "AWS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
