@@ -8,7 +8,7 @@ SHELL := /bin/sh
 VENV := .venv/bin/python
 # One worker waits for Terraform and the embedded AWS while the other computes.
 WORKERS := --numprocesses 2
-JAVASCRIPT := clients/javascript clients/uppy
+JAVASCRIPT := clients/javascript clients/uppy web
 # Python ignores the machine's variables for other Pythons, and uses UTF-8. For programs that the tools start, see
 # synthesis/child_environment.py.
 OF_PYTHON := $(filter-out PYTHON,$(filter PYTHON%,$(.VARIABLES)))
@@ -21,7 +21,7 @@ export COMPONENT
 OF_COMPONENT := --component="$$COMPONENT"
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup up upload down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret release-hold layer cdktf javascript lint test test-all judges bench scale lock clean
+.PHONY: help setup up upload down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret release-hold layer cdktf javascript web lint test test-all judges bench scale lock clean
 
 help: ## list all targets; COMPONENT is uploads (the default), state, or an example: inbox, partner-bucket
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
@@ -89,7 +89,12 @@ layer: setup ## the layer for LAMBDA_RUNTIME and LAMBDA_ARCHITECTURE
 
 cdktf: setup node_modules/.package-lock.json ## the cdktf command line, in node_modules/.bin
 
-javascript: setup $(addsuffix /node_modules/.package-lock.json,$(JAVASCRIPT)) ## packages that build and test the clients in TypeScript
+javascript: setup $(addsuffix /node_modules/.package-lock.json,$(JAVASCRIPT)) ## packages that build and test the clients and the page in TypeScript
+
+web: setup .build/web/index.html ## the page that ENABLE_WEBSITE serves, in .build/web; again after a change of its sources
+
+.build/web/index.html: web/node_modules/.package-lock.json $(wildcard web/*.* web/public/* web/src/* clients/javascript/src/* clients/uppy/src/*)
+	@env -u NODE_OPTIONS -u NODE_ENV npm run --silent build --prefix web
 
 %/node_modules/.package-lock.json: %/package-lock.json
 	@env -u NODE_OPTIONS -u NODE_ENV npm ci --prefix $* --include=dev --no-audit --no-fund --loglevel=error

@@ -80,10 +80,10 @@ _KEEP_DISTRIBUTION = (
 CONFIG = "config.json"
 _INDEX = "index.html"
 # A file whose name has the hash of its content never changes.
-_HASHED = re.compile(r"-[0-9a-f]{8}(?=\.[a-z0-9]+$)")
+HASHED = re.compile(r"-[0-9a-f]{8}(?=\.[a-z0-9]+$)")
 _FOREVER = "public, max-age=31536000, immutable"
 _ASK_FIRST = "no-cache"
-_CONTENT_TYPES = {
+CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -209,9 +209,7 @@ class Website(Construct, Monitored):
             PackagingError: the page has not been built.
         """
         assets = [
-            self._object(page, file, output, cache=_FOREVER)
-            for file in _files(page)
-            if _HASHED.search(file) is not None
+            self._object(page, file, output, cache=_FOREVER) for file in _files(page) if HASHED.search(file) is not None
         ]
         settings = S3Object(
             self,
@@ -219,12 +217,12 @@ class Website(Construct, Monitored):
             bucket=self._bucket.name,
             key=CONFIG,
             content=json.dumps(config, sort_keys=True),
-            content_type=_CONTENT_TYPES[".json"],
+            content_type=CONTENT_TYPES[".json"],
             cache_control=_ASK_FIRST,
             depends_on=[self._bucket.encryption, self._bucket.versioning],
         )
         for file in _files(page):
-            if _HASHED.search(file) is None:
+            if HASHED.search(file) is None:
                 # The files that a page names are there before the page that names them.
                 self._object(page, file, output, cache=_ASK_FIRST, after=[*assets, settings])
         self._secure(connects)
@@ -242,7 +240,7 @@ class Website(Construct, Monitored):
             source=f"${{path.module}}/{copy.relative_to(output).as_posix()}",
             # The ETag of an object under a customer key is no hash of its content (S3, "Object").
             source_hash=hashlib.sha256((page / name).read_bytes()).hexdigest(),
-            content_type=_CONTENT_TYPES[Path(name).suffix],
+            content_type=CONTENT_TYPES[Path(name).suffix],
             cache_control=cache,
             # The old object goes last: a page that is open still asks for it.
             lifecycle=TerraformResourceLifecycle(create_before_destroy=True) if cache == _FOREVER else None,
@@ -365,15 +363,15 @@ def _files(page: Path) -> list[str]:
         PackagingError: the page has not been built, or it has a file of an unknown type.
     """
     if not (page / _INDEX).is_file():
-        raise PackagingError(f"{page.name}/{_INDEX} is not there, which enable_website serves; build the page first")
+        raise PackagingError(f"{page.name}/{_INDEX} is not there, which enable_website serves; run: make web")
     names = sorted(file.relative_to(page).as_posix() for file in page.rglob("*") if file.is_file())
     for name in names:
-        if Path(name).suffix not in _CONTENT_TYPES:
-            known = ", ".join(_CONTENT_TYPES)
+        if Path(name).suffix not in CONTENT_TYPES:
+            known = ", ".join(CONTENT_TYPES)
             raise PackagingError(f"{name} of the page has a type that modules/website.py does not know; known: {known}")
     return names
 
 
 def _id_of(name: str) -> str:
     """Return the construct id of a file: without its hash, so that an address stays when the content changes."""
-    return re.sub(r"[^a-z0-9]+", "_", _HASHED.sub("", name).lower())
+    return re.sub(r"[^a-z0-9]+", "_", HASHED.sub("", name).lower())

@@ -278,7 +278,7 @@ def _deployer(folder: Path, name: str, **changed: object) -> dict[str, Statement
 
 
 def test_a_page_that_is_not_built_says_how_to_build_it(tmp_path: Path) -> None:
-    with pytest.raises(PackagingError, match="build the page first"):
+    with pytest.raises(PackagingError, match="run: make web"):
         _with_page(tmp_path / "out", tmp_path / "nothing")
 
 
