@@ -80,7 +80,7 @@ OPEN = Requirement("NONE")
 
 @dataclass(frozen=True)
 class SignIn:
-    """What a page needs to sign people in by OpenID Connect, with a code and PKCE.
+    """The addresses and ids with which a page signs people in by OpenID Connect, with a code and PKCE.
 
     Attributes:
         issuer: issuer of the tokens (`iss`).

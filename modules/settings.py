@@ -127,7 +127,7 @@ TagValue = Annotated[
     StringConstraints(max_length=64),
     AfterValidator(limits.tag_value),
 ]
-# CloudFront takes certificates of this region alone ("Requirements for using SSL/TLS certificates with CloudFront").
+# CloudFront takes certificates of this region only ("Requirements for using SSL/TLS certificates with CloudFront").
 CertificateArn = Annotated[
     str,
     _form(

@@ -47,7 +47,7 @@ from modules.policy_documents import Statement
 
 # CloudFront, "Use managed cache policies": CachingOptimized, which compresses and keeps what `Cache-Control` allows.
 _CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
-# CloudFront sends its metrics, and takes certificates, in this region alone ("View CloudFront metrics").
+# CloudFront sends its metrics, and takes certificates, in this region only ("View CloudFront metrics").
 CLOUDFRONT_REGION = "us-east-1"
 _TWO_YEARS = 63_072_000
 
