@@ -32,7 +32,7 @@ def dead_letters_of(source: str) -> str:
     return f"{source}{DEAD_LETTERS_SUFFIX}"
 
 
-def state_key(component: str) -> str:
+def state_object_key(component: str) -> str:
     """Return the key of a component's Terraform state in the state bucket; the lock is at the key with `.tflock`."""
     return f"{component}.tfstate"
 

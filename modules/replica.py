@@ -13,12 +13,12 @@ from modules.alarms import STANDS_STILL, Advice, Alarm, Alarms, Metric, any_coun
 from modules.bucket_rules import access_logs, lifecycle, only_clean_files
 from modules.buckets import PrivateBucket
 from modules.encryption import CustomerKey, admit_service
-from modules.metadata import KEEP_TABLES, Metadata, Table
 from modules.monitored import Monitored
 from modules.notifications import Topic, alarms_of, tell_by_email
 from modules.policy_documents import Statement
 from modules.settings import Settings
 from modules.storage import Storage
+from modules.tables import KEEP_TABLES, Metadata, Table
 
 # What S3 promises of replication with time control: 99.99 % of files within it (S3, "Replication Time Control").
 LATE_SECONDS = 900

@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from functions.common.contract import MAX_FILE_BYTES, ContentTypeCheck
-from modules import limits
+from modules import aws_limits
 from modules.foundation import Foundation
 
 LOCAL = "local"
@@ -56,7 +56,7 @@ def _form(pattern: str, words: str) -> AfterValidator:
 _HOST = r"[a-zA-Z\d]([a-zA-Z\d-]*[a-zA-Z\d])?(\.[a-zA-Z\d]([a-zA-Z\d-]*[a-zA-Z\d])?)*(:\d{1,5})?"
 
 AccountId = Annotated[str, _form(r"\d{12}", "the 12 digits of an account")]
-Region = Annotated[str, AfterValidator(limits.region)]
+Region = Annotated[str, AfterValidator(aws_limits.region)]
 # KMS, "Key identifiers": id of a single-region or multi-Region key. Terraform's S3 backend accepts the id of a
 # single-region key only as a UUID of RFC 4122 with valid version and variant ("Backend type: s3", `kms_key_id`).
 KmsKeyId = Annotated[
@@ -78,7 +78,7 @@ RoleArn = Annotated[
 BucketName = Annotated[
     str,
     _form(r"[a-z0-9][a-z0-9-]+[a-z0-9]", "3 to 63 small letters, digits and hyphens"),
-    AfterValidator(limits.bucket_name),
+    AfterValidator(aws_limits.bucket_name),
 ]
 Url = Annotated[str, _form(rf"https?://{_HOST}", "an address such as https://127.0.0.1:4566, without a path")]
 HttpsUrl = Annotated[
@@ -116,7 +116,7 @@ ProjectName = Annotated[
         r"(?=.{2,16}$)[a-z][a-z0-9]*(-[a-z0-9]+)*",
         "2 to 16 small letters, digits and single hyphens, the first a letter and the last no hyphen",
     ),
-    AfterValidator(limits.project_name),
+    AfterValidator(aws_limits.project_name),
 ]
 EnvironmentName = Annotated[
     str, _form(r"[a-z][a-z0-9]{1,15}", "2 to 16 small letters and digits, the first a letter; hyphens divide names")
@@ -125,7 +125,7 @@ EnvironmentName = Annotated[
 TagValue = Annotated[
     str,
     StringConstraints(max_length=64),
-    AfterValidator(limits.tag_value),
+    AfterValidator(aws_limits.tag_value),
 ]
 # CloudFront takes certificates of this region only ("Requirements for using SSL/TLS certificates with CloudFront").
 CertificateArn = Annotated[
@@ -341,7 +341,7 @@ class Settings(BaseSettings):
         """Refuse expressions that Terraform would evaluate, in every setting."""
         for text in value if isinstance(value, tuple) else (value,):
             if isinstance(text, str):
-                limits.literal(text)
+                aws_limits.literal(text)
         return value
 
     @model_validator(mode="after")
@@ -353,29 +353,29 @@ class Settings(BaseSettings):
             *(self.foundation.in_region(region).bucket_name("uploads") for region in regions),
         ]
         longest = max(buckets, key=len)
-        if (over := len(longest) - limits.BUCKET_NAME_LENGTH) > 0:
+        if (over := len(longest) - aws_limits.BUCKET_NAME_LENGTH) > 0:
             raise ValueError(
                 f"project_name = {self.project_name!r} and environment = {self.environment!r} are too long together: "
-                f"the bucket {longest} would have {len(longest)} characters, and S3 takes {limits.BUCKET_NAME_LENGTH}; "
-                f"{over} fewer are needed"
+                f"the bucket {longest} would have {len(longest)} characters, and S3 takes "
+                f"{aws_limits.BUCKET_NAME_LENGTH}; {over} fewer are needed"
             )
         lists = len(",".join(self.allowed_content_types)) + len(",".join(self.cors_allowed_origins))
         if self.enable_website:
             # The name that CloudFront gives is shorter.
             lists += len(f",https://{self.website_domain or 'd' * 32}")
-        if lists > limits.LISTS_BYTES:
+        if lists > aws_limits.LISTS_BYTES:
             raise ValueError(
                 f"allowed_content_types and cors_allowed_origins have {lists} bytes together, and the variables of a "
-                f"function take {limits.LISTS_BYTES} of them (Lambda: {limits.VARIABLES_BYTES} in all); name fewer, or "
-                "patterns such as `application/vnd.*`"
+                f"function take {aws_limits.LISTS_BYTES} of them (Lambda: {aws_limits.VARIABLES_BYTES} in all); "
+                "name fewer, or patterns such as `application/vnd.*`"
             )
         interval, rate = self.step_functions_retry_interval, self.step_functions_backoff_rate
         waits = sum(interval * rate**attempt for attempt in range(self.step_functions_max_attempts))
-        if waits >= limits.STEP_WAITS_SECONDS:
+        if waits >= aws_limits.STEP_WAITS_SECONDS:
             raise ValueError(
                 f"step_functions_retry_interval = {interval}, step_functions_max_attempts = "
                 f"{self.step_functions_max_attempts} and step_functions_backoff_rate = {rate} wait {waits:.0f} seconds "
-                f"between the tries of a step, which have to be less than {limits.STEP_WAITS_SECONDS}"
+                f"between the tries of a step, which have to be less than {aws_limits.STEP_WAITS_SECONDS}"
             )
         if self.assume_role_arn and self.assume_role_arn.split(":")[4] != self.account_id:
             raise ValueError(

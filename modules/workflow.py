@@ -26,7 +26,6 @@ from modules.deployer import any_resource, log_delivery, log_groups
 from modules.encryption import CustomerKey
 from modules.foundation import Foundation
 from modules.functions import Function, tracing_statement
-from modules.metadata import Metadata
 from modules.monitored import Graph, LogQuery, Monitored, Row
 from modules.names import STORED_EVENTS, WORKFLOW, dead_letters_of
 from modules.notifications import Notifications
@@ -36,6 +35,7 @@ from modules.queues import Queue, Sender
 from modules.roles import Grantee, Role
 from modules.settings import Settings
 from modules.storage import Storage
+from modules.tables import Metadata
 from modules.workflow_states import definition
 
 # EventBridge, "Retry policy": what it does without being told; written out so that a plan shows it.

@@ -13,7 +13,7 @@ from functions.common.contract import (
     Rejected,
     State,
 )
-from modules.limits import WORKFLOW_SECONDS
+from modules.aws_limits import WORKFLOW_SECONDS
 from modules.settings import Settings
 
 STEP_SECONDS = 60

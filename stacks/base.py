@@ -22,7 +22,7 @@ from constructs import Construct, IValidation, Node
 from modules.buckets import keep_buckets
 from modules.deployer import any_resource
 from modules.encryption import keep_keys
-from modules.names import state_key
+from modules.names import state_object_key
 from modules.policy_documents import Statement
 from modules.settings import Settings
 from stacks.guards import REPLICA, check
@@ -142,7 +142,7 @@ class BaseStack(TerraformStack):
         S3Backend(
             self,
             bucket=settings.state_bucket_name,
-            key=state_key(component),
+            key=state_object_key(component),
             region=settings.primary_region,
             encrypt=True,
             kms_key_id=settings.state_key_arn,

@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Iterator
 
 from modules.settings import Settings
-from stacks import machine_rules, policy_rules, secret_rules, website_rules
-from stacks.root import Finding, Json, Root, addresses, block, many, parsed, refers
+from stacks import policy_rules, secret_rules, state_machine_rules, website_rules
+from stacks.terraform_json import Finding, Json, Root, addresses, block, many, parsed, refers
 
 # Alias of the provider of the second region, and the construct that everything there is in.
 REPLICA = "replica"
@@ -391,7 +391,7 @@ CHECKS: tuple[Callable[[Root], Iterator[Finding]], ...] = (
     events,
     dead_letters,
     queues,
-    machine_rules.state_machines,
+    state_machine_rules.state_machines,
     logs,
     policy_rules.log_access,
     packages,

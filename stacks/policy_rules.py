@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from stacks.root import POLICY_ARGUMENTS, Finding, Root, Statement, addresses, many, parsed
+from stacks.terraform_json import POLICY_ARGUMENTS, Finding, Root, Statement, addresses, many, parsed
 
 # Actions that cannot be restricted to a resource (Service Authorization Reference).
 _NO_RESOURCE_LEVEL = {

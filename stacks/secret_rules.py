@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from stacks.root import Finding, Root, block
+from stacks.terraform_json import Finding, Root, block
 
 # Names of variables that contain secrets. A variable with one of the endings below does not: it contains a reference,
 # a lifetime or a count.

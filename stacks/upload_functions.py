@@ -9,9 +9,9 @@ from constructs import Construct
 from functions.common.contract import HEALTH_PROBE_ID
 from modules.authorization import Authorizer
 from modules.functions import Function, Shared
-from modules.metadata import Metadata
 from modules.settings import Settings
 from modules.storage import Storage
+from modules.tables import Metadata
 from modules.webhooks import Webhooks
 from modules.workflow import Workflow
 

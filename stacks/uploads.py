@@ -16,7 +16,6 @@ from modules.authorization import Authorization, SignIn
 from modules.encryption import CustomerKey
 from modules.firewall import Firewall
 from modules.functions import Function, Layer, Shared, Sources
-from modules.metadata import Metadata
 from modules.monitored import Monitored
 from modules.monitoring import Monitoring
 from modules.names import FAILURES_QUEUE
@@ -31,6 +30,7 @@ from modules.schedule import Schedule
 from modules.settings import Settings
 from modules.sharing import SharedValues
 from modules.storage import Storage
+from modules.tables import Metadata
 from modules.webhooks import Webhooks, keep_secrets
 from modules.website import Website
 from modules.workflow import Workflow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stacks.root import Finding, Root, block, many
+from stacks.terraform_json import Finding, Root, block, many
 
 ROW = 6
 _CLOUDFRONT = "cloudfront.amazonaws.com"

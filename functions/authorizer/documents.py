@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from functions.common.https import request, trust
+from functions.common.https_client import request, trust
 
 TIMEOUT_SECONDS = 3.0
 MAX_BYTES = 256 * 1024

@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 
 from functions.common.contract import INVALID_JSON, MAX_NAME_BYTES
-from functions.common.http import Refused
 from functions.common.media_types import ANY_BYTES, canonical, not_allowed, permitted
+from functions.common.rest_api import Refused
 
 DIGEST_BYTES = 32  # SHA-256
 

@@ -13,9 +13,19 @@ from functions.common import objects
 from functions.common.contract import CONTENT_LINK_SECONDS, State
 from functions.common.discard_function import DiscardFunction
 from functions.common.environment import FilesEnvironment, FunctionArn
-from functions.common.http import NO_FILE, Refused, answer, failure_of, no_content, owned, owner_of, query_of, rest_api
 from functions.common.media_types import canonical
 from functions.common.records import FileRecord, Records
+from functions.common.rest_api import (
+    NO_FILE,
+    Refused,
+    answer,
+    failure_of,
+    no_content,
+    owned,
+    owner_of,
+    query_of,
+    rest_api,
+)
 from functions.files.listing import LISTED, Page, cursor_after
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from functions.common.contract import DEFAULT_PAGE, MAX_PAGE, State
-from functions.common.http import FILE_ID, Refused
+from functions.common.rest_api import FILE_ID, Refused
 
 # Fields of a file in a list; the index by owner has them.
 LISTED = ("file_id", "file_name", "size", "content_type", "checksum", "state", "upload_time")

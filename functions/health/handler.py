@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.common.contract import HEALTH_PROBE_ID
 from functions.common.environment import FilesEnvironment
-from functions.common.http import answer, rest_api
+from functions.common.rest_api import answer, rest_api
 
 # A caller of a health check prefers "down" to a long wait. There is no retry: the next check is one.
 DEADLINE_SECONDS = 1.8

@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from functions.inspect.content import Content
+from functions.inspect.ranged_content import Content
 
 SIGNATURE: Final = bytes.fromhex("d0cf11e0a1b11ae1")
 _BLOCK_BYTES: Final = 65_536

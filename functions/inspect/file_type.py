@@ -19,10 +19,10 @@ from puremagic.main import magic_header_array
 from functions.common.contract import FailureCode
 from functions.common.media_types import ANY_BYTES, RUNS, canonical, not_allowed, permitted
 from functions.inspect import compound_file
-from functions.inspect.content import Content, TooLargeError
-from functions.inspect.found import Found, only
-from functions.inspect.packages import IN_OLE, OLE, ZIP, in_compound_file, in_zip
+from functions.inspect.container_types import IN_OLE, OLE, ZIP, in_compound_file, in_zip
+from functions.inspect.ranged_content import Content, TooLargeError
 from functions.inspect.text import HTML, SCRIPT, TEXT, XHTML, XML, look_at_text, markup_of, text_of
+from functions.inspect.type_evidence import Found, only
 from functions.inspect.zip_directory import read_directory
 
 EMPTY: Final = "application/x-empty"

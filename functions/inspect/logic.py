@@ -11,8 +11,8 @@ from functools import partial
 from functions.common.contract import FailureCode, FileEvent, NextStep, Quarantined, Rejected, State
 from functions.common.objects import Objects, Stored
 from functions.common.records import LATE_BYTES, LOOK_AFTER, FileRecord, Records, timestamp
-from functions.inspect.content import Content
 from functions.inspect.file_type import judge
+from functions.inspect.ranged_content import Content
 from functions.inspect.scan import scan_verdict
 
 # SNS, "Publish": a subject is ASCII without line breaks, shorter than 100 characters.

@@ -12,7 +12,7 @@ import re
 from typing import Final
 from xml.parsers import expat
 
-from functions.inspect.content import Content, TooLargeError
+from functions.inspect.ranged_content import Content, TooLargeError
 
 TEXT: Final = "text/plain"
 XML: Final = "application/xml"

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from functions.inspect.content import TAIL_BYTES, Content, TooLargeError
+from functions.inspect.ranged_content import TAIL_BYTES, Content, TooLargeError
 
 _LOCAL: Final = b"PK\x03\x04"
 _ENTRY: Final = b"PK\x01\x02"

@@ -12,9 +12,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.common.discard_function import DiscardFunction
 from functions.common.environment import FunctionArn, StartEnvironment
-from functions.common.http import answer, body_of, content_url, owner_of, rest_api
 from functions.common.objects import Objects
 from functions.common.records import Records
+from functions.common.rest_api import answer, body_of, content_url, owner_of, rest_api
 from functions.upload.logic import UploadRequest, upload
 
 

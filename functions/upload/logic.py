@@ -15,9 +15,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.common import fields
 from functions.common.contract import MAX_CONTENT_BYTES, State, object_key
-from functions.common.http import QUOTA_EXCEEDED, Refused
 from functions.common.objects import Objects
 from functions.common.records import LOOK_AFTER, FileRecord, Quota, QuotaExceededError, Records, timestamp
+from functions.common.rest_api import QUOTA_EXCEEDED, Refused
 
 TOO_LARGE = f"file_content is larger than {MAX_CONTENT_BYTES} bytes; send larger files by POST /uploads"
 

@@ -14,7 +14,8 @@ from msgspec import Meta
 from functions.common import objects
 from functions.common.discard_function import DiscardFunction
 from functions.common.environment import Count, FunctionArn, StartEnvironment
-from functions.common.http import (
+from functions.common.records import FileRecord, Records
+from functions.common.rest_api import (
     answer,
     api_url,
     body_of,
@@ -25,7 +26,6 @@ from functions.common.http import (
     owner_of,
     rest_api,
 )
-from functions.common.records import FileRecord, Records
 from functions.uploads.logic import Declaration, Rules, Uploads, file_id_of
 
 

@@ -11,7 +11,6 @@ from typing import Any, Self
 
 from functions.common import fields
 from functions.common.contract import MAX_FIRST_PARTS, MAX_PARTS_PER_CALL, MAX_POST_BYTES, State, object_key
-from functions.common.http import QUOTA_EXCEEDED, Refused, failure_of
 from functions.common.objects import NoUploadError, Objects, seconds_left
 from functions.common.records import (
     LOOK_AFTER,
@@ -22,6 +21,7 @@ from functions.common.records import (
     TakenError,
     timestamp,
 )
+from functions.common.rest_api import QUOTA_EXCEEDED, Refused, failure_of
 from functions.uploads.parts import Cut, checksum_of_parts, faults
 
 MAX_FAULTS_TOLD = 20

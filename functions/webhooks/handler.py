@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from functions.common.contract import NOT_DELIVERED, WebhookReceiver
 from functions.common.environment import Count, Environment
-from functions.common.https import request, trust
+from functions.common.https_client import request, trust
 from functions.webhooks.logic import Message, backoff, deliver
 from functions.webhooks.secret import SigningKeys
 from functions.webhooks.signing import SecretError

@@ -36,9 +36,9 @@ from modules.api_stage import ACCESS_LOG_PREFIX, EXECUTION_LOG_PREFIX
 from modules.authorization import Authorization, Authorizer
 from modules.encryption import CustomerKey, admit_logs
 from modules.functions import Function, Layer, Shared, Sources
-from modules.metadata import Metadata
 from modules.queues import Queue
 from modules.settings import Settings
+from modules.tables import Metadata
 from stacks.base import BaseStack
 from tests.e2e.answers import Answer, fetch
 from tests.e2e.conftest import wait_for

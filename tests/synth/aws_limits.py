@@ -17,7 +17,7 @@ from typing import Any
 import botocore.session
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
-from modules.limits import REGIONS
+from modules.aws_limits import REGIONS
 from tools.develop.judges import ARNS
 
 Json = Mapping[str, Any]

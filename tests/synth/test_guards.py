@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modules.settings import Settings
-from stacks import guards, machine_rules, policy_rules, secret_rules, website_rules
+from stacks import guards, policy_rules, secret_rules, state_machine_rules, website_rules
 from stacks.guards import CHECKS, check
-from stacks.root import Finding, Root, addresses
+from stacks.terraform_json import Finding, Root, addresses
 from stacks.uploads import UploadsStack
 from tests.synth.conftest import Synthesized, settings_of, sources_for, synthesize
 from tests.synth.seeds import API, Content, add
@@ -201,7 +201,7 @@ LOGS = "arn:aws:logs:us-east-1:333333333333"
 CUT = '{"Version": "2012-10-17", "Statement": ['
 GONE = {"Next": "Gone"}
 CIRCLE = {"Next": "Announce", "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Announce"}]}
-states = machine_rules.state_machines
+states = state_machine_rules.state_machines
 QUEUE = "${aws_sqs_queue.failures.arn}"
 HARMLESS = {"StringLike": {"aws:UserAgent": "*"}}
 FOREIGN = "arn:aws:iam::999999999999:role/partner"
@@ -340,7 +340,7 @@ DEFECTS = [
     Seed(states, MACHINE, machine(lambda d: d["States"]["WhatIsLeft"].update(Default="Finish"))),
     Seed(states, MACHINE, machine(lambda d: d["States"]["WhatIsLeft"].pop("Default"))),
     Seed(
-        machine_rules.state_machines,
+        state_machine_rules.state_machines,
         MACHINE,
         machine(lambda d: d["States"]["WhatIsLeft"]["Choices"][-1].update(GONE)),
     ),
@@ -348,7 +348,7 @@ DEFECTS = [
     Seed(states, MACHINE, machine(lambda d: d["States"].update(Island={"Type": "Succeed"}))),
     Seed(states, MACHINE, machine(lambda d: d["States"].pop("Failed"))),
     Seed(
-        machine_rules.state_machines,
+        state_machine_rules.state_machines,
         MACHINE,
         machine(lambda d: d["States"]["Announce"].update(CIRCLE)),
     ),

@@ -17,7 +17,7 @@ from hypothesis import settings as run
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from modules import limits
+from modules import aws_limits
 from modules.functions import Sources
 from modules.packaging import layer_name
 from modules.settings import Settings
@@ -27,7 +27,7 @@ from tests.conftest import ROOT
 from tests.synth.aws_limits import RULES, faults, pattern
 from tests.synth.conftest import PAGE, Synthesized
 
-LONGEST_REGION = max(limits.REGIONS, key=lambda region: (len(region), region == "ap-southeast-1"))
+LONGEST_REGION = max(aws_limits.REGIONS, key=lambda region: (len(region), region == "ap-southeast-1"))
 ACCOUNT = "111111111111"
 _COUNT = itertools.count()
 
@@ -95,7 +95,7 @@ TEXTS: dict[str, st.SearchStrategy[object]] = {
     "webhook_urls": st.sampled_from(
         [(), ("https://h.example",), tuple(address("https", f"/{number}%20?a=", 200) for number in range(8))]
     ),
-    "allowed_content_types": st.sampled_from([("*/*",), ("a/*",), types(1000), types(limits.LISTS_BYTES)]),
+    "allowed_content_types": st.sampled_from([("*/*",), ("a/*",), types(1000), types(aws_limits.LISTS_BYTES)]),
     "cors_allowed_origins": st.sampled_from(
         [
             (),
@@ -224,7 +224,7 @@ def test_everything_at_its_most_is_what_aws_accepts(folder: Path, authorization:
                     "alert_email": LONG_EMAIL,
                     "webhook_urls": tuple(address("https", f"/{number}%20?a=", 200) for number in range(8)),
                     "allowed_content_types": types(1000),
-                    "cors_allowed_origins": origins(limits.LISTS_BYTES - 1100),
+                    "cors_allowed_origins": origins(aws_limits.LISTS_BYTES - 1100),
                     "legal_hold": True,
                     "malware_scanning": True,
                     "protect_data": True,

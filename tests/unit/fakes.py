@@ -28,7 +28,7 @@ FILES, QUOTAS = "files", "quotas"
 
 
 def create_tables(client: DynamoDBClient) -> None:
-    """Create the two tables of modules/metadata.py."""
+    """Create the two tables of modules/tables.py."""
     due = {"IndexName": "by-due", "KeySchema": _key("due_shard", "due_time"), "Projection": {"ProjectionType": "ALL"}}
     own = {"IndexName": "by-owner", "KeySchema": _key("owner", "upload_time"), "Projection": {"ProjectionType": "ALL"}}
     for name, key, indexes in ((FILES, "file_id", [due, own]), (QUOTAS, "owner", [due])):

@@ -22,9 +22,9 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
 
 from functions.common.contract import SCAN_TAG, State
-from functions.common.http import Refused
 from functions.common.objects import Objects
 from functions.common.records import FileRecord, Quota, Records
+from functions.common.rest_api import Refused
 from functions.discard.logic import discard
 from functions.inspect.logic import Gate, Keeping, inspect
 from functions.sweep.logic import Sweeper
@@ -37,8 +37,8 @@ from modules.settings import Settings
 from modules.workflow_states import definition
 from tests.conftest import ROOT
 from tests.unit.fakes import FILES, QUOTAS, sha256
-from tests.unit.machine import Run, TaskError
 from tests.unit.memory import Aws
+from tests.unit.workflow_interpreter import Run, TaskError
 
 BEGAN = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 TYPES = ("text/plain", "application/octet-stream")

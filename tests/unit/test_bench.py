@@ -11,8 +11,8 @@ import pytest
 from tests.conftest import ROOT
 from tools.bench import cgroup, client
 from tools.bench.__main__ import BENCHMARKS, PAGE, chosen, figure, lines_of, table
+from tools.bench.hardware import description
 from tools.bench.lambda_functions import CASES, SIZES
-from tools.bench.machine import description
 from tools.bench.measuring import (
     Result,
     Run,

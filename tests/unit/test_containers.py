@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from functions.common.contract import HEAD_BYTES
 from functions.inspect import zip_directory
 from functions.inspect.compound_file import SIGNATURE, read_compound_file
-from functions.inspect.content import MAX_BYTES, MAX_READS, TAIL_BYTES, Content, TooLargeError
 from functions.inspect.file_type import judge
+from functions.inspect.ranged_content import MAX_BYTES, MAX_READS, TAIL_BYTES, Content, TooLargeError
 from functions.inspect.zip_directory import read_directory
 from modules.settings import CONTENT_TYPES
 

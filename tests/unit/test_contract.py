@@ -101,7 +101,7 @@ def test_a_word_with_other_meanings_is_written_down_once_for_this_one(literal: s
 
 @pytest.mark.parametrize("state", State)
 def test_functions_and_workflow_name_states_by_the_contract(state: State) -> None:
-    files = ("functions", "modules/metadata.py", "modules/workflow_states.py")
+    files = ("functions", "modules/tables.py", "modules/workflow_states.py")
     everywhere = [each for file in files for each in constants(file)]
     assert one_file([place for place, value in everywhere if value == state]) == CONTRACT
 

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from functions.common import media_types
 from functions.common.contract import HEAD_BYTES
 from functions.common.media_types import canonical, permitted
-from functions.inspect.content import Content
 from functions.inspect.file_type import judge
+from functions.inspect.ranged_content import Content
 from modules.settings import Settings
 
 WORD = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"

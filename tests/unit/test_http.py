@@ -18,7 +18,7 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 from msgspec import ValidationError
 
-from functions.common.http import Refused, answer, owner_of, rest_api
+from functions.common.rest_api import Refused, answer, owner_of, rest_api
 from tests.unit.fakes import FakeContext, refusal, rest_event
 
 COGNITO = {"claims": {"sub": "7a1c", "iss": "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_x", "aud": "app"}}

@@ -13,11 +13,11 @@ import pytest
 from functions.common import records
 from functions.common.contract import State
 from functions.common.records import is_counted
-from modules.limits import STEP_WAITS_SECONDS, WORKFLOW_SECONDS
+from modules.aws_limits import STEP_WAITS_SECONDS, WORKFLOW_SECONDS
 from modules.workflow_states import BUSY
 from tests.unit.lives import GOOD, INSIDE, OTHER, OWNER, VIRUS, Life, World, small_parts, workflow
-from tests.unit.machine import TaskError
 from tests.unit.memory import Aws
+from tests.unit.workflow_interpreter import TaskError
 
 # LIVES=500 and the like for a long look.
 LIVES = int(os.environ.get("LIVES", "12"))

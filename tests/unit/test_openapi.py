@@ -19,8 +19,8 @@ from openapi_spec_validator import validate
 
 from functions.common import contract
 from functions.common.contract import MAX_CONTENT_BYTES, MAX_NAME_BYTES
-from functions.common.http import PROBLEMS, Refused
 from functions.common.records import Quota
+from functions.common.rest_api import PROBLEMS, Refused
 from functions.files import listing
 from functions.upload.logic import UploadRequest
 from functions.uploads import logic

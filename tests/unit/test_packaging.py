@@ -79,7 +79,7 @@ def test_the_hash_is_what_lambda_reports(tmp_path: Path) -> None:
 
 def test_a_function_gets_its_own_sources_and_the_shared_ones() -> None:
     names = set(function_files(FUNCTIONS, "upload"))
-    assert {"functions/__init__.py", "functions/upload/handler.py", "functions/common/http.py"} <= names
+    assert {"functions/__init__.py", "functions/upload/handler.py", "functions/common/rest_api.py"} <= names
     assert not any(name.startswith("functions/download/") for name in names)
 
 

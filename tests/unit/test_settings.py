@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from modules.limits import REGIONS
+from modules.aws_limits import REGIONS
 from modules.settings import Settings, SettingsError, load
 from tests.conftest import ROOT
 

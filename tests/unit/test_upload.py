@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.common.contract import MAX_CONTENT_BYTES
-from functions.common.http import Refused
+from functions.common.rest_api import Refused
 from functions.upload.logic import UploadRequest
 
 CONTENT = base64.b64encode(b"hello").decode()

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.common.contract import MAX_FILE_BYTES, MAX_PARTS, MAX_POST_BYTES, FailureCode, State
-from functions.common.http import Refused
 from functions.common.objects import Part
 from functions.common.records import FileRecord, Quota, timestamp
+from functions.common.rest_api import Refused
 from functions.files.listing import Page, cursor_after
 from functions.uploads.logic import Declaration, Rules, file_id_of
 from functions.uploads.parts import Cut, checksum_of, faults

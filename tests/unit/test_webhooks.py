@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from msgspec import ValidationError
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from functions.common.https import request, trust
+from functions.common.https_client import request, trust
 from functions.webhooks.logic import GONE, Message, backoff, deliver
 from functions.webhooks.secret import CACHE_SECONDS, SigningKeys
 from functions.webhooks.signing import SecretError, key_of, signed_headers

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from synthesis.paths import ROOT
 from tools.bench import api, client, lambda_functions, synthesis
-from tools.bench.machine import description
+from tools.bench.hardware import description
 from tools.bench.measuring import Result, Section
 from tools.develop.pages import fill
 from tools.operate.console import Failure, exit_with, say, step

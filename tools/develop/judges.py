@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
-from stacks.root import parsed
+from stacks.terraform_json import parsed
 from synthesis.child_environment import child_environment
 from synthesis.paths import ROOT
 from tools.develop.setup import CHECKOV, JUDGES, Environment, prepare

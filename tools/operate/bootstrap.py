@@ -27,7 +27,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from modules.names import state_key
+from modules.names import state_object_key
 from modules.settings import Settings
 from synthesis.paths import BUILD
 from tools.operate.account import add_component, assume_role, read_settings
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 # Terraform uses the first file instead of the backend ("Override files"), and the second in addition to the others.
 _OVERRIDE = "backend_override.tf.json"
 _IMPORTS = "imports.tf.json"
-_STATE = state_key("bootstrap")
+_STATE = state_object_key("bootstrap")
 
 
 @dataclass(frozen=True)

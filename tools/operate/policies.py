@@ -55,7 +55,7 @@ def _deployer_statements(settings: Settings, component: str) -> Sequence[_Json]:
     # Variables that are settings would win over the settings that are passed.
     variables = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
     done = subprocess.run(
-        [sys.executable, "-m", "synthesis.deployer", component],
+        [sys.executable, "-m", "synthesis.deployer_statements", component],
         cwd=ROOT,
         env=child_environment(machine=variables),
         input=settings.model_dump_json(),

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import ClientError
 
-from modules.names import state_key
+from modules.names import state_object_key
 from modules.settings import Settings
-from stacks.root import parsed
+from stacks.terraform_json import parsed
 from synthesis.components import COMPONENTS, DEFAULT
 from synthesis.paths import BUILD
 from tools.operate.account import add_component, assume_role, options_of, read_settings
@@ -91,13 +91,13 @@ class States:
         Raises:
             Failure: AWS refuses.
         """
-        content = self._get(state_key(component))
+        content = self._get(state_object_key(component))
         if content is None:
             return None
         state = _parsed(content)
         serial = state["serial"] if state else "damaged"
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / state_key(f"{component}-{serial}")
+        path = folder / state_object_key(f"{component}-{serial}")
         path.unlink(missing_ok=True)
         path.touch(mode=0o600)
         path.write_bytes(content)
@@ -105,7 +105,7 @@ class States:
 
     def versions(self, component: str) -> list[Version]:
         """Return the versions of a state, newest first."""
-        key = state_key(component)
+        key = state_object_key(component)
         with _refusals(f"listing the versions of {key}"):
             pages = list(self._s3.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=key))
         found = [
@@ -132,7 +132,7 @@ class States:
         Raises:
             Failure: there is no such version or file, it is of another lineage, the lock is held, or AWS refuses.
         """
-        key = state_key(component)
+        key = state_object_key(component)
         content = file.read_bytes() if file else self._get(key, version)
         state = _parsed(content or b"")
         if state is None:
@@ -194,7 +194,7 @@ class States:
             "Who": f"{getpass.getuser()}@{socket.gethostname()}",
             "Version": "",
             "Created": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
-            "Path": f"{self._bucket}/{state_key(component)}",
+            "Path": f"{self._bucket}/{state_object_key(component)}",
         }
         if not self._put(lock, json.dumps(about), new=True):
             held = next((str(each) for each in self.locks() if each.component == component), component)
@@ -227,7 +227,7 @@ class States:
     def _newest(self, component: str) -> Mapping[str, Any] | None:
         """Return the newest readable version, also if the state was deleted or damaged."""
         for version in self.versions(component)[:_SHOWN]:
-            if not version.deleted and (state := _parsed(self._get(state_key(component), version.id) or b"")):
+            if not version.deleted and (state := _parsed(self._get(state_object_key(component), version.id) or b"")):
                 return state
         return None
 
@@ -250,7 +250,7 @@ def folder_of(settings: Settings, folder: Path = BACKUPS) -> Path:
 
 def _lock_name(component: str) -> str:
     """Return the key of the lock of a state (Terraform, "Backend type: s3", `use_lockfile`)."""
-    return f"{state_key(component)}.tflock"
+    return f"{state_object_key(component)}.tflock"
 
 
 class _refusals:  # noqa: N801 - it is used as a word

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sluice_client.api import Api, Upload
-    from sluice_client.connection import Patience, connect
+    from sluice_client.connections import connect
     from sluice_client.errors import FileChangedError, ProblemError, SluiceError, UnreachableError
     from sluice_client.receiving import Receiver
+    from sluice_client.retries import Patience
     from sluice_client.sending import Sender
     from sluice_client.state import States
 
@@ -29,7 +30,8 @@ __all__ = [
 
 _MODULES = {
     "api": ("Api", "Upload"),
-    "connection": ("Patience", "connect"),
+    "connections": ("connect",),
+    "retries": ("Patience",),
     "errors": ("FileChangedError", "ProblemError", "SluiceError", "UnreachableError"),
     "receiving": ("Receiver",),
     "sending": ("Sender",),

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import NoReturn
 
+from sluice_client.connections import Reply, address
 from sluice_client.errors import ProblemError, SluiceError
-from sluice_client.exchange import Reply, address
 from sluice_client.text import quoted, without_surrogates
 
 # RFC 8259 ("Numbers"): the largest integer that all implementations of JSON agree on.

@@ -11,9 +11,9 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from sluice_client.answers import Answer, problem
-from sluice_client.connection import PASSING, Patience, retry_after, server_time
+from sluice_client.connections import Connections, Reply, address
 from sluice_client.errors import SluiceError, UnreachableError
-from sluice_client.exchange import Connections, Reply, address
+from sluice_client.retries import PASSING, Patience, retry_after, server_time
 from sluice_client.text import quoted
 
 ENDED = frozenset({"aborted", "rejected", "expired", "deleted", "quarantined"})

@@ -24,7 +24,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from sluice_client.api import Api, Upload
-from sluice_client.connection import connect
+from sluice_client.connections import connect
 from sluice_client.credentials import credentials
 from sluice_client.errors import EndedError, ProblemError, SluiceError
 from sluice_client.receiving import Receiver

@@ -10,9 +10,9 @@ import secrets
 from pathlib import Path
 
 from sluice_client.api import Api, File
-from sluice_client.connection import PASSING, retry_after
 from sluice_client.errors import SluiceError, UnreachableError
 from sluice_client.parts import Rules, checksum_of
+from sluice_client.retries import PASSING, retry_after
 from sluice_client.sending import Unwatched, Watcher
 from sluice_client.text import local_name, printable, quoted
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Protocol
 
 from sluice_client.api import Api, Declaration, Link, Upload
-from sluice_client.connection import PASSING, retry_after
+from sluice_client.connections import Reply
 from sluice_client.errors import EndedError, FileChangedError, ProblemError, SluiceError, UnreachableError
-from sluice_client.exchange import Reply
 from sluice_client.parts import Digests, LocalFile, Part, Rules, cut, in_parallel
+from sluice_client.retries import PASSING, retry_after
 from sluice_client.state import Remembered, States
 from sluice_client.text import quoted
 

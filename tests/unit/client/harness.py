@@ -14,10 +14,10 @@ from typing import IO
 
 import httpx
 from sluice_client.api import Api
-from sluice_client.connection import Patience, connect
+from sluice_client.connections import Connections, connect
 from sluice_client.credentials import Token
-from sluice_client.exchange import Connections
 from sluice_client.parts import Rules
+from sluice_client.retries import Patience
 from sluice_client.sending import Sender
 from sluice_client.state import States
 

@@ -21,11 +21,11 @@ import httpx
 import pytest
 from sluice_client import cli
 from sluice_client.api import Api
-from sluice_client.connection import Patience, retry_after
+from sluice_client.connections import MOST_ANSWER_BYTES, Connections, address
 from sluice_client.credentials import Token
 from sluice_client.errors import ProblemError, SluiceError, UnreachableError
-from sluice_client.exchange import MOST_ANSWER_BYTES, Connections, address
 from sluice_client.receiving import Receiver
+from sluice_client.retries import Patience, retry_after
 from sluice_client.sending import Sender
 from sluice_client.state import States
 

@@ -26,7 +26,7 @@ from botocore.credentials import Credentials
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from sluice_client.api import Api
-from sluice_client.connection import Patience
+from sluice_client.connections import Connections, said_of
 from sluice_client.credentials import Signature, Token, credentials
 from sluice_client.errors import (
     EndedError,
@@ -35,9 +35,9 @@ from sluice_client.errors import (
     SluiceError,
     UnreachableError,
 )
-from sluice_client.exchange import Connections, said_of
 from sluice_client.parts import LocalFile, Part, Rules, checksum_of, cut
 from sluice_client.receiving import Receiver, _Body
+from sluice_client.retries import Patience
 
 from tests.conftest import ROOT
 from tests.unit.client.fake_sluice import TOKEN, FakeSluice, composite, sha256

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sluice_client.connection import connect
+from sluice_client.connections import connect
 from sluice_client.errors import SluiceError
 
 from tests.receiver import Receiver, receiving

@@ -1,4 +1,4 @@
-"""Connections to the API and to S3, and the delays between attempts."""
+"""When a call is tried again, how often, and the delays between attempts."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import httpx
-
-from sluice_client.exchange import ANSWER_SECONDS, Connections
-from sluice_client.trust import trusted
 
 # Statuses of temporary errors. S3 says 503 for "slow down".
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
@@ -42,24 +39,6 @@ class Patience:
         """Wait after a number of failures in a row."""
         longest = min(self.longest_seconds, self.first_seconds * 2 ** (failures - 1))
         self.sleep(max(at_least, random.uniform(longest / 2, longest)))  # noqa: S311 - jitter is not a secret
-
-
-def connect(
-    *, parallel: int, transport: httpx.BaseTransport | None = None, answer_seconds: float = ANSWER_SECONDS
-) -> Connections:
-    """Return a pool of connections without credentials: these are only sent with calls of the API, and never to S3.
-
-    HTTPS_PROXY and NO_PROXY are honoured. Connections trust the file of certificate authorities in SLUICE_CA_BUNDLE,
-    AWS_CA_BUNDLE or SSL_CERT_FILE, in this order; without any, the authorities of the system and of certifi.
-
-    Args:
-        parallel: how many parts are sent at a time.
-        answer_seconds: how long one answer may take.
-
-    Raises:
-        SluiceError: the file of the certificate authority cannot be read, or the proxy cannot be used.
-    """
-    return Connections(verify=trusted(), parallel=parallel, transport=transport, answer_seconds=answer_seconds)
 
 
 def retry_after(headers: httpx.Headers) -> float:

@@ -13,8 +13,8 @@ from xml.parsers import expat
 
 from functions.common.media_types import MACROS, RUNS, canonical
 from functions.inspect.compound_file import CompoundFile
-from functions.inspect.content import Content, TooLargeError
-from functions.inspect.found import Found, only
+from functions.inspect.ranged_content import Content, TooLargeError
+from functions.inspect.type_evidence import Found, only
 from functions.inspect.zip_directory import MAX_UNPACKED, ZipDirectory, unpack
 
 _Kind = TypeVar("_Kind")

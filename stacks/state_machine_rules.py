@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stacks.root import Finding, Json, Root, block, many, parsed
+from stacks.terraform_json import Finding, Json, Root, block, many, parsed
 
 ROW = 9
 _ENDS = ("Succeed", "Fail")

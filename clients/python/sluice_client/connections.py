@@ -19,7 +19,7 @@ import httpx
 
 from sluice_client.errors import SluiceError, UnreachableError
 from sluice_client.text import quoted
-from sluice_client.trust import advice
+from sluice_client.trust import advice, trusted
 
 # API Gateway gives up on an integration after 29 s ("Amazon API Gateway quotas").
 ANSWER_SECONDS = 60.0
@@ -189,6 +189,24 @@ class Connections:
     def enough_bytes(self) -> float:
         """Number of bytes of a download that have to arrive within the time of one answer."""
         return LOWEST_BYTES_PER_SECOND * self._answer_seconds
+
+
+def connect(
+    *, parallel: int, transport: httpx.BaseTransport | None = None, answer_seconds: float = ANSWER_SECONDS
+) -> Connections:
+    """Return a pool of connections without credentials: these are only sent with calls of the API, and never to S3.
+
+    HTTPS_PROXY and NO_PROXY are honoured. Connections trust the file of certificate authorities in SLUICE_CA_BUNDLE,
+    AWS_CA_BUNDLE or SSL_CERT_FILE, in this order; without any, the authorities of the system and of certifi.
+
+    Args:
+        parallel: how many parts are sent at a time.
+        answer_seconds: how long one answer may take.
+
+    Raises:
+        SluiceError: the file of the certificate authority cannot be read, or the proxy cannot be used.
+    """
+    return Connections(verify=trusted(), parallel=parallel, transport=transport, answer_seconds=answer_seconds)
 
 
 class _Deadline(threading.local):
