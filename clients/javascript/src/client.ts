@@ -1,5 +1,5 @@
 import { type Problem, SluiceError, passing } from "./errors.js";
-import { type Machine, machine, persist, retryAfter } from "./machine.js";
+import { type Machine, PASSING, machine, persist, retryAfter } from "./machine.js";
 import type { components, operations } from "./openapi.js";
 import { type Saved, type Store, indexedDbStore, memoryStore } from "./store.js";
 import { Upload, type UploadOptions, sameFile } from "./upload.js";
@@ -30,8 +30,6 @@ export interface Options {
 
 // API Gateway gives up after 29 seconds.
 const ANSWER = 60_000;
-// These answers may be different a moment later.
-export const PASSING = [408, 429, 500, 502, 503, 504];
 
 /** The API of one environment. */
 export class Sluice {

@@ -36,6 +36,8 @@ const STALLED = 60_000;
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 20_000;
 const LONGEST_RETRY_AFTER = 60_000;
+// These answers may be different a moment later.
+export const PASSING = [408, 429, 500, 502, 503, 504];
 
 const wait = (start: (done: () => void) => () => void, signal?: AbortSignal): Promise<void> =>
   new Promise((resolve, reject) => {

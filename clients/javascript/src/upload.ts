@@ -1,8 +1,8 @@
-import { type File, PASSING, type Sluice, type State } from "./client.js";
+import type { File, Sluice, State } from "./client.js";
 import { SluiceError, passing } from "./errors.js";
 import { sha256 } from "./hashing.js";
 import { type Link, Links } from "./links.js";
-import { type Answer, persist, retryAfter } from "./machine.js";
+import { type Answer, PASSING, persist, retryAfter } from "./machine.js";
 import type { components } from "./openapi.js";
 import type { Saved } from "./store.js";
 
