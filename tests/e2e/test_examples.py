@@ -137,6 +137,7 @@ def test_the_partner_hears_of_an_object_and_only_the_partner_reads_it(deployed: 
     assert [each["Key"] for each in reader.list_objects_v2(Bucket=bucket)["Contents"]] == [name]
     with pytest.raises(ClientError, match="AccessDenied"):
         writer.get_object(Bucket=bucket, Key=name)
+    deployed.denied_on_purpose.add(f"arn:aws:s3:::{bucket}/{name}")
     with pytest.raises(ClientError, match="AccessDenied"):
         reader.put_object(Bucket=bucket, Key=name, Body=b"another offer")
 
