@@ -19,8 +19,6 @@ RIDDLES = {
 }
 # Texts of Terraform JSON, which stay as they are.
 KEPT = frozenset({"modules/queues.py"})
-# Their tables come from tools/capacity, whose words are not checked yet.
-LATER = frozenset({"docs/cost.md", "docs/scale.md"})
 
 
 def python_files(*folders: str) -> Iterator[Path]:
@@ -59,7 +57,7 @@ def test_docstrings_name_their_subject() -> None:
     found = {
         str(path.relative_to(ROOT)): wrong
         for path in python_files(*CODE)
-        if "capacity" not in path.parts and (wrong := opens_with_a_question(path.read_text()))
+        if (wrong := opens_with_a_question(path.read_text()))
     }
     assert found == {}
 
@@ -68,9 +66,7 @@ def test_words_are_plain() -> None:
     found = {
         name: wrong
         for path in prose()
-        if (name := str(path.relative_to(ROOT))) not in KEPT | LATER
-        and "capacity" not in path.parts
-        and (wrong := riddles(path.read_text()))
+        if (name := str(path.relative_to(ROOT))) not in KEPT and (wrong := riddles(path.read_text()))
     }
     assert found == {}
 

@@ -47,7 +47,7 @@ class Workload:
 
     @property
     def is_small(self) -> bool:
-        """Whether a file goes as one form."""
+        """True if a file is sent as one form."""
         return self.size <= MAX_POST_BYTES
 
     @property
@@ -62,7 +62,7 @@ class Workload:
 
     @property
     def gigabytes(self) -> float:
-        """Of all files."""
+        """Gigabytes of all files."""
         return self.files * self.size / GB
 
 

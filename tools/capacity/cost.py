@@ -84,7 +84,7 @@ class Change:
     part_bytes: int | None = None
 
     def total(self, load: Workload) -> float:
-        """Dollars of the uploads alone."""
+        """Dollars of the uploads, without what comes after."""
         load = load if load.is_small else replace(load, part_bytes=self.part_bytes)
         return total(lines(load, self.settings, self.found, self.assumed))
 
@@ -180,7 +180,7 @@ def tables(settings: Settings, found: Platform, assumed: Assumptions) -> dict[st
         "month": table(["files", "GB", "STANDARD, a month", "STANDARD_IA, a month"], months),
         **{f"life of a {name}": bill_table(life(load, settings, found, assumed)) for name, load in loads.items()},
         "downloads": table(["files", "from STANDARD", "from STANDARD_IA", "of that, data transfer out"], fetched),
-        "transition": table(["1,000 files of", "STANDARD alone", "with the transition"], moved),
+        "transition": table(["1,000 files of", "STANDARD only", "with the transition"], moved),
         "standing": bill_table(standing(settings, found, assumed)),
         "settings": table(["setting", "change", *(load.name for load in loads.values())], effects),
         "prices": table(["price", "dollars", "for", "page", "section"], listed),

@@ -112,7 +112,7 @@ def simulation_table(found: Platform, settings: Settings, assumed: Assumptions) 
     shards = replace(assumed, index_keys=dict.fromkeys(assumed.index_keys, MANY_SHARDS))
     variants: Sequence[tuple[str, str, Assumptions]] = (
         ("as deployed", "STANDARD", assumed),
-        ("throttle alone raised", "STANDARD", assumed),
+        ("only the throttle raised", "STANDARD", assumed),
         ("raised in order", "STANDARD", assumed),
         ("raised in order", "EXPRESS", assumed),
         (f"raised, {MANY_SHARDS} keys an index", "EXPRESS", shards),
@@ -124,7 +124,7 @@ def simulation_table(found: Platform, settings: Settings, assumed: Assumptions) 
             raised = raised_for(variant, assumptions, peak)
             if name == "as deployed":
                 raised = {}
-            elif name == "throttle alone raised":
+            elif name == "only the throttle raised":
                 raised = {quota: factor for quota, factor in raised.items() if "throttle" in quota and "stage" in quota}
             if name != "as deployed" and (not raised or (assumptions is shards and peak < RATES[-1])):
                 continue

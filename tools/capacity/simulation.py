@@ -51,7 +51,7 @@ class Bucket:
     rate: float
     burst: float = 0
     grows_to: float = 0
-    """What the rate may become by use: every half an hour, twice the most that was taken in a second."""
+    """A rate that grows with use: every half an hour it may become twice the highest rate so far."""
     tokens: float = field(init=False)
     _peak: float = field(default=0.0, init=False)
     _seconds: int = field(default=0, init=False)
@@ -61,7 +61,7 @@ class Bucket:
         self.tokens = self._before = max(self.rate, self.burst)
 
     def refill(self) -> None:
-        """A second goes by."""
+        """Advance by one second."""
         self._peak = max(self._peak, self._before - self.tokens)
         self._seconds += 1
         if self.grows_to and self._seconds % TABLE_GROWS_EVERY == 0:
@@ -148,7 +148,7 @@ class _Station:
             self.waiting += uploads if tries else 0
 
     def work(self, environment: simpy.Environment) -> Generator[simpy.Event, None, None]:
-        """The process of the step."""
+        """Run the step."""
         while True:
             now = int(environment.now)
             due = self._due.pop(now, None)
