@@ -65,6 +65,7 @@ class Webhooks(Construct, Monitored):
         queues: the queues of the receivers.
         dead_letters: their dead-letter queues.
         environment: variables of the function.
+        secrets_key: encrypts the secrets.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Webhooks(Construct, Monitored):
             secrets_key: encrypts the secrets.
         """
         super().__init__(scope, construct_id)
-        self._secrets_key = secrets_key
+        self.secrets_key = secrets_key
         self._log_groups: list[str] = []
         self.dead_letters: list[Queue] = []
         self._receivers: dict[str, _Receiver] = {}
@@ -160,7 +161,7 @@ class Webhooks(Construct, Monitored):
                 actions=["secretsmanager:GetSecretValue"],
                 resources=[receiver.secret.arn for receiver in self._receivers.values()],
             ),
-            self._secrets_key.statement("DecryptSecrets", "kms:Decrypt"),
+            self.secrets_key.statement("DecryptSecrets", "kms:Decrypt"),
         )
         for name, receiver in self._receivers.items():
             function.consume(receiver.queue, name, batch_size=BATCH_SIZE, max_concurrency=MAX_CONCURRENCY)

@@ -101,7 +101,7 @@ class UploadsStack(BaseStack):
             *notifications.queues,
             *(webhooks.dead_letters if webhooks else []),
             notifications.inbox,
-            *([webhooks] if webhooks else []),
+            *([webhooks, webhooks.secrets_key] if webhooks else []),
             metadata.files,
             metadata.quotas,
             *([replica] if replica else []),

@@ -161,7 +161,7 @@ def test_the_client_in_typescript_has_the_same_limits() -> None:
         f"const POST_BYTES = {contract.MAX_POST_BYTES:_};",
         f"const PART_BYTES = {contract.MIN_PART_BYTES // 2**20} * 2 ** 20;",
         f"const MAX_PARTS = {contract.MAX_PARTS:_};",
-        f"const MOST = {contract.MAX_PARTS_PER_CALL};",
+        f"const MAX_PARTS_PER_CALL = {contract.MAX_PARTS_PER_CALL};",
     }
 
 

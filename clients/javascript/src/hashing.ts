@@ -1,5 +1,5 @@
 // A scanner of memory shows one buffer for each of these.
-const MOST = 4;
+const MAX_WORKERS = 4;
 
 export const base64 = (bytes: ArrayBuffer): string => btoa(String.fromCharCode(...new Uint8Array(bytes)));
 
@@ -31,7 +31,7 @@ function ownWorker(): Worker {
  * threads of its own.
  */
 export function hashing(worker = ownWorker): (blob: Blob) => Promise<string> {
-  let left = Math.min(globalThis.navigator?.hardwareConcurrency || MOST, MOST);
+  let left = Math.min(globalThis.navigator?.hardwareConcurrency || MAX_WORKERS, MAX_WORKERS);
   let broken = !globalThis.Worker;
   const idle: Worker[] = [];
   const waiting: (() => void)[] = [];

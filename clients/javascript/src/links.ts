@@ -9,7 +9,7 @@ export interface Link extends PartLink {
 }
 
 // What the API takes at once.
-const MOST = 100;
+const MAX_PARTS_PER_CALL = 100;
 // A request has to arrive before its link ends.
 const MARGIN = 15_000;
 
@@ -74,7 +74,7 @@ export class Links {
   async #ask(): Promise<void> {
     if (this.#busy || !this.#wanted.length) return;
     this.#busy = true;
-    const wanted = this.#wanted.splice(0, MOST);
+    const wanted = this.#wanted.splice(0, MAX_PARTS_PER_CALL);
     try {
       const parts = wanted.map(({ part_number, checksum }) => ({ part_number, checksum }));
       const answer = await this.#client.call<{ parts: PartLink[] }>("POST", this.#path, { parts }, this.#signal);
