@@ -11,7 +11,8 @@ import http.client
 import os
 import ssl
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 CONNECT_SECONDS = 3.0
 
@@ -48,9 +49,7 @@ def request(
     address = urlsplit(url)
     if address.scheme != "https" or not address.hostname:
         raise ValueError(f"{url} is not HTTPS")
-    connection = http.client.HTTPSConnection(
-        address.hostname, address.port or 443, timeout=min(seconds, CONNECT_SECONDS), context=context
-    )
+    connection = _connection(address, min(seconds, CONNECT_SECONDS), context)
     try:
         connection.connect()
         connection.sock.settimeout(seconds)
@@ -60,3 +59,14 @@ def request(
         return answer.status, answer.read(read_bytes) if read_bytes else b""
     finally:
         connection.close()
+
+
+def _connection(address: SplitResult, seconds: float, context: ssl.SSLContext) -> http.client.HTTPSConnection:
+    """Return a connection to an address, through a tunnel of the proxy in HTTPS_PROXY unless NO_PROXY excludes it."""
+    host, port = str(address.hostname), address.port or http.client.HTTPS_PORT
+    proxy = urlsplit(getproxies().get("https", ""))
+    if not proxy.hostname or proxy_bypass(host):
+        return http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
+    connection = http.client.HTTPSConnection(proxy.hostname, proxy.port, timeout=seconds, context=context)
+    connection.set_tunnel(host, port)
+    return connection

@@ -402,3 +402,32 @@ def test_plain_http_is_never_asked() -> None:
     for url in ("http://127.0.0.1:1/json", "file:///etc/hostname"):
         with pytest.raises(ValueError, match="is not HTTPS"):
             documents.fetch_json(url)
+
+
+class Tunnels(BaseHTTPRequestHandler):
+    """A proxy that refuses every tunnel, and remembers where it should lead."""
+
+    asked: list[str]
+
+    def do_CONNECT(self) -> None:
+        self.asked.append(self.path)
+        self.send_error(403)
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - its name in http.server
+        pass
+
+
+def test_an_issuer_is_reached_through_the_proxy_of_the_environment(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    with HTTPServer(("127.0.0.1", 0), type("Recording", (Tunnels,), {"asked": asked})) as proxy:
+        thread = threading.Thread(target=proxy.handle_request)
+        thread.start()
+        for name, value in (("https_proxy", f"http://127.0.0.1:{proxy.server_port}"), ("no_proxy", "127.0.0.1")):
+            monkeypatch.setenv(name, value)
+        with pytest.raises(OSError, match="Tunnel connection failed: 403"):
+            documents.fetch_json("https://issuer.example.com/keys")
+        thread.join()
+    assert asked == ["issuer.example.com:443"]
+    assert documents.fetch_json(f"{server}/json") == {"keys": []}
