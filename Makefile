@@ -78,10 +78,10 @@ state-restore: setup ## make VERSION=... or FILE=... the state of COMPONENT agai
 unlock: setup ## locks of the states, with their holders; LOCK=... removes one
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.state unlock $(OF_COMPONENT) $(if $(LOCK),--lock $(LOCK))
 
-deployer-policies: setup ## IAM policies for whoever deploys COMPONENT; REPOSITORY=owner/name for its trust policy
+deployer-policies: setup ## IAM policies for the role that deploys COMPONENT; REPOSITORY=owner/name for its trust policy
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.policies $(OF_COMPONENT) $(if $(REPOSITORY),--repository $(REPOSITORY))
 
-planner-policies: setup ## IAM policies for whoever only plans COMPONENT; REPOSITORY=owner/name for its trust policy
+planner-policies: setup ## IAM policies for a role that only plans COMPONENT; REPOSITORY=owner/name for its trust policy
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.policies --planner $(OF_COMPONENT) $(if $(REPOSITORY),--repository $(REPOSITORY))
 
 layer: setup ## the layer for LAMBDA_RUNTIME and LAMBDA_ARCHITECTURE

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from synthesis.boot import boot, collect_no_garbage
 from synthesis.components import DEFAULT, component_of
-from synthesis.output_folder import written_alone
+from synthesis.output_folder import locked_output
 from synthesis.paths import ROOT
 
 
@@ -32,7 +32,7 @@ def main(name: str = DEFAULT) -> None:
         settings = load(ROOT / "environments")
         app = App()
         output = Path(app.outdir).resolve()
-        with written_alone(output):
+        with locked_output(output):
             component.add(app, settings, output)
             app.synth()
     except (SettingsError, PackagingError) as error:

@@ -303,7 +303,7 @@ class Authorization(Construct):
             raise ValueError("only a user pool has sign-in pages")
         self._has_pages = True
         foundation = self._foundation
-        # The names of all pools of a region are one list, whoever owns them.
+        # The names of all pools of a region are one list for all accounts.
         domain = CognitoUserPoolDomain(
             self, "domain", domain=f"{foundation.prefix}-{foundation.account_id}", user_pool_id=self._pool.id
         )

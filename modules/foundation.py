@@ -18,7 +18,7 @@ class Foundation:
         region: the region of the resources.
         log_retention_days: days that log groups and access logs keep their lines.
         tracing: whether X-Ray traces what it can.
-        key_deletion_window_days: days before a deleted key is gone for good.
+        key_deletion_window_days: days before a deleted key is gone permanently.
         protect_data: whether tables and buckets have deletion protection and recovery. If not, `destroy` deletes data.
         handbook: where alarms send their reader: a URL, or a file of the repository.
         lambda_runtime: runtime of the functions, such as `python3.13`.

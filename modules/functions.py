@@ -153,7 +153,7 @@ class Shared:
         environment_key: encrypts variables at rest.
         logs_key: encrypts log groups.
         queues_key: encrypts dead letters.
-        failures: queue that gets a report of each asynchronous invocation that failed for good.
+        failures: queue that gets a report of each asynchronous invocation that failed after all retries.
     """
 
     foundation: Foundation
@@ -169,7 +169,7 @@ class Function(Construct, Monitored):
     """A function with its own role, log group and queue, published as versions behind the alias `live`.
 
     Each change of its code or configuration is a version that never changes again (Lambda, "Manage Lambda function
-    versions"). Whoever calls the function calls the alias, so that a release moves one pointer, and a rollback moves it
+    versions"). Callers of the function use the alias, so that a release moves one pointer, and a rollback moves it
     back.
 
     Attributes:
@@ -294,7 +294,7 @@ class Function(Construct, Monitored):
         )
 
     def _retry_events(self, function: LambdaFunction, failures: Queue) -> None:
-        """Set the retries of asynchronous invocations, and the queue for the reports of those that failed for good."""
+        """Set the retries of asynchronous invocations, and the queue for reports of those that failed."""
         LambdaFunctionEventInvokeConfig(
             self,
             "asynchronous",

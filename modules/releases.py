@@ -53,7 +53,7 @@ class Releases(Construct):
 
     Terraform publishes a version and ignores the alias; `make release` has CodeDeploy move the traffic. While it
     moves, the alarm on the function's errors sends all of it back ("Redeploy and roll back a deployment"), whether or
-    not anybody watches, and the alert topic is told.
+    not anybody watches, and the alert topic is notified.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Releases(Construct):
         """
         Args:
             error_alarms: by the name of a function, the alarm on the rate of its errors.
-            alerts: topic that is told when a release was rolled back.
+            alerts: topic that is notified when a release was rolled back.
         """
         super().__init__(scope, construct_id)
         self._foundation = foundation

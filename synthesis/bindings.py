@@ -142,7 +142,7 @@ def build(submodules: Iterable[str], destination: Path, installed: Path | None =
 
     `destination` is the folder to put on `sys.path`. It appears complete or not at all, and two processes may build it
     at once. The same submodules of the same installed package give the same bytes. A submodule that the installed
-    package lacks is left out, so that importing it raises ModuleNotFoundError as ever.
+    package lacks is left out, so that importing it raises ModuleNotFoundError as usual.
 
     `installed` is the package's folder, by default that of the installed distribution, which is read and not imported.
     `tried` imports the copy in a process of its own before it appears.

@@ -1,7 +1,7 @@
 """jsii's Node.js process without the relay in front of it, loading while Python still imports.
 
 jsii (1.142, `bin/jsii-runtime.js`) starts a Node.js process that does nothing but start a second one, in which the
-constructs live, and hand every message on, there and back. A synthesis sends some 1,500 requests and waits for the
+constructs live, and hand every message on, in both directions. A synthesis sends some 1,500 requests and waits for the
 answer to each, so the relay costs two wake-ups a request. Here only the second process is started. What Python asks
 it to load first, it loads while Python goes on with imports of its own.
 

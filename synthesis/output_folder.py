@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 @contextmanager
-def written_alone(folder: Path) -> Iterator[None]:
+def locked_output(folder: Path) -> Iterator[None]:
     """Wait until no other synthesis writes into a folder, let the caller write, then remove the stacks of others.
 
     Args:

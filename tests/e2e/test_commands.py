@@ -39,7 +39,7 @@ def test_where_traffic_moves_at_once_there_is_nothing_to_release(operator: dict[
     assert "all-at-once" in said
 
 
-def test_the_cost_of_uploads_is_told(operator: dict[str, str]) -> None:
+def test_the_cost_of_uploads_is_printed(operator: dict[str, str]) -> None:
     code, said = make("cost", **operator)
     assert code == 0, said
     assert said.count("**total**") >= 2

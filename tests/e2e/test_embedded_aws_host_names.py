@@ -144,7 +144,7 @@ def test_an_api_answers_at_its_own_name_and_tells_functions_that(
     assert json.loads(answer)["domain"] == domain
 
 
-def test_a_name_that_nobody_vouches_for_is_not_believed(somewhere: Account) -> None:
+def test_a_name_without_a_certificate_is_not_trusted(somewhere: Account) -> None:
     with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
         get(somewhere, "https://a.b.c.amazonaws.com/")
 

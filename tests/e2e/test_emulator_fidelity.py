@@ -1214,7 +1214,7 @@ def test_a_function_that_fails_on_an_event_is_tried_again_and_its_event_kept(clo
 # cognito
 
 
-def test_an_authorizer_accepts_the_tokens_of_its_user_pool_alone(cloud: Cloud, function: str) -> None:
+def test_an_authorizer_accepts_only_the_tokens_of_its_user_pool(cloud: Cloud, function: str) -> None:
     pools, password = cloud.client("cognito-idp"), "Correct-Horse-7"
     pool = pools.create_user_pool(PoolName=cloud.name("pool"))["UserPool"]
     flows = ["ALLOW_ADMIN_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]

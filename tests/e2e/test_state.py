@@ -133,7 +133,7 @@ def backup(variables: dict[str, str]) -> Path:
     return ROOT / path[1]
 
 
-def test_a_backup_is_for_its_owner_alone(variables: dict[str, str], s3: S3Client, tmp_path: Path) -> None:
+def test_only_its_owner_can_read_a_backup(variables: dict[str, str], s3: S3Client, tmp_path: Path) -> None:
     code, said = run("state-backup", variables, TO=str(tmp_path))
     assert code == 0, said
     files = {file.name.rpartition("-")[0]: file for file in tmp_path.iterdir()}

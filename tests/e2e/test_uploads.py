@@ -357,7 +357,7 @@ def test_a_stranger_finds_nothing_on_any_verb(deployed: Deployed, stranger: Api)
         ask(deployed.api, "DELETE", f"/uploads/{file_id}")
 
 
-def test_the_same_key_is_the_same_upload_of_its_owner_alone(deployed: Deployed, stranger: Api) -> None:
+def test_the_same_key_is_the_same_upload_only_for_its_owner(deployed: Deployed, stranger: Api) -> None:
     key = {"Idempotency-Key": secrets.token_hex(16)}
     first = start(deployed.api, declared(b"hello"), **key)
     assert start(deployed.api, declared(b"hello"), **key)["file_id"] == first["file_id"]

@@ -215,7 +215,7 @@ def test_functions_are_integrated_as_proxies_and_called_by_post(make: Make) -> N
     assert {body["type"] for body in integrations.values()} == {"AWS_PROXY", "MOCK"}
 
 
-def test_the_api_may_call_each_function_on_its_route_alone(make: Make) -> None:
+def test_the_api_may_call_each_function_only_on_its_route(make: Make) -> None:
     stack = make("prod")
     allowed = {
         body["source_arn"].removeprefix("${aws_api_gateway_rest_api.api.execution_arn}/v1/"): body["function_name"]
@@ -316,7 +316,7 @@ def test_every_path_answers_the_question_of_a_browser(make: Make) -> None:
         assert set(body["response_parameters"]) <= set(declared["response_parameters"])
 
 
-def test_one_of_several_origins_is_answered_by_its_own_name_alone(make: Make) -> None:
+def test_one_of_several_origins_is_answered_only_by_its_own_name(make: Make) -> None:
     stack = make("dev", cors_allowed_origins=["https://one.example", "https://two.example:8443"])
     for path, body in preflights(stack).items():
         assert "method.response.header.Access-Control-Allow-Origin" not in body["response_parameters"]
@@ -583,7 +583,7 @@ def test_every_change_of_routes_or_rules_deploys_again(make: Make) -> None:
 # the firewall
 
 
-def test_the_firewall_stands_before_the_stage_in_prod_alone(make: Make) -> None:
+def test_only_prod_has_a_firewall(make: Make) -> None:
     prod = make("prod")
     association = one(prod, "aws_wafv2_web_acl_association")
     assert association["resource_arn"] == "${aws_api_gateway_stage.api_stage.arn}"

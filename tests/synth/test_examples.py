@@ -96,7 +96,7 @@ def test_no_name_of_it_is_one_of_the_platform(inbox: Synthesized, prod: Synthesi
     assert names(inbox) & names(prod) <= inside
 
 
-def test_its_package_is_its_own_function_alone(inbox: Synthesized) -> None:
+def test_its_package_holds_only_its_own_function(inbox: Synthesized) -> None:
     with zipfile.ZipFile(inbox.folder / "packages" / "archive.zip") as archive:
         assert archive.namelist() == [
             "functions/__init__.py",

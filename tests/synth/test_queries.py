@@ -66,7 +66,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
     return Synthesized(folder / "stacks" / "sluice-prod")
 
 
-def test_what_is_asked_of_one_function_is_asked_of_its_log_alone(everything: Synthesized) -> None:
+def test_a_query_about_one_function_reads_only_its_log(everything: Synthesized) -> None:
     found = queries(everything)
     assert found["issuer-errors"][0] == ["aws_cloudwatch_log_group.authorizer_logs"]
     assert found["undelivered-webhooks"][0] == ["aws_cloudwatch_log_group.webhooks_logs"]

@@ -246,7 +246,9 @@ def test_an_alarm_tells_a_topic_of_its_own_region(replicated: Synthesized) -> No
         ("monitoring_files_copy_stands_still", "ConsumedWriteCapacityUnits"),
     ],
 )
-def test_a_copy_that_stands_still_is_told(replicated: Synthesized, address: str, work: str, fills_empty: bool) -> None:
+def test_a_copy_that_stands_still_raises_an_alarm(
+    replicated: Synthesized, address: str, work: str, fills_empty: bool
+) -> None:
     alarm = Alarm.of(replicated.resources()[f"aws_cloudwatch_metric_alarm.{address}"])
     busy = dict.fromkeys(range(10), 5.0)
     for late, state in (({}, "ALARM"), ({0: 1.0, 1: 1.0}, "ALARM"), (dict.fromkeys(range(10), 0.0), "OK")):
@@ -292,7 +294,7 @@ def allowed(policies: list[str]) -> set[tuple[str, str]]:
     }
 
 
-def test_whoever_deploys_may_keep_the_copies_and_whoever_plans_reads_none() -> None:
+def test_a_deployer_may_keep_the_copies_and_a_planner_reads_none() -> None:
     policies = deployer_policies(SETTINGS)
     assert all(len(policy.replace(" ", "")) <= 6144 for policy in policies)
     without = deployer_policies(SETTINGS.model_copy(update={"replica_region": None}))

@@ -244,7 +244,7 @@ def test_row_03_permission_is_down_to_stage_method_and_path(stack: Synthesized) 
     assert_permissions_are_exact(stack)
 
 
-def test_row_03_permission_of_an_authorizer_is_for_itself_alone(changed: Synthesized) -> None:
+def test_row_03_permission_of_an_authorizer_is_only_for_itself(changed: Synthesized) -> None:
     assert changed.resources("aws_api_gateway_authorizer")
     assert_permissions_are_exact(changed)
 
@@ -727,7 +727,7 @@ def test_row_10_log_groups_are_there_before_their_writers(stack: Synthesized) ->
     assert sorted(writers) == sorted(stack.resources("aws_cloudwatch_log_group"))
 
 
-def test_row_10_log_access_is_to_the_own_group_alone(stack: Synthesized) -> None:
+def test_row_10_log_access_is_only_to_the_own_group(stack: Synthesized) -> None:
     writing = {"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"}
     own = {
         referred(function["role"]): referred(function["logging_config"]["log_group"])
@@ -1222,7 +1222,7 @@ def test_row_19_aes256_gives_way_to_a_customer_key_a_service(any_stack: Synthesi
         assert 7 <= key["deletion_window_in_days"] <= 30, address
 
 
-def test_row_19_aes256_keys_are_used_through_their_service_alone(any_stack: Synthesized, environment: str) -> None:
+def test_row_19_aes256_keys_are_used_only_through_their_service(any_stack: Synthesized, environment: str) -> None:
     settings = settings_of(environment)
     for service, (key,) in ((service, list(used)) for service, used in keys_by_service(any_stack).items()):
         for each in json.loads(any_stack.resources()[key]["policy"])["Statement"]:
@@ -1530,7 +1530,7 @@ def test_a_broken_row_fails_its_test(
 
 
 @pytest.mark.parametrize(("row", "seed"), UNSET)
-def test_a_setting_that_nobody_follows_fails_the_test_of_its_row(
+def test_a_setting_without_effect_fails_the_test_of_its_row(
     changed: Synthesized, tmp_path: Path, row: int, seed: Callable[[Json], object]
 ) -> None:
     assert failing(row, changed=seeded(copied(changed, tmp_path), seed))

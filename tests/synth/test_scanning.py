@@ -136,7 +136,7 @@ def gate(stack: Synthesized) -> None:
     assert readers == {f"${{aws_iam_role.{name}_role.id}}" for name in ("scanning", "inspect", "files")}
 
 
-def test_the_bucket_gives_clean_files_alone(prod: Synthesized) -> None:
+def test_the_bucket_serves_only_clean_files(prod: Synthesized) -> None:
     gate(prod)
 
 

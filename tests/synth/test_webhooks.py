@@ -241,7 +241,7 @@ def test_an_address_twice_and_too_many_are_refused() -> None:
         settings_of("dev", webhook_urls=tuple(f"{A}{number}" for number in range(9)))
 
 
-def test_the_deployer_may_map_its_own_functions_alone() -> None:
+def test_the_deployer_may_map_only_its_own_functions() -> None:
     from tools.operate.policies import deployer_policies
 
     found = [

@@ -214,7 +214,7 @@ def answer(authorization: str, published: Published | None = None) -> dict[str, 
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
-def test_the_answer_names_the_subject_and_allows_the_stage_alone(scheme: str) -> None:
+def test_the_answer_names_the_subject_and_allows_only_the_stage(scheme: str) -> None:
     assert answer(f"{scheme} {token()}") == {
         "principalId": "ann",
         "policyDocument": {

@@ -158,7 +158,7 @@ def test_what_aws_refuses_is_told_in_words(account: Account, code: str, words: s
         account.key(there=False).refuses(code).seen_by(tmp_path)
 
 
-def test_a_key_that_is_about_to_be_deleted_is_told(account: Account, tmp_path: Path) -> None:
+def test_a_key_that_is_about_to_be_deleted_is_reported(account: Account, tmp_path: Path) -> None:
     with pytest.raises(Failure, match=rf"about to be deleted(.|\n)*cancel-key-deletion --key-id {KEY_ID}"):
         account.key(state="PendingDeletion").seen_by(tmp_path)
 

@@ -183,7 +183,7 @@ def test_a_shell_of_local_has_nothing_that_leads_elsewhere() -> None:
     assert "OWNER" not in found
 
 
-def test_a_shell_that_has_nothing_gets_just_what_leads_here() -> None:
+def test_an_empty_shell_gets_only_the_variables_of_the_embedded_aws() -> None:
     lines = shell_lines({"ENVIRONMENT": "local"}, {"PATH": "/usr/bin"})
     assert lines == [
         "export ENVIRONMENT=local",
@@ -242,7 +242,7 @@ def test_files_of_make_upload(text: str, files: list[str], tmp_path: Path, monke
     assert local.files_in([text]) == files
 
 
-def test_a_name_that_is_no_list_of_names_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_name_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Failure, match="quot"):
         local.files_in(["it's not there"])

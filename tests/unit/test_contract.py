@@ -118,7 +118,7 @@ def test_a_second_copy_would_be_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert places("5 * 2 ** 40", ("copies",)) == ["copies/a.py:4"]
 
 
-def test_it_needs_the_standard_library_alone() -> None:
+def test_it_needs_only_the_standard_library() -> None:
     """Synthesis imports it where the packages of the functions are not installed."""
     code = "import sys; sys.path.insert(0, sys.argv[1]); import functions.common.contract; print(*sys.modules)"
     loaded = subprocess.run(

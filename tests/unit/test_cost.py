@@ -235,7 +235,7 @@ def test_a_webhook_is_a_message_and_an_invocation() -> None:
     assert extra(found=replace(FOUND, webhooks=1)) == pytest.approx(1.20 + 0.20 + 1.33334)
 
 
-def test_logs_that_are_kept_longer_cost_storage_alone() -> None:
+def test_logs_that_are_kept_longer_cost_only_storage() -> None:
     assert extra(log_retention_days=14) == pytest.approx(0.011574, rel=1e-3)
 
 
@@ -275,7 +275,7 @@ def test_a_life_is_standard_then_infrequent_then_removed() -> None:
         bill.life(THOUSAND, for_ever, FOUND, ASSUMED)
 
 
-def test_the_transition_is_paid_for_by_large_files_alone() -> None:
+def test_only_large_files_pay_for_the_transition() -> None:
     def saved(size: int) -> float:
         return bill.kept(size, 1, 91, transition=None) - bill.kept(size, 1, 91, transition=30)
 

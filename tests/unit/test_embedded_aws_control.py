@@ -236,7 +236,7 @@ def test_a_policy_longer_than_aws_allows_is_refused_before_anything_is_created()
         control.create_deployer(AWS, [small, policy])
 
 
-def test_the_key_of_the_deployer_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
+def test_only_its_owner_can_read_the_key_of_the_deployer(tmp_path: Path) -> None:
     file = tmp_path / "deployer.json"
     file.write_text("{}", encoding="utf-8")
 

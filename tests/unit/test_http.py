@@ -45,7 +45,7 @@ def test_the_owner_is_never_what_a_client_says() -> None:
 
 
 @pytest.mark.parametrize("authorizer", [{"claims": None, "principalId": None}, {"claims": {}}, {"principalId": ""}])
-def test_an_authorizer_that_names_nobody_lets_nobody_in(authorizer: dict[str, Any]) -> None:
+def test_an_authorizer_without_a_principal_admits_no_request(authorizer: dict[str, Any]) -> None:
     with pytest.raises(Refused):
         owner(authorizer=authorizer)
 

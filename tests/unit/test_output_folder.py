@@ -11,7 +11,7 @@ from threading import Event
 
 import pytest
 
-from synthesis.output_folder import remove_others, written_alone
+from synthesis.output_folder import locked_output, remove_others
 
 
 @pytest.fixture
@@ -31,13 +31,13 @@ def stacks(folder: Path) -> list[str]:
 
 
 def test_a_stack_of_an_earlier_synthesis_goes(folder: Path) -> None:
-    with written_alone(folder):
+    with locked_output(folder):
         assert stacks(folder) == ["sluice-dev", "sluice-prod"]
     assert stacks(folder) == ["sluice-prod"]
 
 
 def test_a_synthesis_that_failed_removes_nothing(folder: Path) -> None:
-    with pytest.raises(RuntimeError), written_alone(folder):
+    with pytest.raises(RuntimeError), locked_output(folder):
         raise RuntimeError
     assert stacks(folder) == ["sluice-dev", "sluice-prod"]
 
@@ -61,7 +61,7 @@ def test_two_syntheses_write_one_after_the_other(folder: Path) -> None:
     order = []
 
     def first() -> None:
-        with written_alone(folder):
+        with locked_output(folder):
             entered.set()
             assert leave.wait(30)
             order.append("first")
@@ -69,7 +69,7 @@ def test_two_syntheses_write_one_after_the_other(folder: Path) -> None:
     def second() -> None:
         assert entered.wait(30)
         leave.set()
-        with written_alone(folder):
+        with locked_output(folder):
             order.append("second")
 
     with ThreadPoolExecutor(2) as pool:
@@ -80,7 +80,7 @@ def test_two_syntheses_write_one_after_the_other(folder: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
     folder = tmp_path / "not" / "there"
-    with written_alone(folder):
+    with locked_output(folder):
         (folder / "stacks" / "a").mkdir(parents=True)
         (folder / "manifest.json").write_text(json.dumps({"stacks": {"a": {"workingDirectory": "stacks/a"}}}))
     assert stacks(folder) == ["a"]

@@ -180,7 +180,7 @@ def test_a_long_plan_is_cut_between_changes_and_says_by_how_much() -> None:
         ),
     ],
 )
-def test_access_is_told_in_words(before: list[Any], after: list[Any], said: list[str]) -> None:
+def test_access_is_described_in_words(before: list[Any], after: list[Any], said: list[str]) -> None:
     plan = plan_of(
         resource(
             "aws_iam_role_policy.upload",
@@ -216,7 +216,7 @@ def test_a_function_that_another_may_call_is_access_too() -> None:
     ]
 
 
-def test_a_policy_that_nobody_can_know_is_a_risk() -> None:
+def test_a_policy_with_unknown_values_is_a_risk() -> None:
     plan = plan_of(resource("aws_sqs_queue_policy.q", ["create"], None, {}, after_unknown={"policy": True}))
     assert [finding.text for finding in risks(plan)] == ["its policy is known after the apply only"]
 
@@ -254,7 +254,7 @@ def test_what_aws_fills_in_and_what_is_secret_is_not_taken_for_what_is_written()
         ("aws_lambda_function", {"memory_size": 128}, {"memory_size": 256}, "cost"),
     ],
 )  # fmt: skip
-def test_a_change_that_may_go_wrong_is_told(kind: str, before: object, after: object, risk: str) -> None:
+def test_a_risky_change_is_reported(kind: str, before: object, after: object, risk: str) -> None:
     there = plan_of(resource(f"{kind}.a", ["update"], before, after))
     back = plan_of(resource(f"{kind}.a", ["update"], after, before))
     assert [finding.risk for finding in risks(there)] == [risk]
@@ -356,7 +356,7 @@ def statements(policies: list[str]) -> list[dict[str, Any]]:
     return [statement for text in policies for statement in json.loads(text)["Statement"]]
 
 
-def test_whoever_plans_changes_nothing_and_reads_no_data() -> None:
+def test_a_planner_changes_nothing_and_reads_no_data() -> None:
     settings = settings_of_prod()
     state = f"arn:aws:s3:::{settings.state_bucket_name}/*"
     for statement in statements(planner_policies(settings)):
@@ -385,7 +385,7 @@ def test_whoever_plans_changes_nothing_and_reads_no_data() -> None:
         ),
     ],
 )
-def test_whoever_plans_decrypts_with_the_key_of_the_state_alone(
+def test_a_planner_decrypts_only_with_the_key_of_the_state(
     key_id: str | None, resource: str, condition: object
 ) -> None:
     settings = settings_of_prod().model_copy(update={"state_kms_key_id": key_id})
@@ -531,7 +531,7 @@ SECRET = "tops3cret-value"  # noqa: S105
         ({"value": SECRET, "url": f"https://user:{SECRET}@host"}, {"value": True}),
     ],
 )
-def test_a_secret_is_nowhere_and_its_change_is_told(values: dict[str, Any], marks: object) -> None:
+def test_a_secret_is_hidden_and_its_change_is_reported(values: dict[str, Any], marks: object) -> None:
     was = json.loads(json.dumps(values).replace(SECRET, "previous-s3cret"))
     for plan in (
         plan_of(resource("aws_x.y", ["update"], was, values, before_sensitive=marks, after_sensitive=marks)),

@@ -43,7 +43,7 @@ def test_a_rollback_goes_to_the_last_version_that_was_good(found: Function, befo
     assert found.before == before
 
 
-def test_a_rollback_is_about_what_came_with_the_last_release() -> None:
+def test_a_rollback_concerns_the_functions_of_the_last_release() -> None:
     today, with_it, older = function("a", days=9), function("b", days=9, versions=7, live="7"), function("c", days=2)
     assert last_release([today, older, with_it]) == [today, with_it]
     assert last_release([older, function("d", days=2)]) == [older, function("d", days=2)]
@@ -235,7 +235,7 @@ def test_a_rollback_may_go_to_a_version_by_its_number_and_forward_again(aws: Any
         ({"only": "upload"}, "no version is before"),
     ],
 )
-def test_what_cannot_be_rolled_back_is_told(aws: Any, prod: Settings, arguments: Any, words: str) -> None:  # noqa: ANN401
+def test_a_rollback_that_is_impossible_is_an_error(aws: Any, prod: Settings, arguments: Any, words: str) -> None:  # noqa: ANN401
     aws.describes(function(live="1", versions=1))
     with pytest.raises(Failure, match=words):
         rollback(prod, aws, **arguments)

@@ -229,7 +229,7 @@ def test_what_has_ended_cannot_be_completed(aws: Aws, state: str) -> None:
         ("uploading", 409, "The upload is aborted"),
     ],
 )
-def test_a_caller_who_comes_second_learns_what_became_of_the_upload(
+def test_a_second_completion_answers_with_the_current_state(
     aws: Aws, monkeypatch: pytest.MonkeyPatch, state: str, status: int, said: str
 ) -> None:
     _, begun = ask("POST", "/uploads", body(size=LARGE, checksum=COMPOSITE))

@@ -167,7 +167,7 @@ def test_a_type_that_is_not_allowed_any_more_is_rejected(aws: Aws) -> None:
         look(aws)
 
 
-def test_what_the_bytes_are_is_told(aws: Aws) -> None:
+def test_the_detected_type_is_reported(aws: Aws) -> None:
     add(aws, content_type="application/octet-stream")
     assert look(aws).detected_type == "text/plain"
 

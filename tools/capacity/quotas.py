@@ -1,6 +1,6 @@
 """AWS quotas on the path of an upload: the defaults of an account in us-east-1; some regions have less.
 
-Each quota names its AWS page. They are not updated automatically: whoever changes one reads the page first. Prices are
+Each quota names its AWS page. They are not updated automatically: read the page before you change one. Prices are
 in tools/operate/prices.toml.
 """
 

@@ -34,7 +34,7 @@ EVENT_TRIES = 185
 EVENT_LONGEST_DELAY = 3_600
 # DynamoDB, "On-demand capacity mode": a table takes twice its last peak, as long as that grows within 30 minutes.
 TABLE_GROWS_EVERY = 1_800
-# A client that does as AWS's SDKs do: twice as long each time, with jitter, and then its user is told.
+# A client that does as AWS's SDKs do: twice as long each time, with jitter, and then it reports a failure to its user.
 CLIENT_DELAYS = (1, 2, 4, 8, 16, 32)
 
 ANNOUNCED = "announced"
@@ -158,7 +158,7 @@ class _Station:
             yield environment.timeout(1)
 
     def _pass(self, now: int, due: Counter[int]) -> None:
-        # Whoever waited longest is not favoured: AWS throttles whatever comes when the bucket is empty. Those with
+        # Those who waited longest are not favoured: AWS throttles whatever comes when the bucket is empty. Those with
         # the fewest tries come first here, which is the worst case for what ends.
         for tries in sorted(due):
             uploads = due[tries]

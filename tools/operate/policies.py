@@ -3,7 +3,7 @@
 Each construct declares what its deployer may do (`modules/deployer.py`); here the sum becomes policies. The embedded
 AWS enforces them: Terraform runs there as a user who holds these policies and nothing else.
 `make deployer-policies ENVIRONMENT=dev` prints them for an account of your own, and `make planner-policies` the part of
-them that reads, for whoever plans and looks for drift.
+them that reads, for a role that plans and looks for drift.
 """
 
 from __future__ import annotations

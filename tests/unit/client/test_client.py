@@ -585,7 +585,7 @@ def test_a_problem_is_told_in_the_words_of_the_api(setup: Setup, run: Run) -> No
     assert err == "sluice: x.png: The quota is used up (HTTP 403, request r-1)\n  size: too much\n"
 
 
-def test_a_wrong_token_is_told_once(setup: Setup, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_token_is_reported_once(setup: Setup, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_TOKEN", "old")
     setup.file(b"x", "x.png")
     code, _, err = run("upload", "x.png", "x.png")

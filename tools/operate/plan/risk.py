@@ -30,7 +30,7 @@ HOLDS_DATA = {
     "aws_ssm_parameter": "its value",
 }
 # These hold what is on its way or was logged; a plan may drop them unasked.
-_HOLDS_LESS = {
+_HOLDS_TRANSIENT_DATA = {
     "aws_cloudwatch_log_group": "its logs",
     "aws_sqs_queue": "the messages in it",
 }
@@ -78,7 +78,7 @@ _COSTS_BY_USE = {
     ("aws_cloudwatch_log_group", "retention_in_days"): "kept logs",
 }
 # Numbers that delete something sooner when they fall: days or seconds.
-_KEEPS_FOR = re.compile(
+_RETENTION_ARGUMENTS = re.compile(
     r"(^retention_in_days|^message_retention_seconds|^deletion_window_in_days|^recovery_window_in_days"
     r"|\bexpiration(\[0\])?\.days|\bnoncurrent_days|\brecovery_period_in_days)$"
 )
@@ -145,11 +145,11 @@ def risks(plan: Plan) -> list[RiskFinding]:
 
 
 def _data_loss(change: Change) -> Iterator[RiskFinding]:
-    holds = HOLDS_DATA.get(change.kind) or _HOLDS_LESS.get(change.kind)
+    holds = HOLDS_DATA.get(change.kind) or _HOLDS_TRANSIENT_DATA.get(change.kind)
     if holds and change.destroys:
         yield RiskFinding("data loss", change.address, f"{_doing(change)}, and with it {holds}")
     for path, before, after in _changed(change):
-        if _KEEPS_FOR.search(path) and _number(after) and (not _number(before) or after < before):
+        if _RETENTION_ARGUMENTS.search(path) and _number(after) and (not _number(before) or after < before):
             # Zero or nothing keeps for ever.
             yield RiskFinding("data loss", change.address, f"{path} falls from {before or 'for ever'} to {after}")
         if _has_value_of(_UNPROTECTED, path, after):
