@@ -1278,7 +1278,7 @@ def test_row_20_repository_and_state_are_made_here(stack: Synthesized) -> None:
     assert re.search(command, (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
-def test_row_20_repository_of_nobody_is_not_referred_to(any_stack: Synthesized) -> None:
+def test_row_20_no_repository_is_referred_to(any_stack: Synthesized) -> None:
     for address, resource in any_stack.resources().items():
         kind = address.partition(".")[0]
         assert not re.match(r"aws_(code(commit|build|pipeline|artifact)|ecr)", kind), address

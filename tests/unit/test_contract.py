@@ -1,4 +1,4 @@
-"""functions/common/contract.py: both sides use it, and nobody else writes its facts down again."""
+"""Facts of functions/common/contract.py are used by both sides, and written down only there."""
 
 from __future__ import annotations
 

@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from synthesis.paths import ROOT
+from tests.npm import npm
 
 CLIENT, UPPY = ROOT / "clients" / "javascript", ROOT / "clients" / "uppy"
 PACKAGES = {"client": CLIENT, "uppy": UPPY}
 # Bytes of all that a page loads, compressed by gzip.
 LIMITS = {CLIENT: 6_000, UPPY: 3_000}
-
-
-def npm(folder: Path, *arguments: str) -> None:
-    """Run npm in the folder of a package, whose dependencies `make javascript` installed."""
-    found = shutil.which("npm")
-    if found is None:
-        # CI has Node.js; a machine without it can still run the other tests.
-        assert not os.environ.get("CI"), "npm is missing"
-        pytest.skip("npm is missing: install Node.js 20 or later")
-    assert (folder / "node_modules").is_dir(), "run `make javascript` first"
-    ended = subprocess.run([found, *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 @pytest.mark.parametrize("folder", LIMITS, ids=lambda folder: folder.name)

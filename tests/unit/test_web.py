@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,29 +12,17 @@ import pytest
 from functions.common.contract import FailureCode, State
 from modules.website import CONTENT_TYPES, HASHED
 from synthesis.paths import ROOT
+from tests.npm import npm
 
 WEB = ROOT / "web"
 # Bytes of all scripts and styles, compressed by gzip.
 LIMIT = 130_000
 
 
-def npm(*arguments: str, **variables: str) -> None:
-    """Run npm in the folder of the page, whose packages `make javascript` installed."""
-    found = shutil.which("npm")
-    if found is None:
-        assert not os.environ.get("CI"), "npm is missing"
-        pytest.skip("npm is missing: install Node.js 20 or later")
-    assert (WEB / "node_modules").is_dir(), "run `make javascript` first"
-    done = subprocess.run(
-        [found, *arguments], cwd=WEB, env={**os.environ, **variables}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("web") / "page"
-    npm("run", "--silent", "build", WEB_OUT=str(folder))
+    npm(WEB, "run", "--silent", "build", WEB_OUT=str(folder))
     return folder
 
 
@@ -51,7 +36,7 @@ def files(folder: Path) -> dict[str, str]:
 
 
 def test_the_types_fit() -> None:
-    npm("run", "--silent", "check")
+    npm(WEB, "run", "--silent", "check")
 
 
 def test_the_page_loads_little(built: Path) -> None:
@@ -60,7 +45,7 @@ def test_the_page_loads_little(built: Path) -> None:
 
 
 def test_the_same_sources_give_the_same_bytes(built: Path, tmp_path: Path) -> None:
-    npm("run", "--silent", "build", WEB_OUT=str(tmp_path / "again"))
+    npm(WEB, "run", "--silent", "build", WEB_OUT=str(tmp_path / "again"))
     assert files(tmp_path / "again") == files(built)
 
 
