@@ -89,9 +89,9 @@ layer: setup ## the layer for LAMBDA_RUNTIME and LAMBDA_ARCHITECTURE
 
 cdktf: setup node_modules/.package-lock.json ## the cdktf command line, in node_modules/.bin
 
-javascript: setup $(addsuffix /node_modules/.package-lock.json,$(JAVASCRIPT)) ## packages that build and test the clients and the page in TypeScript
+javascript: $(addsuffix /node_modules/.package-lock.json,$(JAVASCRIPT)) ## packages that build and test the clients and the page in TypeScript
 
-web: setup .build/web/index.html ## the page that ENABLE_WEBSITE serves, in .build/web; again after a change of its sources
+web: .build/web/index.html ## the page that ENABLE_WEBSITE serves, in .build/web; again after a change of its sources
 
 .build/web/index.html: web/node_modules/.package-lock.json $(wildcard web/*.* web/public/* web/src/* clients/javascript/src/* clients/uppy/src/*)
 	@env -u NODE_OPTIONS -u NODE_ENV npm run --silent build --prefix web
@@ -110,8 +110,8 @@ release: setup ## where RELEASE_STRATEGY is canary: shift traffic to new version
 rollback: setup ## functions of the last release back to the version before; FUNCTION=... VERSION=... for one
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.releases rollback $(if $(FUNCTION),--function $(FUNCTION)) $(if $(VERSION),--version $(VERSION))
 
-cost: setup ## the cost of uploads in ENVIRONMENT, by line item
-	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.capacity.cost
+cost: setup ## the cost of uploads in ENVIRONMENT, by line item; WRITE=1 for docs/cost.md
+	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.capacity.cost $(if $(WRITE),--write)
 
 redrive: setup ## send the dead letters of ENVIRONMENT to their sources again
 	@ENVIRONMENT=$(ENVIRONMENT) $(VENV) -m tools.operate.redrive

@@ -121,7 +121,7 @@ def test_a_second_plan_is_empty_with_the_program_and_with_the_library(deployed: 
     library = Terraform(
         deployed.terraform.folder,
         deployed.system.variables(deployed.aws),
-        [sys.executable, "-m", "tools.develop.terraform_library"],
+        [sys.executable, "-m", "tools.operate.terraform_library"],
     )
     assert str(library.plan(to="library.tfplan")) == "No changes"
 

@@ -25,7 +25,7 @@ from tests.synth.conftest import ENDPOINT, ENVIRONMENTS, Synthesized, settings_o
 from tools.operate.console import Failure
 from tools.operate.terraform import Terraform, find_program
 
-LIBRARY = [sys.executable, "-m", "tools.develop.terraform_library"]
+LIBRARY = [sys.executable, "-m", "tools.operate.terraform_library"]
 
 # Which service of the provider makes the resources of a kind.
 SERVICE_OF = {

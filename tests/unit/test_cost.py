@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,12 +16,14 @@ from functions.common.contract import HEAD_BYTES
 from functions.uploads import parts
 from modules.settings import Settings
 from tests.conftest import ROOT
-from tools.capacity import bill, cost
+from tools.capacity import bill
 from tools.capacity.assumptions import Assumptions
 from tools.capacity.bill import Line, Workload, lines
 from tools.capacity.cost import table
 from tools.capacity.platform import Platform
-from tools.capacity.workflow import FILES, Retries, Write, path
+from tools.capacity.workflow import FILES, Retries, Write, states_entered
+from tools.develop.pages import fill, part
+from tools.operate.console import Failure
 from tools.operate.prices import Price, prices
 
 # Round numbers, so that a person can follow: 1 GB of memory, 100 ms, no cold starts, 1,000 bytes of logs, two looks.
@@ -42,7 +45,7 @@ FOUND = Platform(
     throttle=50,
     burst=100,
     indexes={"metadata_files": frozenset({"by-due", "by-owner"}), "metadata_quotas": frozenset({"by-due"})},
-    memory=dict.fromkeys(("uploads", "files", "inspect", "discard", "sweep"), 1024),
+    memory=dict.fromkeys(("uploads", "files", "inspect", "discard", "sweep", "webhooks"), 1024),
     scanning=False,
     webhooks=0,
     bucket_keys=True,
@@ -327,14 +330,14 @@ ASL: dict[str, Any] = {
 
 
 def test_a_path_follows_the_answers_of_choices() -> None:
-    assert path(ASL, ["open"]) == ["Name", "Choose", "Open"]
-    assert path(ASL, ["nothing"]) == ["Name", "Choose", "Done"]
+    assert states_entered(ASL, ["open"]) == ["Name", "Choose", "Open"]
+    assert states_entered(ASL, ["nothing"]) == ["Name", "Choose", "Done"]
 
 
 @pytest.mark.parametrize(("answer", "message"), [("break", "fails in Broken"), ("again", "comes back to Name")])
 def test_a_path_that_does_not_end_well_is_refused(answer: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        path(ASL, [answer])
+        states_entered(ASL, [answer])
 
 
 # tables
@@ -346,13 +349,14 @@ def test_numbers_are_to_the_right() -> None:
     )
 
 
-def test_a_page_is_filled_between_its_marks() -> None:
-    page = "a\n<!-- table: one -->\nold\n<!-- end -->\nb\n<!-- table: two words -->\n<!-- end -->\n"
-    assert cost.filled(page, {"one": "new", "two words": "| x |"}) == (
-        "a\n<!-- table: one -->\nnew\n<!-- end -->\nb\n<!-- table: two words -->\n| x |\n<!-- end -->\n"
-    )
-    with pytest.raises(KeyError):
-        cost.filled(page, {"one": "new"})
+def test_a_page_is_filled_between_its_marks(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- two words: written by `x` -->\n\nold\n\n<!-- end of two words -->\nb\n")
+    fill(page, "two words", ["| x |"])
+    assert part(page, "two words") == ["| x |"]
+    assert page.read_text() == "a\n<!-- two words: written by `x` -->\n\n| x |\n\n<!-- end of two words -->\nb\n"
+    with pytest.raises(Failure, match="it has no place for one"):
+        fill(page, "one", ["new"])
 
 
 def test_a_second_region_pays_for_every_byte_twice() -> None:

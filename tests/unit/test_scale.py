@@ -27,9 +27,9 @@ from tools.capacity.simulation import (
     Step,
     day_of_bursts,
     event_delays,
-    path,
     simulate,
     spread,
+    steps_of_upload,
 )
 from tools.capacity.workflow import FILES, QUOTAS, Retries, Write, index_writes, updates, written
 
@@ -202,7 +202,7 @@ def test_every_upload_of_the_platform_ends_somewhere(arrivals: list[int], expres
 
 
 def run(platform: Platform, arrivals: Sequence[int], raised: dict[str, float] | None = None) -> Outcome:
-    steps = path(platform, SETTINGS, ASSUMED, raised=raised)
+    steps = steps_of_upload(platform, SETTINGS, ASSUMED, raised=raised)
     return simulate(steps, arrivals)
 
 

@@ -93,7 +93,7 @@ def test_terraform_on_the_path_comes_first(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_program() == [str(program)]
     program.unlink()
-    assert find_program() == [sys.executable, "-m", "tools.develop.terraform_library"]
+    assert find_program() == [sys.executable, "-m", "tools.operate.terraform_library"]
 
 
 def test_no_terraform_at_all_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

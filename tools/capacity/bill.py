@@ -31,14 +31,20 @@ GB = 2**30
 SECONDS = HOURS * 3600
 # S3, "ListParts": so many an answer.
 PARTS_A_LIST = 1_000
-# functions/inspect: the sweeper looks at a file a day after its expiry.
+# `AFTER_LIFECYCLE` in functions/inspect/logic.py: the sweeper looks at a file a day after its expiry.
 SWEEPER_DAYS = 1
 SMALLEST_MOVED = 128 * 2**10
+"""Bytes."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Files of one size, all uploaded in one month."""
+    """Files of one size, all uploaded in one month.
+
+    Attributes:
+        size: bytes of a file.
+        part_bytes: bytes of a part; by default those that the function `uploads` chooses.
+    """
 
     name: str
     files: int
@@ -121,7 +127,6 @@ class Usage:
         runs: runs of the workflow.
         states: states that these runs enter.
         writes: writes of records and quotas.
-        reads: reads of records.
         puts: writes to S3.
         gets: reads of S3.
         keyed: requests to S3 that need the key.
@@ -159,7 +164,6 @@ class Usage:
 def usage(load: Workload, found: Platform, assumed: Assumptions) -> Usage:
     """Count what one file takes."""
     lists = 0 if load.is_small else math.ceil(load.parts / PARTS_A_LIST)
-    # A data key for the object, Decrypt for each part, for the end, and for each look of `inspect`.
     looks = assumed.looks + (load.size > HEAD_BYTES)
     return Usage(
         calls=api_calls(load, assumed),
@@ -168,6 +172,7 @@ def usage(load: Workload, found: Platform, assumed: Assumptions) -> Usage:
         writes=(START if load.is_small else START_IN_PARTS) + found.updates,
         puts=1 if load.is_small else load.parts + 2 + lists,
         gets=(looks + found.scanning) * found.runs,
+        # A data key for the object, Decrypt for each part, for the end, and for each look of `inspect`.
         keyed=(1 if load.is_small else load.parts + 2) + looks * found.runs,
     )
 
@@ -225,14 +230,14 @@ def lines(load: Workload, settings: Settings, found: Platform, assumed: Assumpti
         result.append(Line("WAF", "requests", requests, "waf_request", "one a call"))
     if found.webhooks:
         told = files * found.webhooks
-        duration = told * assumed.milliseconds["webhooks"] / 1000 * settings.lambda_memory_size / 1024
+        duration = gb_seconds("webhooks", told, found, assumed)
         result += [
             Line("SQS", "webhooks", told * (1 + assumed.receive_requests), "sqs_request", "send, receive, delete"),
             Line("Lambda", "requests of webhooks", told, "lambda_request", f"{found.webhooks} a file"),
             Line("Lambda", "duration of webhooks", duration, architecture, "while the receiver answers"),
         ]
     result.append(Line("Data transfer", "in", load.gigabytes, "data_in", "free"))
-    if settings.replica_region:
+    if settings.replicates:
         result += [
             Line("S3", "PUT of copies", files, "s3_put", "one a file"),
             Line("S3", "copies in time", load.gigabytes, "s3_replication_time", "every byte once"),
@@ -339,10 +344,10 @@ def life(load: Workload, settings: Settings, found: Platform, assumed: Assumptio
     ]
     if settings.protect_data:
         result.append(Line("DynamoDB", "backup", records * known, "dynamodb_backup", "point-in-time recovery"))
-    if settings.replica_region:
+    if settings.replicates:
         # The second region keeps the same, under the same rules.
-        kept = {"STANDARD", "transition", "STANDARD_IA", "records", "backup"}
-        result += [replace(line, item=f"{line.item} of copies") for line in result if line.item in kept]
+        copied = {"STANDARD", "transition", "STANDARD_IA", "records", "backup"}
+        result += [replace(line, item=f"{line.item} of copies") for line in result if line.item in copied]
     return result
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from tools.capacity import quotas
@@ -115,12 +115,10 @@ class Ceiling:
 def ceilings(found: Platform, assumed: Assumptions) -> list[Ceiling]:
     """Return every quota on the path, the first to be reached at the top."""
     takes = demand(found, assumed)
-    stage = Quota(
-        "the stage's own throttle", found.throttle, "setting `API_THROTTLE_RATE`", "setting", burst=found.burst
-    )
+    stage = Quota(quotas.STAGE_THROTTLE, found.throttle, "setting `API_THROTTLE_RATE`", "setting", burst=found.burst)
 
-    def of(quota: Quota, used: float, answer: str, *, units: float = 1) -> Ceiling:
-        return Ceiling(quota, used, quota.limit * units / used if used else float("inf"), answer)
+    def of(quota: Quota, used: float, answer: str, *, units: float = 1, each_owner: bool = False) -> Ceiling:
+        return Ceiling(quota, used, quota.limit * units / used if used else float("inf"), answer, each_owner)
 
     reached = [
         of(stage, takes.api_requests, "protects everything behind it: 429 at once, and clients try again"),
@@ -157,46 +155,26 @@ def ceilings(found: Platform, assumed: Assumptions) -> list[Ceiling]:
     ]
     for name, used in takes.index_writes.items():
         keys = assumed.index_keys.get(name)
-        partition = Quota(
-            f"DynamoDB: write units of index `{name}`, " + (f"keys: {keys}" if keys else "of one owner"),
-            quotas.DYNAMODB_PARTITION_WRITES.limit,
-            quotas.DYNAMODB_PARTITION_WRITES.page,
-            quotas.DYNAMODB_PARTITION_WRITES.raised_by,
+        of_keys = f"keys: {keys}" if keys else "of one owner"
+        partition = replace(
+            quotas.DYNAMODB_PARTITION_WRITES, what=f"DynamoDB: write units of index `{name}`, {of_keys}"
         )
         if keys:
             reached.append(of(partition, used, "the key spreads over shards", units=keys))
         else:
-            reached.append(
-                Ceiling(partition, used, partition.limit / used, "one key an owner: owners spread", each_owner=True)
-            )
-    reached.append(
-        Ceiling(
-            Quota(
-                "DynamoDB: write units of an owner's quota item",
-                quotas.DYNAMODB_PARTITION_WRITES.limit,
-                quotas.DYNAMODB_PARTITION_WRITES.page,
-                "design",
-            ),
-            takes.owner_quota_writes,
-            quotas.DYNAMODB_PARTITION_WRITES.limit / takes.owner_quota_writes,
-            "one item an owner: owners spread",
-            each_owner=True,
-        )
+            reached.append(of(partition, used, "one key an owner: owners spread", each_owner=True))
+    item = replace(
+        quotas.DYNAMODB_PARTITION_WRITES, what="DynamoDB: write units of an owner's quota item", raised_by="design"
     )
-    reached.append(
-        Ceiling(
-            Quota(
-                "DynamoDB: transactions on one item, one after the other",
-                1,
-                "DynamoDB transactions: conflicts",
-                "design",
-            ),
+    reached += [
+        of(item, takes.owner_quota_writes, "one item an owner: owners spread", each_owner=True),
+        of(
+            quotas.DYNAMODB_TRANSACTIONS_OF_AN_ITEM,
             assumed.transaction_seconds,
-            1 / assumed.transaction_seconds,
             "the function tries again some times; an owner who sends more at once is slowed down",
             each_owner=True,
-        )
-    )
+        ),
+    ]
     if not found.express:
         reached += [
             of(quotas.STANDARD_STARTS, takes.runs, "EventBridge tries for 24 hours: files become available later"),

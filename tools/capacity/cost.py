@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from modules.settings import Settings
-from modules.settings import load as load_settings
 from synthesis.paths import ROOT
 from tools.capacity.assumptions import Assumptions
 from tools.capacity.bill import (
@@ -28,6 +28,8 @@ from tools.capacity.bill import (
     total,
 )
 from tools.capacity.platform import Platform, platform
+from tools.develop.pages import fill
+from tools.operate.account import read_settings
 from tools.operate.console import exit_with, step
 from tools.operate.prices import prices
 from tools.operate.synthesize import synthesize, terraform_json
@@ -114,7 +116,13 @@ def changes(settings: Settings, found: Platform, assumed: Assumptions) -> list[C
         change("REPLICA_REGION", "none to us-west-2", replica_region="us-west-2")
         if settings.replica_region is None
         else change("REPLICA_REGION", f"{settings.replica_region} to none", replica_region=None),
-        design("WEBHOOK_URLS", "one more", webhooks=found.webhooks + 1),
+        # All functions have the memory of LAMBDA_MEMORY_SIZE, and a platform without webhooks has no function for them.
+        design(
+            "WEBHOOK_URLS",
+            "one more",
+            webhooks=found.webhooks + 1,
+            memory={**found.memory, "webhooks": settings.lambda_memory_size},
+        ),
         other("a client that polls", "5 questions instead of 1", status_calls=5),
         design("bucket keys", "off", bucket_keys=False),
         design("the workflow", "Express", express=True),
@@ -192,33 +200,21 @@ def signed(dollars: float) -> str:
     return f"{dollars:+,.2f}" if abs(dollars) >= 0.005 else "0.00"
 
 
-def filled(page: str, every: Mapping[str, str]) -> str:
-    """Return a page with each table between its marks, as it is now.
-
-    Raises:
-        KeyError: the page has a mark of a table that is not there.
-    """
-    return re.sub(
-        r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end -->)",
-        lambda mark: f"{mark[1]}{every[mark[2]]}\n{mark[3]}",
-        page,
-        flags=re.S,
-    )
-
-
 def main() -> None:
     """Print the tables, or write them into docs/cost.md."""
     parser = argparse.ArgumentParser(prog="python -m tools.capacity.cost", description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write the tables into docs/cost.md")
+    parser.add_argument("--write", action="store_true", help="write the tables of prod into docs/cost.md")
     options = parser.parse_args()
+    if options.write:
+        os.environ["ENVIRONMENT"] = "prod"  # the environment of the page
+    settings = read_settings()
     with step("synthesis"), tempfile.TemporaryDirectory() as folder:
         found = platform(terraform_json(synthesize(Path(folder), {})))
-    every = tables(load_settings(ROOT / "environments"), found, Assumptions())
-    if options.write:
-        PAGE.write_text(filled(PAGE.read_text(), every))
-        return
-    for name, text in every.items():
-        print(f"\n{name}\n\n{text}")
+    for name, text in tables(settings, found, Assumptions()).items():
+        if options.write:
+            fill(PAGE, name, text.split("\n"))
+        else:
+            print(f"\n{name}\n\n{text}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools.capacity.assumptions import Assumptions
-from tools.capacity.workflow import FILES, OPENS, WAITS, Retries, Write, path, updates
+from tools.capacity.workflow import FILES, OPENS, WAITS, Retries, Write, states_entered, updates
 
 # A month of a price list.
 HOURS = 730
@@ -91,7 +91,7 @@ def platform(stack: Mapping[str, Any]) -> Platform:
         for alarm in of("aws_cloudwatch_metric_alarm").values()
     ]
     schedules = [runs_a_month(schedule["schedule_expression"]) for schedule in of("aws_scheduler_schedule").values()]
-    opened, waited = path(definition, OPENS), path(definition, WAITS)
+    opened, waited = states_entered(definition, OPENS), states_entered(definition, WAITS)
     shown = of("aws_dynamodb_table")[FILES].get("global_secondary_index", [])
     (stage,) = (each for each in of("aws_api_gateway_method_settings").values() if each["method_path"] == "*/*")
     return Platform(

@@ -28,6 +28,9 @@ class Quota:
     burst: float = 0
 
 
+STAGE_THROTTLE = "the stage's own throttle"
+"""Name of the quota that the setting API_THROTTLE_RATE makes."""
+
 API_GATEWAY_REQUESTS = Quota(
     "API Gateway: requests of the account", 10_000, "API Gateway quotas: account-level", "request", burst=5_000
 )
@@ -92,3 +95,6 @@ EXPRESS_STARTS = Quota(
 )
 SNS_PUBLISHES = Quota("SNS: Publish to standard topics", 30_000, "SNS endpoints and quotas: API throttling", "request")
 LOG_WRITES = Quota("CloudWatch Logs: PutLogEvents", 5_000, "CloudWatch Logs quotas", "request")
+DYNAMODB_TRANSACTIONS_OF_AN_ITEM = Quota(
+    "DynamoDB: transactions on one item, one after the other", 1, "DynamoDB transactions: conflicts", "design"
+)

@@ -15,7 +15,7 @@ from pathlib import Path
 from modules.settings import Settings
 from modules.settings import load as load_settings
 from synthesis.paths import ROOT
-from tools.capacity import simulation
+from tools.capacity import quotas, simulation
 from tools.capacity.assumptions import Assumptions
 from tools.capacity.bill import MILLION, lines, total
 from tools.capacity.ceilings import ceilings, raised_for, to_raise
@@ -125,11 +125,11 @@ def simulation_table(found: Platform, settings: Settings, assumed: Assumptions) 
             if name == "as deployed":
                 raised = {}
             elif name == "only the throttle raised":
-                raised = {quota: factor for quota, factor in raised.items() if "throttle" in quota and "stage" in quota}
+                raised = {quota: factor for quota, factor in raised.items() if quota == quotas.STAGE_THROTTLE}
             if name != "as deployed" and (not raised or (assumptions is shards and peak < RATES[-1])):
                 continue
             outcome = simulation.simulate(
-                simulation.path(variant, settings, assumptions, raised=raised),
+                simulation.steps_of_upload(variant, settings, assumptions, raised=raised),
                 arrivals,
             )
             rows.append(_row(peak, name, workflow, outcome))

