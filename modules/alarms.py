@@ -23,6 +23,7 @@ from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import (
 from constructs import Construct
 
 from modules.foundation import Foundation
+from modules.names import slug
 from modules.policy_documents import Statement
 
 PERIOD = 300
@@ -198,8 +199,6 @@ class Alarms(Construct):
         """
         super().__init__(scope, construct_id)
         self._foundation = foundation
-        self._prefix = foundation.prefix
-        self._handbook = foundation.handbook
         self._alerts = alerts
         self.created: dict[str, CloudwatchMetricAlarm] = {}
 
@@ -212,14 +211,14 @@ class Alarms(Construct):
         """Create an alarm, and a metric filter for each of its metrics that is counted from a log."""
         for metric in alarm.metrics.values():
             if isinstance(metric, LogMetric):
-                count_lines(self, metric, prefix=self._prefix)
+                count_lines(self, metric, prefix=self._foundation.prefix)
         value = None if alarm.expression else next(iter(alarm.metrics.values()))
         percentile = value is not None and value.is_percentile
         self.created[alarm.name] = CloudwatchMetricAlarm(
             self,
             alarm.name,
-            alarm_name=f"{self._prefix}-{alarm.name.replace('_', '-')}",
-            alarm_description=alarm.advice.text(self._handbook),
+            alarm_name=f"{self._foundation.prefix}-{slug(alarm.name)}",
+            alarm_description=alarm.advice.text(self._foundation.handbook),
             metric_query=_queries(alarm) if alarm.expression else None,
             namespace=value.namespace if value else None,
             metric_name=value.name if value else None,
@@ -271,7 +270,7 @@ def count_lines(scope: Construct, metric: LogMetric, *, prefix: str) -> None:
     CloudwatchLogMetricFilter(
         scope,
         metric.filter_id,
-        name=f"{prefix}-{metric.filter_id.replace('_', '-')}",
+        name=f"{prefix}-{slug(metric.filter_id)}",
         log_group_name=metric.log_group,
         pattern=metric.pattern,
         metric_transformation=CloudwatchLogMetricFilterMetricTransformation(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from cdktf_cdktf_provider_aws.api_gateway_authorizer import ApiGatewayAuthorizer
 from cdktf_cdktf_provider_aws.cognito_user_pool import (
@@ -196,7 +196,6 @@ class Authorization(Construct):
         """
         super().__init__(scope, construct_id)
         self._foundation = foundation
-        self._plain_passwords = plain_passwords
         self._function = function
         self._pool: CognitoUserPool | None = None
         self._has_pages = False
@@ -211,7 +210,11 @@ class Authorization(Construct):
         if kind == "cognito":
             self._pool = self._users()
             self.user_pool_id = self._pool.id
-            self.client_id = self._client(self._pool).id
+            # With SRP a password never travels. On `local`, a demo of a few lines may send it to this machine.
+            flows = ["ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
+            if plain_passwords:
+                flows.append("ALLOW_USER_PASSWORD_AUTH")
+            self.client_id = self._client(self._pool, "client", "client", flows).id
         elif kind == "jwt" and function is None:
             raise ValueError("api_authorization = 'jwt' needs the function that checks tokens")
 
@@ -267,19 +270,28 @@ class Authorization(Construct):
             software_token_mfa_configuration=CognitoUserPoolSoftwareTokenMfaConfiguration(enabled=True),
         )
 
-    def _client(self, pool: CognitoUserPool) -> CognitoUserPoolClient:
-        """Create the client with which applications sign users in. It has no secret: a page or a phone could not keep
-        one.
+    def _client(
+        self,
+        pool: CognitoUserPool,
+        construct_id: str,
+        name: str,
+        flows: Sequence[str],
+        **of_pages: Any,  # noqa: ANN401 - arguments of the provider's class
+    ) -> CognitoUserPoolClient:
+        """Create a client of the pool. It has no secret, since a page or a phone could not keep one.
+
+        Args:
+            name: last part of its name.
+            flows: how applications sign users in.
+            of_pages: arguments of the resource for sign-in pages.
         """
-        # With SRP a password never travels. On `local`, a demo of a few lines may send it to this machine.
-        flows = ["ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
         return CognitoUserPoolClient(
             self,
-            "client",
-            name=f"{self._foundation.prefix}-client",
+            construct_id,
+            name=f"{self._foundation.prefix}-{name}",
             user_pool_id=pool.id,
             generate_secret=False,
-            explicit_auth_flows=[*flows, *(["ALLOW_USER_PASSWORD_AUTH"] if self._plain_passwords else [])],
+            explicit_auth_flows=flows,
             supported_identity_providers=["COGNITO"],
             prevent_user_existence_errors="ENABLED",
             enable_token_revocation=True,
@@ -287,6 +299,7 @@ class Authorization(Construct):
             id_token_validity=TOKEN_MINUTES,
             refresh_token_validity=REFRESH_HOURS,
             token_validity_units=[CognitoUserPoolClientTokenValidityUnits(**_UNITS)],
+            **of_pages,
         )
 
     def sign_in(self, page: str, *, endpoint_url: str | None = None) -> SignIn:
@@ -303,29 +316,20 @@ class Authorization(Construct):
             raise ValueError("only a user pool has sign-in pages")
         self._has_pages = True
         foundation = self._foundation
-        # The names of all pools of a region are one list for all accounts.
+        # A domain's name is unique in its region, across all accounts (Cognito, "Configuring a user pool domain").
         domain = CognitoUserPoolDomain(
             self, "domain", domain=f"{foundation.prefix}-{foundation.account_id}", user_pool_id=self._pool.id
         )
-        client = CognitoUserPoolClient(
-            self,
+        client = self._client(
+            self._pool,
             "page_client",
-            name=f"{foundation.prefix}-page",
-            user_pool_id=self._pool.id,
-            generate_secret=False,
-            explicit_auth_flows=["ALLOW_REFRESH_TOKEN_AUTH"],
+            "page",
+            ["ALLOW_REFRESH_TOKEN_AUTH"],
             allowed_oauth_flows_user_pool_client=True,
             allowed_oauth_flows=["code"],
             allowed_oauth_scopes=["email", "openid"],
             callback_urls=[page],
             logout_urls=[page],
-            supported_identity_providers=["COGNITO"],
-            prevent_user_existence_errors="ENABLED",
-            enable_token_revocation=True,
-            access_token_validity=TOKEN_MINUTES,
-            id_token_validity=TOKEN_MINUTES,
-            refresh_token_validity=REFRESH_HOURS,
-            token_validity_units=[CognitoUserPoolClientTokenValidityUnits(**_UNITS)],
         )
         pages = endpoint_url or f"https://{domain.domain}.auth.{foundation.region}.amazoncognito.com"
         issuer = f"https://cognito-idp.{foundation.region}.amazonaws.com/{self._pool.id}"

@@ -215,7 +215,7 @@ def admit_logs(foundation: Foundation, log_group_prefixes: Sequence[str]) -> Sta
 
     Source: CloudWatch Logs, "Encrypt log data using AWS KMS".
     """
-    home = f"arn:aws:logs:{foundation.region}:{foundation.account_id}:log-group"
+    home = foundation.arn("logs", "log-group")
     return Statement(
         sid="LogsUseKey",
         actions=["kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey"]

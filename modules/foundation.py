@@ -58,8 +58,8 @@ class Foundation:
         """Return the name of a bucket; it has account and region in it, since bucket names are unique in all of AWS."""
         return f"{self.prefix}-{purpose}-{self.account_id}-{self.region}"
 
-    def role_name(self, name: str) -> str:
-        """Return the name of a role. IAM has no regions, so the name contains the region, to separate environments."""
+    def global_name(self, name: str) -> str:
+        """Return a name in a service without regions, such as IAM or CloudFront. It contains the region."""
         return f"{self.prefix}-{name}-{self.region}"
 
     def parameter_name(self, name: str, *, project_name: str | None = None) -> str:

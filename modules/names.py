@@ -22,9 +22,9 @@ SCAN_EVENTS = "scan"
 DEAD_LETTERS_SUFFIX = "-dead-letters"
 
 
-def slug(construct_id: str) -> str:
-    """Return a construct's id as part of a name in AWS: `sweep_schedule` is `sweep-schedule`."""
-    return construct_id.replace("_", "-")
+def slug(name: str) -> str:
+    """Return a name with underscores, such as a construct's id, as part of a name in AWS: with hyphens."""
+    return name.replace("_", "-")
 
 
 def dead_letters_of(source: str) -> str:

@@ -160,7 +160,7 @@ class SubscribedQueue(Construct):
         )
 
     def deployer_statements(self) -> list[Statement]:
-        """Return what Terraform needs to subscribe to another project's topic; its own ones are its to change."""
+        """Return what a subscription to another project's topic needs; `Topic` declares it for this project's."""
         if self._foreign_topic is None:
             return []
         topic = self._foundation.arn("sns", self._foreign_topic)
@@ -169,8 +169,7 @@ class SubscribedQueue(Construct):
 
 def alarms_of(foundation: Foundation) -> Sender:
     """Return the sender that stands for the alarms of an environment, for the topic of its alerts."""
-    home = f"{foundation.region}:{foundation.account_id}"
-    return Sender("cloudwatch.amazonaws.com", f"arn:aws:cloudwatch:{home}:alarm:{foundation.prefix}-*")
+    return Sender("cloudwatch.amazonaws.com", foundation.arn("cloudwatch", f"alarm:{foundation.prefix}-*"))
 
 
 def tell_by_email(scope: Construct, alerts: Topic, address: str | None) -> None:

@@ -11,6 +11,7 @@ from constructs import Construct
 
 from modules.foundation import Foundation
 from modules.monitored import label_of
+from modules.names import slug
 from modules.policy_documents import Statement, assume_role_document, document
 
 _ROLE_ARN = re.compile(
@@ -78,7 +79,7 @@ class Grantee(Construct):
         policy = IamRolePolicy(
             self,
             concern,
-            name=self._policy_name(concern.replace("_", "-")),
+            name=self._policy_name(slug(concern)),
             role=self._role(),
             policy=document(*statements),
         )
@@ -109,7 +110,7 @@ class Role(Grantee):
         role = IamRole(
             self,
             "Default",
-            name=foundation.role_name(name),
+            name=foundation.global_name(name),
             description=description,
             assume_role_policy=assume_role_document(service),
         )
@@ -120,7 +121,7 @@ class Role(Grantee):
     def deployer_statements(self) -> list[Statement]:
         """Return what Terraform needs for roles, and to pass this one to its service."""
         roles = f"arn:aws:iam::{self._foundation.account_id}:role"
-        every, own = (f"{roles}/{self._foundation.role_name(name)}" for name in ("*", self._short_name))
+        every, own = (f"{roles}/{self._foundation.global_name(name)}" for name in ("*", self._short_name))
         service = _TAKE_EVERY_ROLE.get(self._service)
         return [
             Statement(sid="KeepRoles", actions=_KEEP, resources=[every]),
@@ -161,7 +162,7 @@ class ExistingRole(Grantee):
         return [Statement(sid="GrantToExistingRoles", actions=_KEEP_GRANTS, resources=[self.arn])]
 
     def _policy_name(self, concern: str) -> str:
-        return self._foundation.role_name(f"{label_of(self).replace('_', '-')}-{concern}")
+        return self._foundation.global_name(f"{slug(label_of(self))}-{concern}")
 
 
 def _name_of(arn: str, account_id: str) -> str:

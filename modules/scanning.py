@@ -103,7 +103,6 @@ class Scanning(Construct):
         self.dead_letters = workflow.start_on(
             self,
             "scanned",
-            foundation=foundation,
             name=SCAN_EVENTS,
             description="A file was scanned: start its workflow with what was found",
             # GuardDuty, "Monitoring S3 object scans with Amazon EventBridge".
@@ -136,7 +135,7 @@ class Scanning(Construct):
     @staticmethod
     def _grant_own_rule(scanner: Role, foundation: Foundation) -> None:
         """Let GuardDuty keep the rule by which it hears of new objects (ids of statements as in its guide)."""
-        rule = f"arn:aws:events:{foundation.region}:{foundation.account_id}:rule/{_OWN_RULE}*"
+        rule = foundation.arn("events", f"rule/{_OWN_RULE}*")
         scanner.grant(
             "own_rule",
             Statement(

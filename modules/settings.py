@@ -552,7 +552,7 @@ class Settings(BaseSettings):
     @property
     def state_key_alias_arn(self) -> str:
         """ARN of that alias. It is known before the key is created."""
-        return f"arn:aws:kms:{self.primary_region}:{self.account_id}:{self.state_key_alias}"
+        return self.foundation.arn("kms", self.state_key_alias)
 
     @property
     def state_key_arn(self) -> str:
@@ -562,7 +562,7 @@ class Settings(BaseSettings):
         """
         if self.state_kms_key_id is None:
             return self.state_key_alias_arn
-        return f"arn:aws:kms:{self.primary_region}:{self.account_id}:key/{self.state_kms_key_id}"
+        return self.foundation.arn("kms", f"key/{self.state_kms_key_id}")
 
 
 def load(environments: Path) -> Settings:

@@ -85,8 +85,8 @@ class Table(Construct, Monitored):
             server_side_encryption=DynamodbTableServerSideEncryption(enabled=True, kms_key_arn=key.arn),
             point_in_time_recovery=DynamodbTablePointInTimeRecovery(enabled=foundation.protect_data),
             deletion_protection_enabled=foundation.protect_data,
-            # Copies are made of its stream, which DynamoDB does not let go before they are gone: so not with them
-            # (DynamoDB, "Global tables: How it works").
+            # DynamoDB makes copies from the table's stream, and keeps the stream on while a copy exists. So the stream
+            # stays on when the copies are removed (DynamoDB, "Global tables: How it works").
             stream_enabled=True if replicable else None,
             stream_view_type="NEW_AND_OLD_IMAGES" if replicable else None,
             # A copy is a resource of its own, in its own region; without this, the table would plan to remove it

@@ -49,7 +49,8 @@ from modules.policy_documents import Statement
 _CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
 # CloudFront sends its metrics, and takes certificates, in this region only ("View CloudFront metrics").
 CLOUDFRONT_REGION = "us-east-1"
-_TWO_YEARS = 63_072_000
+# Two years (OWASP, "HTTP Strict Transport Security").
+_HSTS_SECONDS = 63_072_000
 
 _KEEP_PAGE = (
     "s3:DeleteObject",
@@ -130,7 +131,7 @@ class Website(Construct, Monitored):
         if logs_access:
             access_logs(self, self._bucket, foundation=foundation, purpose="weblogs", prefix="website/")
         self._headers = CloudfrontResponseHeadersPolicy(
-            self, "headers", name=foundation.role_name("website"), comment="Headers of the page"
+            self, "headers", name=foundation.global_name("website"), comment="Headers of the page"
         )
         self._distribution = self._distribute(domain, certificate_arn)
         self.origin = endpoint_url or f"https://{domain or self._distribution.domain_name}"
@@ -153,7 +154,7 @@ class Website(Construct, Monitored):
         access = CloudfrontOriginAccessControl(
             self,
             "access",
-            name=foundation.role_name("website"),
+            name=foundation.global_name("website"),
             description="The page of Sluice",
             origin_access_control_origin_type="s3",
             signing_behavior="always",
@@ -208,9 +209,9 @@ class Website(Construct, Monitored):
         Raises:
             PackagingError: the page has not been built.
         """
-        assets = [
-            self._object(page, file, output, cache=_FOREVER) for file in _files(page) if HASHED.search(file) is not None
-        ]
+        names = _files(page)
+        hashed = [name for name in names if HASHED.search(name)]
+        assets = [self._object(page, name, output, cache=_FOREVER) for name in hashed]
         settings = S3Object(
             self,
             _id_of(CONFIG),
@@ -221,10 +222,9 @@ class Website(Construct, Monitored):
             cache_control=_ASK_FIRST,
             depends_on=[self._bucket.encryption, self._bucket.versioning],
         )
-        for file in _files(page):
-            if HASHED.search(file) is None:
-                # The files that a page names are there before the page that names them.
-                self._object(page, file, output, cache=_ASK_FIRST, after=[*assets, settings])
+        for name in sorted(set(names) - set(hashed)):
+            # The files that a page names are there before the page that names them.
+            self._object(page, name, output, cache=_ASK_FIRST, after=[*assets, settings])
         self._secure(connects)
 
     def _object(self, page: Path, name: str, output: Path, *, cache: str, after: Sequence[S3Object] = ()) -> S3Object:
@@ -262,7 +262,7 @@ class Website(Construct, Monitored):
             ),
             strict_transport_security=(
                 CloudfrontResponseHeadersPolicySecurityHeadersConfigStrictTransportSecurity(
-                    access_control_max_age_sec=_TWO_YEARS, include_subdomains=True, override=True
+                    access_control_max_age_sec=_HSTS_SECONDS, include_subdomains=True, override=True
                 )
             ),
         )

@@ -24,7 +24,6 @@ from functions.common.contract import FILES_PREFIX
 from modules.alarms import Advice, Alarm, Metric, any_count
 from modules.deployer import any_resource, log_delivery, log_groups
 from modules.encryption import CustomerKey
-from modules.foundation import Foundation
 from modules.functions import Function, tracing_statement
 from modules.monitored import Graph, LogQuery, Monitored, Row
 from modules.names import STORED_EVENTS, WORKFLOW, dead_letters_of
@@ -149,14 +148,13 @@ class Workflow(Construct, Monitored):
         )
         self.state_machine_arn = machine.arn
         self.log_group = logs.name
-        # For every object below the files' prefix, and for nothing else.
         self.rules: dict[str, str] = {}
         self.dead_letters = self.start_on(
             self,
             "stored",
-            foundation=settings.foundation,
             name=STORED_EVENTS,
             description="An object is stored: start the workflow of its file",
+            # Only objects below the prefix of files start it.
             pattern={
                 "source": ["aws.s3"],
                 "detail-type": ["Object Created"],
@@ -209,7 +207,6 @@ class Workflow(Construct, Monitored):
         scope: Construct,
         construct_id: str,
         *,
-        foundation: Foundation,
         name: str,
         description: str,
         pattern: Mapping[str, object],
@@ -219,11 +216,12 @@ class Workflow(Construct, Monitored):
         """Start the workflow for every event of a pattern, and return the queue of the events that could not start it.
 
         Args:
-            scope: construct of whoever tells of these events.
+            scope: construct that sends these events.
             construct_id: what happened, such as `stored`; the rule is named after it.
             name: first part of the names of queue and role.
             reshape: how an event becomes the workflow's input; None for events that have its form.
         """
+        foundation = self._foundation
         rule = CloudwatchEventRule(
             scope,
             construct_id,

@@ -2,8 +2,8 @@
 
 The checks read the Terraform JSON that is about to be written, so they also see resources that are built by an escape
 hatch. They check every resource of a kind. docs/rows.md lists the rows; a row may have several checks. Checks of
-policies are in `policy_rules`, of state machines in `machine_rules`, of secrets in `secret_rules`, and of the page in
-`website_rules`.
+policies are in `policy_rules`, of state machines in `state_machine_rules`, of secrets in `secret_rules`, and of the
+page in `website_rules`.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from cdktf import TerraformOutput
 from constructs import Construct
@@ -174,19 +175,12 @@ class UploadsStack(BaseStack):
                 "api": f"{settings.aws_endpoint_url}/_aws/execute-api/{api.rest_api_id}/{api.stage_name}"
                 if settings.aws_endpoint_url
                 else api.invoke_url,
-                "region": settings.primary_region,
-                "sign_in": {
-                    "issuer": sign_in.issuer,
-                    "client_id": sign_in.client_id,
-                    "sends": sign_in.sends,
-                    "endpoints": sign_in.endpoints,
-                },
+                "sign_in": asdict(sign_in),
                 "limits": {
                     "max_upload_bytes": settings.max_upload_bytes,
                     "allowed_content_types": list(settings.allowed_content_types),
                     "quota_bytes": settings.quota_bytes,
                     "quota_files": settings.quota_files,
-                    "upload_expiry_hours": settings.upload_expiry_hours,
                 },
             },
             # The stage's own address would be a cycle: its deployment waits for the address of the page.

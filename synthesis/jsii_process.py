@@ -95,7 +95,7 @@ def use() -> None:
 
 
 def _check(relay: str, program: str) -> None:
-    """Return whether the sources of jsii's two programs are those that this module knows.
+    """Check that the sources of jsii's two programs are those that this module knows.
 
     Raises:
         NotImplementedError: they are not.

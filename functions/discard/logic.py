@@ -1,4 +1,4 @@
-"""The end of a file, in an order that a crash cannot harm: claimed before, then the bytes, last record and quota."""
+"""The end of a file, in an order that a crash cannot harm: claim, bytes, record, quota."""
 
 from __future__ import annotations
 

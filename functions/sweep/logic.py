@@ -126,7 +126,7 @@ class Sweeper:
                 swept.discarded += 1
 
     def _carry_on(self, record: FileRecord, now: datetime, swept: Swept) -> None:
-        """Whose bytes are there lost their event; whose are not may still come until their time is over."""
+        """Start the workflow if the bytes are there: their event was lost. Else expire the upload, or wait."""
         if self._objects.is_there(record.object_key):
             self._start_again(record, now, swept)
         elif not record.expires_time or record.expired(now):

@@ -22,7 +22,7 @@ JITTER = 0.25
 GONE = 410
 
 
-class FileEvent(msgspec.Struct, frozen=True):
+class EventBody(msgspec.Struct, frozen=True):
     """The fields of a message that name it; the rest is only for the receiver."""
 
     event: Annotated[str, Meta(pattern=r"^[a-z_]{1,64}$")]
@@ -52,7 +52,7 @@ class Message:
 
 
 class Post(Protocol):
-    """A function that sends a body to an address and returns the status of the answer; see `https.post`."""
+    """A function that sends a body to an address and returns the status of the answer; see `send` of the handler."""
 
     def __call__(self, url: str, *, headers: Mapping[str, str], body: bytes, seconds: float) -> int: ...  # noqa: D102
 
@@ -98,9 +98,9 @@ def deliver(
 
 
 def _send(url: str, message: Message, keys: Sequence[bytes], post: Post, seconds: float) -> str:
-    """Send one message; return the reason if it was not accepted, else None."""
+    """Send one message; return the reason if it was not accepted, else an empty text."""
     try:
-        event = msgspec.json.decode(message.body, type=FileEvent)
+        event = msgspec.json.decode(message.body, type=EventBody)
     except msgspec.DecodeError as error:
         return f"it is no event of a file: {error}"
     body = message.body.encode()

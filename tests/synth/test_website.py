@@ -175,13 +175,11 @@ def test_the_page_knows_the_api_the_sign_in_and_the_limits(make: Make) -> None:
     settings = settings_of("prod")
     config = config_of(make())
     assert config["api"] == "${aws_api_gateway_stage.api_stage.invoke_url}"
-    assert config["region"] == "us-east-1"
     assert config["limits"] == {
         "max_upload_bytes": settings.max_upload_bytes,
         "allowed_content_types": list(settings.allowed_content_types),
         "quota_bytes": settings.quota_bytes,
         "quota_files": settings.quota_files,
-        "upload_expiry_hours": settings.upload_expiry_hours,
     }
     assert config["sign_in"]["client_id"] == "${aws_cognito_user_pool_client.authorization_page_client.id}"
     assert config["sign_in"]["sends"] == "id_token"

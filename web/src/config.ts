@@ -1,7 +1,6 @@
 /** What Terraform tells the page of its environment (modules/website.py), in config.json. */
 export interface Config {
   api: string;
-  region: string;
   sign_in: {
     issuer: string;
     client_id: string;
@@ -15,7 +14,6 @@ export interface Config {
     allowed_content_types: string[];
     quota_bytes: number;
     quota_files: number;
-    upload_expiry_hours: number;
   };
 }
 
