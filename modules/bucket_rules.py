@@ -36,8 +36,8 @@ from modules.roles import Role
 
 _ABORT_LEFTOVERS = S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(days_after_initiation=7)
 _EXPIRE_OLD_VERSIONS = S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=30)
-# Where files are copied, an old version is what was deleted: it waits for its marker to be copied, also when somebody
-# has to mend something first.
+# Where files are copied, an old version is what was deleted: it stays until its marker is copied, with time to
+# repair a copy that failed.
 _EXPIRE_DELETED_FILES = S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=3)
 # The one time that S3 takes (S3, "Replication Time Control").
 _COPIED_WITHIN_MINUTES = 15
@@ -66,42 +66,48 @@ def lifecycle(
             if expiration_days
             else None,
         ),
-        S3BucketLifecycleConfigurationRule(
-            id="leftovers",
-            status="Enabled",
-            filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
-            abort_incomplete_multipart_upload=[_ABORT_LEFTOVERS],
-            noncurrent_version_expiration=[_EXPIRE_DELETED_FILES if marked else _EXPIRE_OLD_VERSIONS],
-            expiration=[S3BucketLifecycleConfigurationRuleExpiration(expired_object_delete_marker=True)]
+        _cleaning_rule(
+            "leftovers",
+            old_versions=_EXPIRE_DELETED_FILES if marked else _EXPIRE_OLD_VERSIONS,
+            expiration=S3BucketLifecycleConfigurationRuleExpiration(expired_object_delete_marker=True)
             if marked
             else None,
         ),
     ]
-    S3BucketLifecycleConfiguration(
-        scope,
-        "lifecycle",
-        bucket=bucket.name,
-        rule=rules,
-        # Rules for old versions are refused by a bucket that has no versions yet.
-        depends_on=[bucket.versioning],
-    )
+    _configure(scope, "lifecycle", bucket, rules)
 
 
 def leftovers(scope: Construct, bucket: PrivateBucket) -> None:
     """Remove old versions of the objects of a bucket, and leftovers of uploads."""
+    _configure(scope, "lifecycle", bucket, [_cleaning_rule("leftovers")])
+
+
+def _cleaning_rule(
+    rule_id: str,
+    *,
+    old_versions: S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration = _EXPIRE_OLD_VERSIONS,
+    expiration: S3BucketLifecycleConfigurationRuleExpiration | None = None,
+) -> S3BucketLifecycleConfigurationRule:
+    """Return a rule for the whole bucket that removes old versions and leftovers of uploads."""
+    return S3BucketLifecycleConfigurationRule(
+        id=rule_id,
+        status="Enabled",
+        filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
+        abort_incomplete_multipart_upload=[_ABORT_LEFTOVERS],
+        noncurrent_version_expiration=[old_versions],
+        expiration=[expiration] if expiration else None,
+    )
+
+
+def _configure(
+    scope: Construct, construct_id: str, bucket: PrivateBucket, rules: list[S3BucketLifecycleConfigurationRule]
+) -> None:
     S3BucketLifecycleConfiguration(
         scope,
-        "lifecycle",
+        construct_id,
         bucket=bucket.name,
-        rule=[
-            S3BucketLifecycleConfigurationRule(
-                id="leftovers",
-                status="Enabled",
-                filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
-                abort_incomplete_multipart_upload=[_ABORT_LEFTOVERS],
-                noncurrent_version_expiration=[_EXPIRE_OLD_VERSIONS],
-            )
-        ],
+        rule=rules,
+        # Rules for old versions are refused by a bucket that has no versions yet.
         depends_on=[bucket.versioning],
     )
 
@@ -127,35 +133,21 @@ def access_logs(
         foundation=foundation,
         name=foundation.bucket_name(purpose),
         key=None,
-        admit=[
-            Statement(
-                sid="AdmitAccessLogs",
-                actions=["s3:PutObject"],
-                resources=["{bucket}/*"],
-                principals={"Service": ["logging.s3.amazonaws.com"]},
-                conditions={
-                    "ArnEquals": {"aws:SourceArn": bucket.arn},
-                    "StringEquals": {"aws:SourceAccount": foundation.account_id},
-                },
-            )
-        ],
     )
-    S3BucketLifecycleConfiguration(
-        scope,
-        "access_logs_lifecycle",
-        bucket=logs.name,
-        rule=[
-            S3BucketLifecycleConfigurationRule(
-                id="logs",
-                status="Enabled",
-                filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
-                expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=foundation.log_retention_days)],
-                abort_incomplete_multipart_upload=[_ABORT_LEFTOVERS],
-                noncurrent_version_expiration=[_EXPIRE_OLD_VERSIONS],
-            )
-        ],
-        depends_on=[logs.versioning],
+    logs.add_to_policy(
+        Statement(
+            sid="AdmitAccessLogs",
+            actions=["s3:PutObject"],
+            resources=[f"{logs.arn}/*"],
+            principals={"Service": ["logging.s3.amazonaws.com"]},
+            conditions={
+                "ArnEquals": {"aws:SourceArn": bucket.arn},
+                "StringEquals": {"aws:SourceAccount": foundation.account_id},
+            },
+        )
     )
+    expiration = S3BucketLifecycleConfigurationRuleExpiration(days=foundation.log_retention_days)
+    _configure(scope, "access_logs_lifecycle", logs, [_cleaning_rule("logs", expiration=expiration)])
     S3BucketLoggingA(
         scope,
         "logging",

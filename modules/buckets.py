@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 from cdktf_cdktf_provider_aws.s3_bucket import S3Bucket
 from cdktf_cdktf_provider_aws.s3_bucket_notification import S3BucketNotification, S3BucketNotificationQueue
 from cdktf_cdktf_provider_aws.s3_bucket_ownership_controls import (
@@ -92,7 +89,6 @@ class PrivateBucket(Construct):
         foundation: Foundation,
         name: str,
         key: CustomerKey | None,
-        admit: Sequence[Statement] = (),
         object_lock: bool = False,
         key_alias_arn: str | None = None,
     ) -> None:
@@ -101,7 +97,6 @@ class PrivateBucket(Construct):
             name: name of the bucket, unique in all of AWS.
             key: encrypts the objects; None for a bucket of access logs.
             key_alias_arn: ARN of the key's alias, if writers name the key by its alias.
-            admit: statements for AWS services that write to the bucket, with `{bucket}` for its ARN.
             object_lock: whether versions can be held. It is fixed when the bucket is created.
         """
         super().__init__(scope, construct_id)
@@ -153,10 +148,7 @@ class PrivateBucket(Construct):
                 )
             ],
         )
-        self._statements = [
-            *self._denials(foundation, key, key_alias_arn),
-            *(_about(each, bucket.arn) for each in admit),
-        ]
+        self._statements = self._denials(foundation, key, key_alias_arn)
         self.policy = S3BucketPolicy(
             self,
             "policy",
@@ -270,8 +262,3 @@ class PrivateBucket(Construct):
 
 def _present_but_not(key: str, allowed: str | list[str]) -> Conditions:
     return {"StringNotEquals": {key: allowed}, "Null": {key: "false"}}
-
-
-def _about(statement: Statement, arn: str) -> Statement:
-    """Return a statement with the ARN of the bucket in place of `{bucket}`."""
-    return replace(statement, resources=[resource.replace("{bucket}", arn) for resource in statement.resources])

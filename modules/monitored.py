@@ -13,6 +13,7 @@ from functools import cache
 from constructs import Construct
 
 from modules.alarms import PERIOD, Alarm, Metric
+from modules.names import address_of
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Monitored:
 @cache  # each question to a construct is a round trip to Node.js
 def label_of(construct: Construct) -> str:
     """Return the path of a construct in its stack, joined with underscores as in its address."""
-    return "_".join(part for part in construct.node.path.split("/")[1:] if part != "Default")
+    return address_of(construct.node.path)
 
 
 def title_of(construct: Construct) -> str:

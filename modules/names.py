@@ -27,6 +27,14 @@ def slug(name: str) -> str:
     return name.replace("_", "-")
 
 
+def address_of(path: str) -> str:
+    """Return the address of an element, from its path in the tree of constructs; the path begins with the stack.
+
+    A child `Default` is the main resource of its construct, and not part of the address (CDK's convention).
+    """
+    return "_".join(part for part in path.split("/")[1:] if part and part != "Default")
+
+
 def dead_letters_of(source: str) -> str:
     """Return the name of the dead-letter queue of a function, a queue, a schedule or a source of events."""
     return f"{source}{DEAD_LETTERS_SUFFIX}"

@@ -22,7 +22,7 @@ from constructs import Construct, IValidation, Node
 from modules.buckets import keep_buckets
 from modules.deployer import any_resource
 from modules.encryption import keep_keys
-from modules.names import state_object_key
+from modules.names import address_of, state_object_key
 from modules.policy_documents import Statement
 from modules.settings import Settings
 from stacks.guards import REPLICA, check
@@ -55,9 +55,6 @@ SERVICES = (
 )
 
 _KEEP_STATE = ("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:DeleteObject")
-
-# Child ids that say nothing, and so do not show in an address: the main resource of a construct (CDK's convention).
-_HIDDEN = "Default"
 
 
 # Services of options, by the setting that uses them.
@@ -126,8 +123,8 @@ class BaseStack(TerraformStack):
             raise RenameError(f"{old} was renamed to {new}, and something is at {old} still")
         moved = [
             {
-                "from": f"{each.terraform_resource_type}.{_address(below_old + each.node.path[len(below_new) :])}",
-                "to": f"{each.terraform_resource_type}.{_address(each.node.path)}",
+                "from": f"{each.terraform_resource_type}.{address_of(below_old + each.node.path[len(below_new) :])}",
+                "to": f"{each.terraform_resource_type}.{address_of(each.node.path)}",
             }
             for each in elements
             if isinstance(each, TerraformResource) and f"{each.node.path}/".startswith(below_new)
@@ -212,16 +209,11 @@ class BaseStack(TerraformStack):
         """
         # `to_string` of a construct is its path, in one round trip to Node.js where `node.path` takes two.
         path = tf_element.path if isinstance(tf_element, Node) else tf_element.to_string()
-        address = _address(path)
+        address = address_of(path)
         other = self.__dict__["_paths"].setdefault(address, path)
         if other != path:
             raise AddressError(f"{path} and {other} would both have the address {address}; rename one of them")
         return address
-
-
-def _address(path: str) -> str:
-    """Return the address of the element with a path, which begins with the stack."""
-    return "_".join(part for part in path.split("/")[1:] if part and part != _HIDDEN)
 
 
 def services_of(settings: Settings) -> tuple[str, ...]:
