@@ -21,7 +21,7 @@ export COMPONENT
 OF_COMPONENT := --component="$$COMPONENT"
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup up upload down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret release-hold layer cdktf javascript web lint test test-all judges bench scale lock clean
+.PHONY: help setup up upload down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret release-hold layer cdktf javascript web browser lint test test-all judges bench scale lock clean
 
 help: ## list all targets; COMPONENT is uploads (the default), state, or an example: inbox, partner-bucket
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
@@ -96,6 +96,9 @@ web: .build/web/index.html ## the page that ENABLE_WEBSITE serves, in .build/web
 .build/web/index.html: web/node_modules/.package-lock.json $(wildcard web/*.* web/public/* web/src/* clients/javascript/src/* clients/uppy/src/*)
 	@env -u NODE_OPTIONS -u NODE_ENV npm run --silent build --prefix web
 
+browser: setup ## a browser for the tests of the page: that of the machine, else one from an npm package
+	@$(VENV) -m tools.develop.browser
+
 %/node_modules/.package-lock.json: %/package-lock.json
 	@env -u NODE_OPTIONS -u NODE_ENV npm ci --prefix $* --include=dev --no-audit --no-fund --loglevel=error
 	@touch $@
@@ -147,4 +150,4 @@ lock: setup ## resolve the Pipfile into Pipfile.lock
 	@$(VENV) -m tools.develop.lock
 
 clean: ## remove the results of set-up and synthesis
-	@rm -rf .venv .build cdktf.out node_modules $(foreach each,$(JAVASCRIPT),$(each)/node_modules $(each)/dist $(each)/.build)
+	@rm -rf .venv .build cdktf.out node_modules tools/develop/chromium/node_modules $(foreach each,$(JAVASCRIPT),$(each)/node_modules $(each)/dist $(each)/.build)
