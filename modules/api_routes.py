@@ -18,4 +18,5 @@ KNOWN_ROUTES: tuple[tuple[str, str], ...] = (
     ("GET", "/files/{file_id}"),
     ("DELETE", "/files/{file_id}"),
     ("GET", "/files/{file_id}/content"),
+    ("GET", "/quota"),
 )

@@ -264,6 +264,14 @@ class Metadata(Construct):
             self._query("FindDueQuotas", self.quotas, BY_DUE),
         )
 
+    def grant_read_quota(self, grantee: Grantee) -> None:
+        """Let a role read how much of an owner's quota is used."""
+        self._grant(
+            grantee,
+            "quotas_read",
+            Statement(sid="ReadQuotas", actions=["dynamodb:GetItem"], resources=[self.quotas.arn]),
+        )
+
     def grant_recount(self, grantee: Grantee) -> None:
         """Let a role count what an owner has, and correct the quota."""
         self._grant(

@@ -25,7 +25,7 @@ class UploadFunctions:
         discard: ends a claimed file.
         upload: stores a small file.
         uploads: starts, continues and completes uploads of any size.
-        files: lists, shows, serves and deletes files.
+        files: lists, shows, serves and deletes files; tells how much of the quota is used.
         inspect: compares a stored object with its record.
     """
 
@@ -52,11 +52,10 @@ class UploadFunctions:
         self._metadata = metadata
         self._bucket_and_table = {"BUCKET_NAME": storage.bucket_name, "TABLE_NAME": metadata.files.name}
         self._quotas = {"QUOTAS_TABLE_NAME": metadata.quotas.name}
-        self._start = {
+        self._limits = {"QUOTA_BYTES": str(settings.quota_bytes), "QUOTA_FILES": str(settings.quota_files)}
+        self._start = self._limits | {
             "ALLOWED_CONTENT_TYPES": ",".join(settings.allowed_content_types),
             "UPLOAD_EXPIRY_HOURS": str(settings.upload_expiry_hours),
-            "QUOTA_BYTES": str(settings.quota_bytes),
-            "QUOTA_FILES": str(settings.quota_files),
         }
         self._replicated = {"REPLICATED": str(settings.replicates).lower()}
         self._cors = {"CORS_ALLOWED_ORIGINS": ",".join(origins)} if origins else {}
@@ -191,12 +190,13 @@ class UploadFunctions:
             self._scope,
             "files",
             shared=self._shared,
-            description="What an owner has: list, look at, fetch, delete: /files",
-            environment=self._bucket_and_table | self._discarding | self._cors,
+            description="What an owner has: list, look at, fetch, delete: /files; quota: /quota",
+            environment=self._bucket_and_table | self._quotas | self._limits | self._discarding | self._cors,
         )
         self._storage.grant_read(files.role)
         self._metadata.grant_read(files.role)
         self._metadata.grant_list(files.role)
+        self._metadata.grant_read_quota(files.role)
         self._metadata.grant_carry_on(files.role)
         self.discard.grant_invoke(files.role, "discard")
         return files

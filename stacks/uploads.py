@@ -329,6 +329,7 @@ class UploadsStack(BaseStack):
         api.route("GET", "/files/{file_id}", functions.files)
         api.route("DELETE", "/files/{file_id}", functions.files)
         api.route("GET", "/files/{file_id}/content", functions.files)
+        api.route("GET", "/quota", functions.files)
         published = api.publish()
         if self.settings.enable_waf:
             Firewall(self, "firewall", foundation=self.foundation, stage_arn=published.stage_arn, logs_key=keys.logs)

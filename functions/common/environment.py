@@ -75,18 +75,14 @@ class FilesEnvironment(Environment, frozen=True, kw_only=True):
     table_name: TableName
 
 
-class StartEnvironment(FilesEnvironment, frozen=True, kw_only=True):
-    """The environment variables with the limits for new uploads.
+class QuotaEnvironment(FilesEnvironment, frozen=True, kw_only=True):
+    """The environment variables with the quota of one owner, and the name of the table that has what is used of it.
 
     Attributes:
-        allowed_content_types: media types, of which the second part may be `*`.
-        upload_expiry_hours: how long an upload may take.
         quota_bytes, quota_files: what one owner may have.
     """
 
     quotas_table_name: TableName
-    allowed_content_types: Listed
-    upload_expiry_hours: Count
     quota_bytes: Count
     quota_files: Count
 
@@ -94,6 +90,18 @@ class StartEnvironment(FilesEnvironment, frozen=True, kw_only=True):
     def quota(self) -> Quota:
         """The quota of one owner."""
         return Quota(self.quota_bytes, self.quota_files)
+
+
+class StartEnvironment(QuotaEnvironment, frozen=True, kw_only=True):
+    """The environment variables with the limits for new uploads.
+
+    Attributes:
+        allowed_content_types: media types, of which the second part may be `*`.
+        upload_expiry_hours: how long an upload may take.
+    """
+
+    allowed_content_types: Listed
+    upload_expiry_hours: Count
 
     @property
     def expiry(self) -> timedelta:

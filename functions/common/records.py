@@ -62,6 +62,14 @@ class Quota:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """The bytes and files of one owner that count against the quota, including unfinished uploads."""
+
+    bytes: int
+    files: int
+
+
+@dataclass(frozen=True)
 class FileRecord:
     """The record of a file. Times are ISO 8601 in UTC, sizes are bytes, checksums are SHA-256 in base64, as S3 writes
     them.
@@ -153,7 +161,7 @@ class Records:
     def __init__(self, client: DynamoDBClient, table_name: str, quotas_table_name: str = "") -> None:
         """
         Args:
-            quotas_table_name: for those who begin and end records.
+            quotas_table_name: for those who begin and end records, and those who read quotas.
         """
         self._client = client
         self._table_name = table_name
@@ -219,6 +227,16 @@ class Records:
             TableName=self._table_name, Key=to_item({"file_id": file_id}), ConsistentRead=True
         ).get("Item")
         return FileRecord.of_item(from_item(item)) if item else None
+
+    def usage(self, owner: str) -> Usage:
+        """Read how much of an owner's quota is used, with strong consistency; zeros if they never uploaded anything.
+
+        Raises:
+            ClientError: DynamoDB refused.
+        """
+        item = from_item(self._quota_item(owner) or {})
+        # A quota that drifted may be below zero until the sweeper counts it again.
+        return Usage(*(max(0, int(str(item.get(name, 0)))) for name in ("bytes", "files")))
 
     def remember_upload_id(self, file_id: str, upload_id: str) -> bool:
         """Store S3's id of a multipart upload; False if the record has one already or is not uploading any more.
@@ -429,9 +447,7 @@ class Records:
         Raises:
             ClientError: DynamoDB refused.
         """
-        item = self._client.get_item(
-            TableName=self._quotas_table_name, Key=to_item({"owner": owner}), ConsistentRead=True
-        ).get("Item")
+        item = self._quota_item(owner)
         if item is None:
             return False
         before = from_item(item)
@@ -467,6 +483,11 @@ class Records:
         except self._client.exceptions.ConditionalCheckFailedException:
             return False
         return True
+
+    def _quota_item(self, owner: str) -> Mapping[str, Any] | None:
+        return self._client.get_item(
+            TableName=self._quotas_table_name, Key=to_item({"owner": owner}), ConsistentRead=True
+        ).get("Item")
 
     def _change(
         self, file_id: str, changes: Mapping[str, object], condition: str, values: Mapping[str, object]

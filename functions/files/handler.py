@@ -1,4 +1,4 @@
-"""GET /files, GET /files/{id}, GET /files/{id}/content, DELETE /files/{id}: an owner's files."""
+"""GET /files, GET /files/{id}, GET /files/{id}/content, DELETE /files/{id}, GET /quota: an owner's files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions.common import objects
 from functions.common.contract import CONTENT_LINK_SECONDS, State
 from functions.common.discard_function import DiscardFunction
-from functions.common.environment import FilesEnvironment, FunctionArn
+from functions.common.environment import FunctionArn, QuotaEnvironment
 from functions.common.media_types import canonical
 from functions.common.records import FileRecord, Records
 from functions.common.rest_api import (
@@ -29,16 +29,16 @@ from functions.common.rest_api import (
 from functions.files.listing import LISTED, Page, cursor_after
 
 
-class OwnFilesEnvironment(FilesEnvironment, frozen=True, kw_only=True):
-    """The environment variables of the calls on files."""
+class OwnFilesEnvironment(QuotaEnvironment, frozen=True, kw_only=True):
+    """The environment variables of the calls on files and quota."""
 
     discard_function_arn: FunctionArn
 
 
 environment = OwnFilesEnvironment.load()
 logger = Logger(service="files")
-app = rest_api(logger, failure="The file could not be handled")
-records = Records(boto3.client("dynamodb"), environment.table_name)
+app = rest_api(logger, failure="The request could not be handled")
+records = Records(boto3.client("dynamodb"), environment.table_name, environment.quotas_table_name)
 files = objects.Objects(objects.client(), environment.bucket_name)
 discard = DiscardFunction(environment.discard_function_arn)
 
@@ -101,6 +101,24 @@ def delete_file(file_id: str) -> Response[str]:
         discard(file_id)
     logger.info("file deleted", file_id=file_id)
     return no_content()
+
+
+@app.get("/quota")
+def get_quota() -> Response[str]:
+    """Return how much of the caller's quota is used and left."""
+    used, quota = records.usage(owner_of(app.current_event)), environment.quota
+    return answer(
+        200,
+        {
+            "used_bytes": used.bytes,
+            "used_files": used.files,
+            "quota_bytes": quota.bytes,
+            "quota_files": quota.files,
+            # More is used than allowed where an operator has lowered the quota.
+            "left_bytes": max(0, quota.bytes - used.bytes),
+            "left_files": max(0, quota.files - used.files),
+        },
+    )
 
 
 MORE = ("available_time", "detected_type")

@@ -285,10 +285,12 @@ def no_token_or_nothing_there(client: Client) -> None:
 def a_full_quota(client: Client) -> None:
     """Two declarations fill it; nothing more is taken until one is given up."""
     greedy = client.other("greedy")
+    assert greedy.call("getQuota", 200).json["used_bytes"] == 0
     digest = OPERATIONS["startUpload"].examples()["small"]["checksum"]
     # 50 GiB in parts of 8 MiB.
     half = {"file_name": "half.bin", "size": 50 * 2**30, "checksum": f"{digest}-6400"}
     started = [greedy.call("startUpload", 201, half) for _ in range(2)]
+    assert greedy.call("getQuota", 200).json["left_bytes"] == 0
     greedy.call("startUpload", 403, OPERATIONS["startUpload"].examples()["small"])
     greedy.call("uploadSmall", 403, OPERATIONS["uploadSmall"].examples()["hello"])
     for each in started:

@@ -16,6 +16,7 @@ from modules.notifications import Topic
 from modules.queues import Queue
 from modules.roles import ExistingRole, Grantee, Role
 from modules.storage import Storage
+from modules.tables import Metadata
 from stacks.base import BaseStack
 from tests.synth.conftest import settings_of
 
@@ -67,6 +68,14 @@ GRANTS: dict[str, tuple[str, Grant, list[dict[str, Any]]]] = {
             allow("ListObjects", "s3:ListBucket", "${aws_s3_bucket.bucket.arn}"),
             allow("GetObjects", "s3:GetObject", "${aws_s3_bucket.bucket.arn}/*"),
             use_of_key("DecryptObjects", "kms:Decrypt"),
+        ],
+    ),
+    "quotas_read": (
+        "dynamodb",
+        lambda stack, key, to: Metadata(stack, "metadata", foundation=stack.foundation, key=key).grant_read_quota(to),
+        [
+            allow("ReadQuotas", "dynamodb:GetItem", "${aws_dynamodb_table.metadata_quotas.arn}"),
+            use_of_key("UseTableKey", "kms:Decrypt", service="dynamodb"),
         ],
     ),
     "consume": (

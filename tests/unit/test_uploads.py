@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from functions.common.contract import MAX_FILE_BYTES, MAX_PARTS, MAX_POST_BYTES, FailureCode, State
 from functions.common.objects import Part
-from functions.common.records import FileRecord, Quota, timestamp
+from functions.common.records import FileRecord, Quota, timestamp, to_item
 from functions.common.rest_api import Refused
 from functions.files.listing import Page, cursor_after
 from functions.uploads.logic import Declaration, Rules, file_id_of
 from functions.uploads.parts import Cut, checksum_of, faults
-from tests.unit.fakes import refusal, rest_event, sha256
-from tests.unit.memory import Aws, call
+from tests.unit.fakes import QUOTAS, FakeContext, refusal, rest_event, sha256
+from tests.unit.memory import Aws, call, start
 
 MIB = 2**20
 LARGE = MAX_POST_BYTES + 1
@@ -36,7 +36,7 @@ def body(**changed: object) -> str:
 
 
 def ask(method: str, path: str, text: str | None = None, **event: Any) -> tuple[int, dict[str, Any]]:  # noqa: ANN401
-    function = "files" if path.startswith("/files") else "uploads"
+    function = "files" if path.startswith(("/files", "/quota")) else "uploads"
     return call(function, rest_event(method, path, text, **event))
 
 
@@ -477,6 +477,79 @@ def test_the_quota_counts_bytes_and_files(aws: Aws) -> None:
 def test_a_file_too_many_is_refused(aws: Aws) -> None:
     assert [ask("POST", "/uploads", body(size=1))[0] for _ in range(11)] == [201] * 10 + [403]
     assert len(aws.items()) == 10
+
+
+def quota(used_bytes: int, used_files: int, left_bytes: int, left_files: int) -> dict[str, int]:
+    """Return an answer of GET /quota with the quota of these tests."""
+    return {
+        "used_bytes": used_bytes,
+        "used_files": used_files,
+        "quota_bytes": 10**9,
+        "quota_files": 10,
+        "left_bytes": left_bytes,
+        "left_files": left_files,
+    }
+
+
+def test_a_caller_who_never_uploaded_anything_has_all_of_the_quota_left(aws: Aws) -> None:
+    assert ask("GET", "/quota") == (200, quota(0, 0, 10**9, 10))
+
+
+def test_a_caller_sees_what_they_use_and_not_what_others_use(aws: Aws) -> None:
+    bob = {"user_arn": "arn:aws:iam::000000000000:user/bob"}
+    begun = [ask("POST", "/uploads", body(size=size))[1]["file_id"] for size in (300, 5)]
+    ask("POST", "/uploads", body(size=7), **bob)
+    assert ask("GET", "/quota") == (200, quota(305, 2, 10**9 - 305, 8))
+    assert ask("GET", "/quota", **bob) == (200, quota(7, 1, 10**9 - 7, 9))
+    # The bytes of a file that is to be deleted count until they are removed.
+    aws.change(begun[0], state="available")
+    assert ask("DELETE", f"/files/{begun[0]}")[0] == 204
+    assert ask("GET", "/quota") == (200, quota(305, 2, 10**9 - 305, 8))
+    start("discard").handler(*aws.functions.invoked, FakeContext())
+    assert ask("GET", "/quota") == (200, quota(5, 1, 10**9 - 5, 9))
+
+
+def test_what_is_used_is_read_as_it_is_at_this_moment(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def get_item(**request: object) -> dict[str, object]:
+        asked.append(request)
+        return {}
+
+    monkeypatch.setattr(aws.dynamodb, "get_item", get_item)
+    assert ask("GET", "/quota")[0] == 200
+    owner = {"owner": {"S": "arn:aws:iam::000000000000:user/ann"}}
+    assert asked == [{"TableName": QUOTAS, "Key": owner, "ConsistentRead": True}]
+
+
+@pytest.mark.parametrize(
+    ("stored", "answered"),
+    [
+        # An operator has lowered the quota.
+        ({"bytes": 10**9 + 1, "files": 11}, quota(10**9 + 1, 11, 0, 0)),
+        # It drifted, and the sweeper has not counted it again.
+        ({"bytes": -5, "files": -1}, quota(0, 0, 10**9, 10)),
+    ],
+)
+def test_no_number_of_a_quota_is_below_zero(aws: Aws, stored: dict[str, int], answered: dict[str, int]) -> None:
+    item = to_item({"owner": "arn:aws:iam::000000000000:user/ann", **stored})
+    aws.dynamodb.put_item(TableName=QUOTAS, Item=item)
+    assert ask("GET", "/quota") == (200, answered)
+
+
+def test_a_quota_has_one_verified_owner(aws: Aws) -> None:
+    status, problem = ask("GET", "/quota", user_arn=None, query={"owner": "user:bob"})
+    assert (status, problem["type"]) == (401, "urn:sluice:problem:unauthorized")
+
+
+def test_trouble_with_the_table_of_quotas_tells_nothing(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**request: object) -> None:
+        raise refusal("InternalServerError", "GetItem")
+
+    monkeypatch.setattr(aws.dynamodb, "get_item", refuse)
+    status, problem = ask("GET", "/quota")
+    assert (status, problem["detail"]) == (500, "The request could not be handled")
+    assert "secret" not in str(problem)
 
 
 # files

@@ -194,6 +194,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/quota": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * See how much of one's own quota is used
+         * @description Everything counts whose bytes Sluice keeps or has promised to keep: unfinished uploads with their declared size
+         *     from their start on, files, and files in quarantine. A caller who has never uploaded anything gets zeros. What is
+         *     given back by a deletion or an abort counts until the bytes are removed, a moment later.
+         */
+        get: operations["getQuota"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/upload": {
         parameters: {
             query?: never;
@@ -427,6 +449,20 @@ export interface components {
              * @constant
              */
             expires_in: 60;
+        };
+        Quota: {
+            /** @description Bytes of the caller's files and unfinished uploads. */
+            used_bytes: number;
+            /** @description Their number. */
+            used_files: number;
+            /** @description QUOTA_BYTES: what one owner may have. */
+            quota_bytes: number;
+            /** @description QUOTA_FILES. */
+            quota_files: number;
+            /** @description How many more bytes there is room for; 0 where more is used than is allowed now. */
+            left_bytes: number;
+            /** @description How many more files there is room for. */
+            left_files: number;
         };
         SmallUpload: {
             file_name: components["schemas"]["FileName"];
@@ -949,6 +985,31 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+        };
+    };
+    getQuota: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What is used at this moment, and what is left. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Quota"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
         };

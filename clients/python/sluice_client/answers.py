@@ -54,10 +54,10 @@ class Answer:
             return default
         return without_surrogates(value) if isinstance(value, str) else self._unknown(name)
 
-    def number(self, name: str, default: int | None = None) -> int:
-        """Return an integer of 0 or more; the default if the field is missing."""
+    def number(self, name: str, default: int | None = None, *, most: int = _MOST) -> int:
+        """Return an integer from 0 to `most`; the default if the field is missing."""
         value = self._fields.get(name, default)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
             self._unknown(name)
         return value
 

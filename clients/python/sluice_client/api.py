@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
@@ -22,6 +22,8 @@ ENDED = frozenset({"aborted", "rejected", "expired", "deleted", "quarantined"})
 _MARGIN_SECONDS = 15.0
 # A page of the list may be empty, since DynamoDB filters records; a list with more empty pages than this has no end.
 _MOST_EMPTY_PAGES = 1_000
+# A quota may be larger than the integers that all implementations of JSON agree on: a setting accepts 2**60 bytes.
+_MOST_QUOTA = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,27 @@ class File:
         return cls(size=answer.number("size"), checksum=answer.text("checksum", ""), **texts)
 
 
+@dataclass(frozen=True)
+class Quota:
+    """The bytes and files that the caller uses, may have, and may still add; unfinished uploads count.
+
+    Attributes:
+        quota_bytes, quota_files: what the caller may have.
+    """
+
+    used_bytes: int
+    used_files: int
+    quota_bytes: int
+    quota_files: int
+    left_bytes: int
+    left_files: int
+
+    @classmethod
+    def of(cls, answer: Answer) -> Quota:
+        """Read a quota from an answer."""
+        return cls(**{field.name: answer.number(field.name, most=_MOST_QUOTA) for field in fields(cls)})
+
+
 class Api:
     """The API of one environment."""
 
@@ -224,6 +247,11 @@ class Api:
     def delete(self, file_id: str) -> None:
         """Delete a file."""
         self._call("DELETE", f"/files/{_segment(file_id)}")
+
+    def quota(self) -> Quota:
+        """Return how much of the caller's quota is used and left."""
+        _, answer = self._call("GET", "/quota")
+        return Quota.of(answer)
 
     def _upload(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Upload:
         reply, answer = self._call(method, path, body, headers)

@@ -1,4 +1,4 @@
-"""The command line: `sluice upload FILE...`, `list`, `download`, `delete`."""
+"""The command line: `sluice upload FILE...`, `list`, `download`, `delete`, `quota`."""
 
 from __future__ import annotations
 
@@ -180,6 +180,8 @@ def _run(options: argparse.Namespace, screen: Screen) -> int:
             return _upload(options, api, screen)
         if options.command == "list":
             return _list(options, api)
+        if options.command == "quota":
+            return _quota(api)
         # An id that is given twice means one file.
         file_ids = list(dict.fromkeys(options.file_ids))
         if options.command == "download":
@@ -275,6 +277,23 @@ def _list(options: argparse.Namespace, api: Api) -> int:
         console.print(table)
         if table.row_count < TABLE_ROWS:
             return 0
+
+
+def _quota(api: Api) -> int:
+    quota = api.quota()
+    rows = {
+        "bytes": (quota.used_bytes, quota.quota_bytes, quota.left_bytes),
+        "files": (quota.used_files, quota.quota_files, quota.left_files),
+    }
+    if not _is_terminal(sys.stdout):
+        for name, numbers in rows.items():
+            _print(name, *map(str, numbers), flush=False)
+        return 0
+    table = Table("", *(Column(title, justify="right") for title in ("used", "quota", "left")), box=None)
+    for name, numbers in rows.items():
+        table.add_row(name, *(decimal(each) if name == "bytes" else f"{each:,}" for each in numbers))
+    Console(highlight=False).print(table)
+    return 0
 
 
 def _delete(file_id: str, api: Api) -> None:
@@ -378,6 +397,9 @@ def _parser() -> argparse.ArgumentParser:
     download.add_argument("--force", action="store_true", help="overwrite")
     delete = commands.add_parser("delete", help="delete files, or abort their uploads")
     delete.add_argument("file_ids", nargs="+", metavar="FILE_ID")
+    commands.add_parser(
+        "quota", help="show how much of your quota is used; separated by tabs if the output is not a terminal"
+    )
     return parser
 
 

@@ -58,6 +58,7 @@ class FakeSluice:
         self.stored: Counter[int] = Counter()
         self.token = TOKEN
         self.link_seconds = 900
+        self.quota_bytes = 10**12
         # Where links lead instead of to this server.
         self.s3_at = ""
         # Bytes of a request's body after which S3 cuts the connection.
@@ -125,6 +126,8 @@ class FakeSluice:
                 return self._start(body, key)
             if (method, path) == ("GET", "/files"):
                 return 200, self._page(query)
+            if (method, path) == ("GET", "/quota"):
+                return 200, self._quota()
             kind, file_id, *rest = path.strip("/").split("/")
             record = self.records.get(file_id)
             if record is None:
@@ -225,6 +228,17 @@ class FakeSluice:
         at = int(query.get("cursor", "0"))
         more = str(at + 2) if at + 2 < len(everything) else None
         return {"files": [self._listed(record) for record in everything[at : at + 2]], "cursor": more}
+
+    def _quota(self) -> dict[str, int]:
+        counted = [r.declared["size"] for r in self.records.values() if r.state in {"uploading", "available"}]
+        return {
+            "used_bytes": sum(counted),
+            "used_files": len(counted),
+            "quota_bytes": self.quota_bytes,
+            "quota_files": 1_000,
+            "left_bytes": self.quota_bytes - sum(counted),
+            "left_files": 1_000 - len(counted),
+        }
 
     def _listed(self, record: Record) -> dict[str, Any]:
         return {"file_id": record.file_id, "state": record.state, "upload_time": _later(0), **record.declared}

@@ -286,6 +286,7 @@ def test_no_answer_ends_in_a_traceback(
             [
                 ["upload", "small.txt"],
                 ["list"],
+                ["quota"],
                 ["download", "--force", "--to", "to", stored.file_id],
                 ["delete", stored.file_id],
             ]

@@ -696,6 +696,19 @@ def test_files_are_listed_page_by_page(setup: Setup, run: Run) -> None:
     assert out.splitlines()[0].split("\t")[1:3] == ["available", "4"]
 
 
+def test_the_quota_is_shown(setup: Setup, run: Run) -> None:
+    setup.sluice.add("a.txt", b"x" * 40)
+    setup.sluice.add("b.txt", b"x" * 2, state="uploading")
+    setup.sluice.add("c.txt", b"x", state="deleted")
+    bytes_, files = f"bytes\t42\t{10**12}\t{10**12 - 42}\n", "files\t2\t1000\t998\n"
+    assert run("quota") == (0, bytes_ + files, "")
+
+
+def test_a_quota_may_be_larger_than_the_numbers_of_json_are_exact(setup: Setup, run: Run) -> None:
+    setup.sluice.quota_bytes = 2**60
+    assert run("quota") == (0, f"bytes\t0\t{2**60}\t{2**60}\nfiles\t0\t1000\t1000\n", "")
+
+
 def test_files_are_deleted_and_uploads_given_up(setup: Setup, run: Run) -> None:
     file, upload = setup.sluice.add("a.txt", b"a"), setup.sluice.add("b.txt", b"b", state="uploading")
     assert run("delete", file.file_id, upload.file_id) == (0, "", "")

@@ -608,11 +608,24 @@ def on_terminal(setup: Setup, *arguments: str, environment: Mapping[str, str]) -
 def test_terminals_of_any_kind(setup: Setup, environment: dict[str, str]) -> None:
     setup.sluice.add(f"日本語{ESCAPES}.txt", b"x")
     setup.file(SMALL, "[red]:smile:名\\")
-    for arguments in (["list"], ["upload", "none", "[red]:smile:名\\"]):
+    for arguments in (["list"], ["quota"], ["upload", "none", "[red]:smile:名\\"]):
         code, shown = on_terminal(setup, *arguments, environment=environment)
         assert code == (1 if "none" in arguments else 0), shown
         assert "Traceback" not in shown
         assert not any(order in shown for order in ("\x1b[2J", "\x9b", "\x85", "\x07", "\u202e"))
+
+
+def test_a_quota_on_a_terminal_is_a_table_for_people(setup: Setup) -> None:
+    setup.sluice.quota_bytes = 2 * 10**12
+    setup.sluice.add("a.txt", b"x" * 1_234)
+    code, shown = on_terminal(setup, "quota", environment={"TERM": "dumb"})
+    rows = [line.split() for line in shown.splitlines() if line]
+    assert code == 0
+    assert rows == [
+        ["used", "quota", "left"],
+        ["bytes", "1.2", "kB", "2.0", "TB", "2.0", "TB"],
+        ["files", "1", "1,000", "999"],
+    ]
 
 
 def test_a_list_for_a_program_has_tabs_whatever_colours_are_forced(setup: Setup) -> None:
@@ -640,7 +653,7 @@ def test_a_reader_that_has_enough_ends_the_command_in_silence(setup: Setup) -> N
 def test_a_full_disk_for_the_results_is_said(setup: Setup) -> None:
     setup.sluice.add("a.txt", b"x")
     setup.file(b"x", "x")
-    for arguments in (["list"], ["upload", "x"]):
+    for arguments in (["list"], ["quota"], ["upload", "x"]):
         with Path("/dev/full").open("w") as full, program(setup, *arguments, stdout=full) as running:
             _, err = running.communicate(timeout=20)
         assert err.startswith("sluice: standard output: No space left on device")
