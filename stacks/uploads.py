@@ -179,8 +179,6 @@ class UploadsStack(BaseStack):
                 "limits": {
                     "max_upload_bytes": settings.max_upload_bytes,
                     "allowed_content_types": list(settings.allowed_content_types),
-                    "quota_bytes": settings.quota_bytes,
-                    "quota_files": settings.quota_files,
                 },
             },
             # The stage's own address would be a cycle: its deployment waits for the address of the page.

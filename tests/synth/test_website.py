@@ -178,8 +178,6 @@ def test_the_page_knows_the_api_the_sign_in_and_the_limits(make: Make) -> None:
     assert config["limits"] == {
         "max_upload_bytes": settings.max_upload_bytes,
         "allowed_content_types": list(settings.allowed_content_types),
-        "quota_bytes": settings.quota_bytes,
-        "quota_files": settings.quota_files,
     }
     assert config["sign_in"]["client_id"] == "${aws_cognito_user_pool_client.authorization_page_client.id}"
     assert config["sign_in"]["sends"] == "id_token"

@@ -12,8 +12,6 @@ export interface Config {
   limits: {
     max_upload_bytes: number;
     allowed_content_types: string[];
-    quota_bytes: number;
-    quota_files: number;
   };
 }
 

@@ -1,17 +1,19 @@
-import type { FileSummary, Sluice } from "@sluice/client";
-import type { Config } from "./config.js";
+import type { FileSummary, Sluice, components } from "@sluice/client";
 import { button, make } from "./elements.js";
 import { bytes, number, text, time, words } from "./texts.js";
 
 const MOVING = new Set<string>(["uploading", "scanning"]);
 const GONE = new Set<string>(["uploading", "aborted", "expired", "deleted"]);
 const AGAIN_MS = 4000;
+// The meter warns from these shares of the quota on.
+const NEARLY_FULL = { low: "0.8", high: "0.95" };
 
 /** The list of a person's files. */
 export class Files {
   readonly element: HTMLElement;
   #sluice: Sluice;
   #announce: (sentence: string) => void;
+  #quota = make("p", { class: "quota", hidden: true });
   #rows = make("tbody");
   #table: HTMLElement;
   #none = make("p", { hidden: true }, text.none);
@@ -20,7 +22,7 @@ export class Files {
   #cursor: string | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(sluice: Sluice, limits: Config["limits"], announce: (sentence: string) => void) {
+  constructor(sluice: Sluice, announce: (sentence: string) => void) {
     this.#sluice = sluice;
     this.#announce = announce;
     this.#more = button(text.more, () => this.#load(this.#cursor ?? undefined), { class: "plain" });
@@ -35,7 +37,7 @@ export class Files {
       "section",
       { "aria-labelledby": "files" },
       make("div", { class: "line" }, make("h2", { id: "files" }, text.files), button(text.refresh, () => this.refresh(), { class: "plain" })),
-      make("p", { class: "quota" }, text.quota(bytes(limits.quota_bytes), number(limits.quota_files))),
+      this.#quota,
       this.#wrong,
       this.#none,
       this.#table,
@@ -50,6 +52,7 @@ export class Files {
 
   async #load(cursor?: string): Promise<void> {
     clearTimeout(this.#timer);
+    if (!cursor) void this.#showQuota();
     try {
       const page = await this.#sluice.list(cursor ? { cursor } : {});
       const rows = page.files.map((file) => this.#row(file));
@@ -65,6 +68,18 @@ export class Files {
     this.#table.hidden = !some;
     this.#none.hidden = some || !this.#wrong.hidden;
     this.#more.hidden = this.#cursor === null;
+  }
+
+  /** Show how much of the quota is used; nothing while the API does not say. */
+  async #showQuota(): Promise<void> {
+    const quota = await this.#sluice.call<components["schemas"]["Quota"]>("GET", "/quota").catch(() => undefined);
+    this.#quota.hidden = !quota;
+    if (!quota) return;
+    // Whichever is nearer to its end.
+    const share = Math.max(quota.used_bytes / quota.quota_bytes, quota.used_files / quota.quota_files);
+    const said = text.used(bytes(quota.used_bytes), bytes(quota.quota_bytes), number(quota.used_files), number(quota.quota_files));
+    const meter = make("meter", { ...NEARLY_FULL, optimum: "0", value: String(share), "aria-label": text.quota, "aria-describedby": "used" });
+    this.#quota.replaceChildren(meter, make("span", { id: "used" }, said));
   }
 
   #row(file: FileSummary): HTMLTableRowElement {
@@ -107,6 +122,8 @@ export class Files {
       await this.#sluice.delete(file.file_id);
       this.#announce(text.gone(file.file_name));
       await this.refresh();
+      // A moment later the bytes are removed, and do not count any more.
+      setTimeout(() => void this.#showQuota(), AGAIN_MS);
     } catch (error) {
       this.#fail(error);
     }

@@ -63,7 +63,7 @@ async function start(): Promise<void> {
       return token;
     },
   });
-  const files = new Files(sluice, config.limits, announce);
+  const files = new Files(sluice, announce);
   const sending = new Sending(sluice, config.limits, announce, () => void files.refresh());
   show(
     header(make("span", { class: "person" }, person), button(text.signOut, () => session.signOut(), { class: "plain" })),
