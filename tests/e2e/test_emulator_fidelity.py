@@ -1263,6 +1263,38 @@ def test_an_authorizer_accepts_only_the_tokens_of_its_user_pool(cloud: Cloud, fu
     assert api.post(headers={"Authorization": token}).status == 401
 
 
+def test_a_refreshed_token_has_the_time_of_the_sign_in(cloud: Cloud) -> None:
+    pools, password = cloud.client("cognito-idp"), "Correct-Horse-7"
+    pool = pools.create_user_pool(PoolName=cloud.name("pool"))["UserPool"]
+    flows = ["ALLOW_ADMIN_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
+    app = pools.create_user_pool_client(UserPoolId=pool["Id"], ClientName="c", ExplicitAuthFlows=flows)
+    who = {"UserPoolId": pool["Id"], "ClientId": app["UserPoolClient"]["ClientId"]}
+    pools.admin_create_user(UserPoolId=pool["Id"], Username="ada", MessageAction="SUPPRESS")
+    pools.admin_set_user_password(UserPoolId=pool["Id"], Username="ada", Password=password, Permanent=True)
+
+    def sign_in(flow: str, **said: str) -> dict[str, str]:
+        signed_in: dict[str, str] = pools.admin_initiate_auth(**who, AuthFlow=flow, AuthParameters=said)[
+            "AuthenticationResult"
+        ]
+        return signed_in
+
+    def claims(tokens: Mapping[str, str], kind: str) -> dict[str, Any]:
+        payload = tokens[kind].split(".")[1]
+        found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return found
+
+    first = sign_in("ADMIN_USER_PASSWORD_AUTH", USERNAME="ada", PASSWORD=password)
+    issued = claims(first, "IdToken")["iat"]
+
+    def refresh() -> dict[str, str] | None:
+        tokens = sign_in("REFRESH_TOKEN_AUTH", REFRESH_TOKEN=first["RefreshToken"])
+        return tokens if claims(tokens, "IdToken")["iat"] > issued else None
+
+    again = wait_for("token of a later second", refresh)
+    for kind in ("IdToken", "AccessToken"):
+        assert claims(again, kind)["auth_time"] == claims(first, kind)["auth_time"]
+
+
 # logs
 
 

@@ -64,6 +64,7 @@ FIXES: tuple[Callable[[Settings], None], ...] = (
     eventbridge.invoke_functions_as_events,
     cognito.find_signing_keys_in_process,
     cognito.tell_tokens_apart,
+    cognito.keep_the_time_of_sign_in,
     secretsmanager.make_no_version_without_a_value,
     s3.check_posted_bytes,
     s3.name_the_version_in_events,

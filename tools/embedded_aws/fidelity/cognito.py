@@ -68,3 +68,27 @@ def tell_tokens_apart(_: Settings) -> None:
 
     takes = "authorizer method_obj headers query_params stage"
     hook.replace(fix, rest_api, "_validate_cognito_authorizer", make, takes)
+
+
+def keep_the_time_of_sign_in(_: Settings) -> None:
+    """Give a token that was refreshed the time at which the user signed in.
+
+    `auth_time` is the time at which the user completed authentication
+    (https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-id-token.html), also
+    after a refresh (OpenID Connect Core, "Successful Refresh Response"); clients refuse a token with another one.
+    ministack writes the time of the refresh. All tokens of one sign-in have the same `origin_jti`, by which the fix
+    finds the time.
+    """
+    fix = "cognito.keep_the_time_of_sign_in"
+    signed_in: dict[str, int] = {}
+
+    def make(original: Function) -> Function:
+        def sign(claims: dict[str, Any], *rest: object) -> object:
+            if "auth_time" in claims and "origin_jti" in claims:
+                claims["auth_time"] = signed_in.setdefault(claims["origin_jti"], claims["auth_time"])
+            return original(claims, *rest)
+
+        return sign
+
+    hook.replace(fix, cognito, "_signed_jwt", make, "claims")
+    hook.keep(fix, cognito, "sluice_signed_in", signed_in)
