@@ -537,8 +537,12 @@ def test_no_number_of_a_quota_is_below_zero(aws: Aws, stored: dict[str, int], an
     assert ask("GET", "/quota") == (200, answered)
 
 
-def test_a_quota_has_one_verified_owner(aws: Aws) -> None:
-    status, problem = ask("GET", "/quota", user_arn=None, query={"owner": "user:bob"})
+def test_the_quota_is_that_of_the_verified_caller_whatever_the_request_says(aws: Aws) -> None:
+    bob = "arn:aws:iam::000000000000:user/bob"
+    ask("POST", "/uploads", body(size=7), user_arn=bob)
+    forged: Any = {"query": {"owner": bob}, "headers": {"Owner": bob}}
+    assert ask("GET", "/quota", json.dumps({"owner": bob}), **forged) == (200, quota(0, 0, 10**9, 10))
+    status, problem = ask("GET", "/quota", user_arn=None, **forged)
     assert (status, problem["type"]) == (401, "urn:sluice:problem:unauthorized")
 
 
