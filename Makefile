@@ -29,7 +29,7 @@ help: ## list all targets; COMPONENT is uploads (the default), state, or an exam
 setup: ## Python environments, provider bindings and layers; quick when nothing changed
 	@$(PYTHON) tools/develop/setup.py
 
-up: setup ## deploy to the embedded AWS, upload a file, print what to do next; PORT=... for a port of your own
+up: setup web ## deploy to the embedded AWS, upload a file, print what to do next; PORT=... for a port of your own
 	@$(VENV) -m tools.develop.local up $(if $(PORT),--port $(PORT))
 
 upload: setup ## send FILE (of any size) with the client to the system of `up`
@@ -131,10 +131,10 @@ lint: setup ## ruff, mypy --strict and the direction of imports
 	@$(VENV) -m mypy
 	@.venv/bin/lint-imports
 
-test: setup javascript ## every test that fits into ten minutes
+test: setup javascript web ## every test that fits into ten minutes
 	@$(VENV) -m pytest $(WORKERS) -m "not slow"
 
-test-all: setup cdktf javascript ## the long ones too
+test-all: setup cdktf javascript web ## the long ones too
 	@$(VENV) -m pytest $(WORKERS)
 
 judges: setup cdktf ## run checkov, parliament, statelint, asl-validator and terraform-compliance

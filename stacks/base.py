@@ -33,6 +33,7 @@ TERRAFORM_VERSIONS = ">= 1.10.0"
 # The services that the stacks use, by their argument in the provider's `endpoints`.
 SERVICES = (
     "apigateway",
+    "cloudfront",
     "cloudwatch",
     "cloudwatchlogs",
     "codedeploy",
@@ -55,10 +56,6 @@ SERVICES = (
 )
 
 _KEEP_STATE = ("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:DeleteObject")
-
-
-# Services of options, by the setting that uses them.
-OPTIONAL_SERVICES = {"enable_website": ("cloudfront",)}
 
 
 class AddressError(Exception):
@@ -177,9 +174,7 @@ class BaseStack(TerraformStack):
                 )
             ],
             s3_use_path_style=True if settings.is_local else None,
-            endpoints=[
-                AwsProviderEndpoints(**dict.fromkeys(_python_names(services_of(settings)), settings.aws_endpoint_url))
-            ]
+            endpoints=[AwsProviderEndpoints(**dict.fromkeys(_python_names(), settings.aws_endpoint_url))]
             if settings.aws_endpoint_url
             else None,
         )
@@ -216,12 +211,6 @@ class BaseStack(TerraformStack):
         return address
 
 
-def services_of(settings: Settings) -> tuple[str, ...]:
-    """Return the services that the stacks of an environment use."""
-    optional = [name for setting, names in OPTIONAL_SERVICES.items() if getattr(settings, setting) for name in names]
-    return (*SERVICES, *optional)
-
-
-def _python_names(services: tuple[str, ...]) -> list[str]:
-    """Return the provider's arguments in Python: `lambda` is a keyword, so the binding adds an underscore."""
-    return [f"{service}_" if service == "lambda" else service for service in services]
+def _python_names() -> list[str]:
+    """Return the provider's arguments for SERVICES: `lambda` is a keyword, so the binding adds an underscore."""
+    return [f"{service}_" if service == "lambda" else service for service in SERVICES]

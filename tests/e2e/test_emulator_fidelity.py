@@ -428,6 +428,154 @@ def test_a_policy_may_name_the_function_of_a_mapping(cloud: Cloud, function: str
         call(UUID=mapping)
 
 
+# CloudFront
+
+
+def distribution_of(bucket: str) -> dict[str, Any]:
+    """The least that makes a distribution of a bucket."""
+    return {
+        "CallerReference": bucket,
+        "Comment": "",
+        "Enabled": True,
+        "DefaultRootObject": "index.html",
+        "Origins": {
+            "Quantity": 1,
+            "Items": [
+                {
+                    "Id": "page",
+                    "DomainName": f"{bucket}.s3.{REGION}.amazonaws.com",
+                    "S3OriginConfig": {"OriginAccessIdentity": ""},
+                }
+            ],
+        },
+        "DefaultCacheBehavior": {
+            "TargetOriginId": "page",
+            "ViewerProtocolPolicy": "https-only",
+            "CachePolicyId": "658327ea-f89d-4fab-a63d-7e88639e58f6",
+        },
+    }
+
+
+def tagged(configuration: dict[str, Any]) -> dict[str, Any]:
+    """The same with a tag, as Terraform makes it."""
+    return {"DistributionConfig": configuration, "Tags": {"Items": [{"Key": "owner", "Value": "us"}]}}
+
+
+@pytest.fixture
+def page(cloud: Cloud, bucket: str) -> dict[str, Any]:
+    """A distribution that signs its requests to a bucket with a page, and may read it if it is not of an account."""
+    s3, cloudfront = cloud.client("s3"), cloud.client("cloudfront")
+    s3.put_object(Bucket=bucket, Key="index.html", Body=b"<p>page", ContentType="text/html")
+    s3.put_object(Bucket=bucket, Key="assets/a b.js", Body=b"1", ContentType="text/javascript")
+    access = cloudfront.create_origin_access_control(
+        OriginAccessControlConfig={
+            "Name": bucket,
+            "SigningProtocol": "sigv4",
+            "SigningBehavior": "always",
+            "OriginAccessControlOriginType": "s3",
+        }
+    )["OriginAccessControl"]["Id"]
+    configuration = distribution_of(bucket)
+    configuration["Origins"]["Items"][0]["OriginAccessControlId"] = access
+    made: dict[str, Any] = cloudfront.create_distribution(DistributionConfig=configuration)["Distribution"]
+    readers = {
+        "Effect": "Allow",
+        "Principal": {"Service": "cloudfront.amazonaws.com"},
+        "Action": "s3:GetObject",
+        "Condition": {"StringEquals": {"aws:SourceArn": made["ARN"]}},
+    }
+    others = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Condition": {
+            "StringNotEquals": {"aws:PrincipalAccount": ACCOUNT},
+            "BoolIfExists": {"aws:PrincipalIsAWSService": "false"},
+        },
+    }
+    statements = [{**each, "Resource": f"arn:aws:s3:::{bucket}/*"} for each in (readers, others)]
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    return made
+
+
+def ask_distribution(cloud: Cloud, identifier: str, path: str = "/") -> Answer:
+    at = f"{cloud.aws.endpoint_url}/_aws/cloudfront/{identifier}{path}"
+    return fetch(urllib.request.Request(at), cloud.aws.ca_bundle)
+
+
+def test_a_distribution_is_served_at_a_path(cloud: Cloud, page: dict[str, Any]) -> None:
+    assert ask_distribution(cloud, page["Id"]).body == b"<p>page"
+    assert ask_distribution(cloud, page["Id"], "/assets/a%20b.js").body == b"1"
+    assert ask_distribution(cloud, "E0000000000000").body != b"<p>page"
+
+
+def test_a_distribution_needs_the_key_of_what_it_reads(
+    cloud: Cloud, page: dict[str, Any], bucket: str, key: str
+) -> None:
+    s3, kms = cloud.client("s3"), cloud.client("kms")
+    encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key}
+    s3.put_object(Bucket=bucket, Key="index.html", Body=b"under a key", **encryption)
+    assert ask_distribution(cloud, page["Id"]).status == 403
+
+    admitted = {
+        "Effect": "Allow",
+        "Principal": {"Service": "cloudfront.amazonaws.com"},
+        "Action": "kms:Decrypt",
+        "Resource": "*",
+        "Condition": {"StringEquals": {"aws:SourceArn": page["ARN"]}},
+    }
+    policy = json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
+    policy["Statement"].append(admitted)
+    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(policy))
+    assert ask_distribution(cloud, page["Id"]).body == b"under a key"
+
+
+def test_a_policy_of_headers_has_only_what_it_sets(cloud: Cloud, bucket: str) -> None:
+    options = {"ContentTypeOptions": {"Override": True}}
+    made = cloud.client("cloudfront").create_response_headers_policy(
+        ResponseHeadersPolicyConfig={"Name": bucket, "SecurityHeadersConfig": options}
+    )
+
+    told = made["ResponseHeadersPolicy"]["ResponseHeadersPolicyConfig"]
+    assert told["SecurityHeadersConfig"] == options
+    assert not {"CustomHeadersConfig", "RemoveHeadersConfig"} & set(told)
+
+
+def test_a_policy_may_name_kinds_of_resources_of_cloudfront(cloud: Cloud, bucket: str) -> None:
+    ours = f"arn:aws:cloudfront::{ACCOUNT}"
+    make = {
+        "Action": ["cloudfront:CreateOriginAccessControl", "cloudfront:GetOriginAccessControl"],
+        "Resource": f"{ours}:origin-access-control/*",
+    }
+    distribute = {"Action": "cloudfront:CreateDistribution", "Resource": f"{ours}:distribution/*"}
+    policy = may(make, distribute)
+    user = Cloud(cloud.aws, control.create_deployer(cloud.aws, policy, name="publisher"), cloud.iam_log)
+    cloudfront = user.client("cloudfront")
+    control_of = {"Name": bucket, "SigningProtocol": "sigv4", "SigningBehavior": "always"}
+
+    made = cloudfront.create_origin_access_control(
+        OriginAccessControlConfig={**control_of, "OriginAccessControlOriginType": "s3"}
+    )["OriginAccessControl"]
+    assert cloudfront.get_origin_access_control(Id=made["Id"])
+    with pytest.raises(ClientError, match="AccessDenied"):
+        cloudfront.delete_origin_access_control(Id=made["Id"], IfMatch="x")
+    assert cloudfront.create_distribution(DistributionConfig=distribution_of(bucket))
+    with pytest.raises(ClientError, match="TagResource"):
+        cloudfront.create_distribution_with_tags(
+            DistributionConfigWithTags=tagged({**distribution_of(bucket), "CallerReference": f"{bucket}-tagged"})
+        )
+
+
+def test_a_distribution_with_tags_needs_the_permission_to_set_tags(cloud: Cloud, bucket: str) -> None:
+    kinds = f"arn:aws:cloudfront::{ACCOUNT}:distribution/*"
+    policy = may({"Action": ["cloudfront:CreateDistribution", "cloudfront:TagResource"], "Resource": kinds})
+    user = Cloud(cloud.aws, control.create_deployer(cloud.aws, policy, name="tagger"), cloud.iam_log)
+
+    assert user.client("cloudfront").create_distribution_with_tags(
+        DistributionConfigWithTags=tagged(distribution_of(bucket))
+    )
+
+
 def test_a_function_knows_the_address_of_its_api(cloud: Cloud, function: str) -> None:
     api = Api(cloud)
     api.integrate(function)

@@ -197,7 +197,7 @@ def printed(machine: Machine) -> dict[str, str]:
     listed = said.partition("Sluice is up")[2].splitlines()
     matches = (re.fullmatch(r"  (\w[\w ]*?)  +(\S.*?)(?:   .*)?", line) for line in listed)
     found = {match[1]: match[2] for match in matches if match}
-    assert set(found) == {"API", "any size", "upload", "download", "AWS", "stop"}
+    assert set(found) == {"page", "API", "any size", "upload", "download", "AWS", "stop"}
     return found
 
 
@@ -208,6 +208,16 @@ def test_the_client_sends_a_file(machine: Machine, printed: dict[str, str]) -> N
     assert command.endswith("FILE=...")
     said = machine.sh(command.replace("...", f'"{file.name}"'))
     assert re.search(r"^[0-9a-f-]{36}\tfür alle\.txt$", said, re.MULTILINE), said
+
+
+def test_the_page_is_served_and_a_user_is_named(machine: Machine, printed: dict[str, str]) -> None:
+    page = machine.sh(f"curl -sS --cacert .build/local/aws/tls/ca.pem {printed['page']}")
+    assert '<script type="module"' in page
+    again = machine.sh("make up")
+    user = re.search(r"^ +sign in as (\S+) with the password (\S+)$", again, re.MULTILINE)
+    assert user
+    assert user[1] == "you@example.com"
+    assert user[2] == (machine.folder / ".build" / "local" / "password").read_text()
 
 
 def test_curl_sends_a_file_and_asks_for_it(machine: Machine, printed: dict[str, str]) -> None:

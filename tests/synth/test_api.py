@@ -142,7 +142,7 @@ def test_the_client_has_no_secret_and_sends_no_password_and_its_tokens_are_short
     assert client["token_validity_units"] == [
         {"access_token": "minutes", "id_token": "minutes", "refresh_token": "hours"}
     ]
-    local = one(make("local"), "aws_cognito_user_pool_client")["explicit_auth_flows"]
+    local = make("local").resources()["aws_cognito_user_pool_client.authorization_client"]["explicit_auth_flows"]
     assert set(local) - set(client["explicit_auth_flows"]) == {"ALLOW_USER_PASSWORD_AUTH"}
 
 

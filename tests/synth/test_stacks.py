@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from stacks.base import SERVICES, AddressError, BaseStack, services_of
+from stacks.base import SERVICES, AddressError, BaseStack
 from tests.conftest import ROOT
 from tests.synth.conftest import ENDPOINT, ENVIRONMENTS, Synthesized, settings_of, synthesize
 from tools.operate.console import Failure
@@ -93,7 +93,7 @@ def test_local_alone_points_at_the_embedded_aws(any_stack: Synthesized, environm
     (provider,) = any_stack.json["provider"]["aws"]
     backend = any_stack.json["terraform"]["backend"]["s3"]
     if environment == "local":
-        assert set(provider["endpoints"][0]) == set(services_of(settings_of(environment)))
+        assert set(provider["endpoints"][0]) == set(SERVICES)
         assert set(provider["endpoints"][0].values()) == {ENDPOINT}
         assert backend["endpoints"] == {"s3": ENDPOINT, "sts": ENDPOINT}
         assert provider["s3_use_path_style"] is backend["use_path_style"] is True
@@ -215,6 +215,10 @@ def test_every_environment_has_the_addresses_of_prod_but_for_what_settings_leave
         "scanning",
         "monitoring_scanning",
         "inspect_role_files_scan_result",
+        "website",
+        "monitoring_website",
+        "authorization_domain",
+        "authorization_page_client",
     )
     differing = {address.partition(".")[2] for address in set(stack.resources()) ^ set(prod.resources())}
     assert [name for name in differing if not name.startswith(optional)] == []

@@ -17,6 +17,7 @@ import sys
 import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 from synthesis.child_environment import child_environment
 from synthesis.paths import BUILD, ROOT
@@ -62,7 +63,7 @@ _FONTS = """<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig>
   <dir prefix="relative">fonts</dir>
-  <cachedir prefix="relative">fonts-cache</cachedir>
+  <cachedir>{cache}</cachedir>
 </fontconfig>
 """
 
@@ -156,7 +157,8 @@ def _unpack(package: Path, folder: Path) -> None:
                 # The archive of the libraries has a folder `lib`, that of the fonts one `fonts`, each with its files.
                 archive.extractall(folder, filter="data")
             (folder / name).unlink()
-    (folder / "fonts.conf").write_text(_FONTS)
+    # A relative place of the cache would be below the folder that a browser is started in.
+    (folder / "fonts.conf").write_text(_FONTS.format(cache=escape(str(folder / "fonts-cache"))))
     (folder / "browser").write_text(_START)
     for name in ("browser", "chromium"):
         (folder / name).chmod(0o755)

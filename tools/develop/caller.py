@@ -93,8 +93,8 @@ def signer(aws: EmbeddedAws, execution_arn: str, name: str = "caller") -> Signer
     return Signer(control.create_deployer(aws, policy, name=name), aws.region)
 
 
-def bearer(aws: EmbeddedAws, user_pool_id: str, client_id: str, name: str = "caller") -> Bearer:
-    """Return a user of the pool on the embedded AWS, signed in with a new random password that is not stored.
+def add_user(aws: EmbeddedAws, user_pool_id: str, name: str, password: str) -> str:
+    """Add a user to the pool on the embedded AWS, or give an existing one this password; return the user's address.
 
     Args:
         name: what comes before the @ of the user's address.
@@ -111,22 +111,37 @@ def bearer(aws: EmbeddedAws, user_pool_id: str, client_id: str, name: str = "cal
         ],
     }
     administrator = control.create_deployer(aws, policy, name="user-administrator")
-    where = {"endpoint_url": aws.endpoint_url, "verify": str(aws.ca_bundle), "region_name": aws.region}
     users = boto3.client(  # type: ignore[call-overload]
         "cognito-idp",
         aws_access_key_id=administrator.access_key,
         aws_secret_access_key=administrator.secret_key,
-        **where,
+        **_where(aws),
     )
-    address, password = f"{name}@example.com", f"Aa1-{secrets.token_urlsafe(24)}"
+    address = f"{name}@example.com"
     attributes = [{"Name": "email", "Value": address}, {"Name": "email_verified", "Value": "true"}]
     with contextlib.suppress(users.exceptions.UsernameExistsException):
         users.admin_create_user(
             UserPoolId=user_pool_id, Username=address, UserAttributes=attributes, MessageAction="SUPPRESS"
         )
     users.admin_set_user_password(UserPoolId=user_pool_id, Username=address, Password=password, Permanent=True)
+    return address
+
+
+def new_password() -> str:
+    """Return a random password that the pool accepts."""
+    return f"Aa1-{secrets.token_urlsafe(12)}"
+
+
+def bearer(aws: EmbeddedAws, user_pool_id: str, client_id: str, name: str = "caller") -> Bearer:
+    """Return a user of the pool on the embedded AWS, signed in with a new random password that is not stored.
+
+    Args:
+        name: what comes before the @ of the user's address.
+    """
+    password = new_password()
+    address = add_user(aws, user_pool_id, name, password)
     anyone = boto3.client(  # type: ignore[call-overload]
-        "cognito-idp", config=Config(signature_version=UNSIGNED), **where
+        "cognito-idp", config=Config(signature_version=UNSIGNED), **_where(aws)
     )
     signed_in = anyone.initiate_auth(
         ClientId=client_id,
@@ -134,6 +149,11 @@ def bearer(aws: EmbeddedAws, user_pool_id: str, client_id: str, name: str = "cal
         AuthParameters={"USERNAME": address, "PASSWORD": password},
     )
     return Bearer(signed_in["AuthenticationResult"]["IdToken"])
+
+
+def _where(aws: EmbeddedAws) -> dict[str, str]:
+    """Return the arguments of boto3 that lead to the embedded AWS."""
+    return {"endpoint_url": aws.endpoint_url, "verify": str(aws.ca_bundle), "region_name": aws.region}
 
 
 def caller(aws: EmbeddedAws, outputs: dict[str, str], name: str = "caller") -> Caller:

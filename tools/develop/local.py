@@ -27,7 +27,7 @@ from botocore.awsrequest import AWSRequest
 from modules.settings import Settings
 from synthesis.child_environment import NO_FILES_OF_AWS, child_environment, enter_local, shell_lines
 from synthesis.paths import BUILD, ROOT
-from tools.develop.caller import Bearer, Caller, caller
+from tools.develop.caller import Bearer, Caller, add_user, caller, new_password
 from tools.develop.layers import host_runtime
 from tools.develop.setup import EMBEDDED_AWS, LAMBDA
 from tools.embedded_aws import control
@@ -201,6 +201,15 @@ class LocalSystem:
         outputs = terraform.outputs()
         return Api(aws, outputs["api_url"], caller(aws, outputs))
 
+    def page_user(self, aws: EmbeddedAws, user_pool_id: str) -> tuple[str, str]:
+        """Return name and password of a user for the page; the password stays the same until `make down`."""
+        file = self.folder / "password"
+        if not file.is_file():
+            file.touch(mode=0o600)
+            file.write_text(new_password())
+        password = file.read_text()
+        return add_user(aws, user_pool_id, "you", password), password
+
     def curl_configuration(self, api: Api) -> Path:
         """Write a file for `curl -K` with trust and token or key, so that the secret is not on the command line."""
         path = self.folder / "curl.conf"
@@ -312,6 +321,12 @@ def up(port: int | None) -> None:
     body = json.dumps({"file_name": "hello.txt", "file_content": base64.b64encode(b"Hello, Sluice!\n").decode()})
     seconds, resources = time.monotonic() - started, len(terraform.resources())
     say(f"\nSluice is up on the embedded AWS ({seconds:.0f} s, {resources} resources).")
+    outputs = terraform.outputs()
+    if "website_url" in outputs and "user_pool_id" in outputs:
+        user, password = system.page_user(aws, outputs["user_pool_id"])
+        say(f"\n  page      {outputs['website_url']}")
+        say(f"            sign in as {user} with the password {password}")
+        say("            the browser warns once: the certificate is one that this machine made")
     say(f"\n  API       {api.url}")
     say("  any size  make upload FILE=...   by the client, in parts where the file is large")
     say(f"  upload    curl -K {curl} -d {shlex.quote(body)} {api.url}/upload")

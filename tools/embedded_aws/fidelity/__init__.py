@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 
 from . import (
     apigateway,
+    cloudfront,
     cloudwatch,
     codedeploy,
     cognito,
@@ -39,6 +40,11 @@ FIXES: tuple[Callable[[Settings], None], ...] = (
     kms.describe_keys_of_aws,
     resources.name_what_requests_touch,
     resources.name_event_source_mappings,
+    cloudfront.name_what_requests_touch,
+    cloudfront.ask_for_tags_of_distributions,
+    cloudfront.ask_bucket_and_key,
+    cloudfront.leave_out_headers_that_are_not_set,
+    cloudfront.serve_at_a_path,
     lambda_runtime.run_as_aws_does,
     lambda_runtime.follow_the_alias_with_events,
     lambda_runtime.keep_failures_in_the_dead_letter_queue,

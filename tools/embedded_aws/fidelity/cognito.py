@@ -91,4 +91,4 @@ def keep_the_time_of_sign_in(_: Settings) -> None:
         return sign
 
     hook.replace(fix, cognito, "_signed_jwt", make, "claims")
-    hook.keep(fix, cognito, "sluice_signed_in", signed_in)
+    hook.keep(fix, cognito, "times_of_sign_in", signed_in)

@@ -307,7 +307,11 @@ def service_may(
         action=action,
         resource_arn=resource,
         region=region,
-        service_context={"aws:sourcearn": source, "aws:sourceaccount": account},
+        service_context={
+            "aws:sourcearn": source,
+            "aws:sourceaccount": account,
+            "aws:principalisawsservice": "true",
+        },
     )
     return bool(evaluator.evaluate_resource_policy(policy, context, service=service).decision == "Allow")
 

@@ -93,6 +93,20 @@ def service_may_encrypt(service: str, target: str, region: str, source: str, acc
     return all(iam.service_may(service, action, key, region, source, text, account) for action in (_ENCRYPT, _DECRYPT))
 
 
+def service_may_read(service: str, resource: str, region: str, source: str) -> bool:
+    """Decide whether the key of an object lets a service read it; True when it has no key.
+
+    Args:
+        resource: ARN of the object.
+        source: what the service acts for (aws:SourceArn).
+    """
+    for action, key in needed("s3:GetObject", resource):
+        policy = kms.key_policy_for_arn(key)
+        if not iam.service_may(service, action, key, region, source, policy[0] if policy else None):
+            return False
+    return True
+
+
 def _attributes(arn: str) -> dict[str, Any]:
     found = sqs._queue_by_arn(arn) if ":sqs:" in arn else sns._topic_by_arn_any_scope(arn) if ":sns:" in arn else None
     return (found or {}).get("attributes") or {}
