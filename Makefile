@@ -5,7 +5,11 @@
 PYTHON ?= python3
 ENVIRONMENT ?= dev
 SHELL := /bin/sh
-VENV := .venv/bin/python
+# cdktf, cdktf-provider-6 or cdktn (docs/upgrading.md). Set-up refuses other values.
+CDK ?= cdktf
+override CDK := $(value CDK)
+export CDK
+VENV := $(if $(filter cdktf,$(CDK)),.venv,.build/environments/$(CDK))/bin/python
 # One worker waits for Terraform and the embedded AWS while the other computes.
 WORKERS := --numprocesses 2
 JAVASCRIPT := clients/javascript clients/uppy web
@@ -87,7 +91,7 @@ planner-policies: setup ## IAM policies for a role that only plans COMPONENT; RE
 layer: setup ## the layer for LAMBDA_RUNTIME and LAMBDA_ARCHITECTURE
 	@$(VENV) -m tools.develop.layers $(LAMBDA_RUNTIME)-$(LAMBDA_ARCHITECTURE)
 
-cdktf: setup node_modules/.package-lock.json ## the cdktf command line, in node_modules/.bin
+cdktf: setup node_modules/.package-lock.json ## the command lines of cdktf and cdktn, in node_modules/.bin
 
 javascript: $(addsuffix /node_modules/.package-lock.json,$(JAVASCRIPT)) ## packages that build and test the clients and the page in TypeScript
 
@@ -128,7 +132,7 @@ release-hold: setup ## lift the legal hold of FILE_ID in ENVIRONMENT, so that it
 lint: setup ## ruff, mypy --strict and the direction of imports
 	@$(VENV) -m ruff check .
 	@$(VENV) -m ruff format --check .
-	@$(VENV) -m mypy
+	@$(if $(filter cdktf,$(CDK)),,MYPYPATH=.build/bindings-$(CDK)/current MYPY_CACHE_DIR=.mypy_cache/$(CDK) )$(VENV) -m mypy
 	@.venv/bin/lint-imports
 
 test: setup javascript web ## every test that fits into ten minutes

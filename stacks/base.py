@@ -26,9 +26,7 @@ from modules.names import address_of, state_object_key
 from modules.policy_documents import Statement
 from modules.settings import Settings
 from stacks.guards import REPLICA, check
-
-# `use_lockfile` came with this version (Terraform, "Backend type: s3").
-TERRAFORM_VERSIONS = ">= 1.10.0"
+from stacks.versions import PROVIDER, PROVIDER_VERSION, TERRAFORM_VERSIONS
 
 # The services that the stacks use, by their argument in the provider's `endpoints`.
 SERVICES = (
@@ -178,8 +176,7 @@ class BaseStack(TerraformStack):
             if settings.aws_endpoint_url
             else None,
         )
-        # Terraform reads a short name as its own registry's, OpenTofu as another's.
-        self.add_override("terraform.required_providers.aws.source", "hashicorp/aws")
+        self.add_override("terraform.required_providers.aws", {"source": PROVIDER, "version": PROVIDER_VERSION})
         return provider
 
     def deployer_statements(self) -> list[Statement]:

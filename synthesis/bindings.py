@@ -1,9 +1,10 @@
 """Provider bindings with only what the app imports, so that a synthesis takes one second instead of twelve.
 
 `cdktf_cdktf_provider_aws` loads 2,135 submodules in Python and again in Node, whatever an app uses, and mypy reads all
-of them. This module writes a copy of the installed package with only the submodules that the app names, below
-`.build/bindings/KEY/`, and puts it first on `sys.path`. The copy only uses public file formats: a Python package, and
-the tarball of a jsii assembly. Nothing in jsii or Node is patched, and the Terraform JSON is the same to the byte.
+of them. `cdktn_provider_aws`, its successor, loads all of them in Node. This module writes a copy of the installed
+package with only the submodules that the app names, below `.build/bindings/KEY/`, and puts it first on `sys.path`. The
+copy only uses public file formats: a Python package, and the tarball of a jsii assembly. Nothing in jsii or Node is
+patched, and the Terraform JSON is the same to the byte.
 
 Whatever is not as this module knows it (the layout of the package, the tarball, the assembly) leads to the installed
 package and one line on stderr: slow and right, never fast and half there. `SLUICE_STOCK_CDKTF=1` asks for that.
@@ -39,14 +40,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synthesis.cdk import CDKTF, INSTALLED
 from synthesis.child_environment import child_environment
+from synthesis.paths import ENVIRONMENTS
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-PACKAGE = "cdktf_cdktf_provider_aws"
-DISTRIBUTION = "cdktf-cdktf-provider-aws"
+PACKAGE = INSTALLED.provider
+DISTRIBUTION = PACKAGE.replace("_", "-")
+IN_SOURCE = CDKTF.provider
+"""The name of the package in the app's source."""
 STOCK_VARIABLE = "SLUICE_STOCK_CDKTF"
 DEFAULT_FOLDERS = ("main.py", "stacks", "modules", "examples")
 
@@ -58,7 +63,9 @@ GRACE_SECONDS = 600
 """A copy that was used this recently is not removed: a process may still import from it."""
 
 _ALWAYS = frozenset({"provider"})
-_STORE = Path(".build", "bindings")
+# The environment of `make CDK=NAME` has a store of its own, so that `current` there is for its packages.
+_OWN_NAME = Path(sys.prefix).name if Path(sys.prefix).resolve().parent == ENVIRONMENTS else ""
+_STORE = Path(".build", f"bindings-{_OWN_NAME}" if _OWN_NAME else "bindings")
 _MANIFEST = "bindings.json"
 _CURRENT = "current"
 
@@ -79,13 +86,18 @@ _MYPY_COMMENT = b"\n# mypy: ignore-errors\n"
 """mypy reports what it finds in `mypy_path`, unlike in installed packages, and generated code is not strict."""
 
 _INDEX = "lib/index.js"
-_JS_EXPORT = re.compile(r'exports\.(\w+) = require\("\./([\w./-]+)"\);')
+_JS_EXPORT = re.compile(
+    r'exports\.(\w+) = (?:require\("\./([\w./-]+)"\)|__importStar\(require\("\./([\w./-]+)/index"\)\));'
+)
+# Functions that TypeScript writes for `export * as`. They return an ES module as it is, and every submodule is one.
+_JS_HELPERS = re.compile(r"^var __createBinding = .*?^var __importStar = .*?^\}\)\(\);\n", re.DOTALL | re.MULTILINE)
+_JS_HELPERS_SHA256 = "369ecd80f96eb82ea76733d95495a17d54d7eef20ddf1005f9ca58105e139c25"
 _JS_BOILERPLATE = re.compile(
     r'"use strict";|//.*|/\*\*?|\s\*.*|Object\.defineProperty\(exports, "__esModule", \{ value: true \}\);'
     r"|exports\.\w+ = (?:exports\.\w+ = )*void 0;|"
 )
 _JS_REQUIRE = re.compile(r"""\brequire\((?:"([^"]+)"|'([^']+)'|)""")
-_PLAIN_IMPORT = re.compile(rf"^[ \t]*from {PACKAGE}\.(\w+)[.\w]* import ".encode(), re.MULTILINE)
+_PLAIN_IMPORT = re.compile(rf"^[ \t]*from {IN_SOURCE}\.(\w+)[.\w]* import ".encode(), re.MULTILINE)
 _PY_SIBLING = re.compile(rf"^\s*(?:from \.\.(\w+)|(?:from|import) {PACKAGE}\.(\w+))", re.MULTILINE)
 
 
@@ -97,9 +109,9 @@ def imported_submodules(roots: Iterable[Path]) -> frozenset[str]:
     """Return the provider submodules that the `.py` files at and below `roots` name, and `provider`.
 
     Files are read, not imported. `from PACKAGE.x import ...`, `import PACKAGE.x`, `from PACKAGE import x` count, and
-    so does `aws.x` after `import PACKAGE as aws`. A file that cannot be read or parsed raises nothing, since importing
-    it raises the error that its author needs to see. Names are not checked against the installed package. A root that
-    does not exist adds nothing.
+    so does `aws.x` after `import PACKAGE as aws`, where PACKAGE is `IN_SOURCE`. A file that cannot be read or parsed
+    raises nothing, since importing it raises the error that its author needs to see. Names are not checked against the
+    installed package. A root that does not exist adds nothing.
     """
     found = set(_ALWAYS)
     for root in roots:
@@ -110,7 +122,7 @@ def imported_submodules(roots: Iterable[Path]) -> frozenset[str]:
                 source = file.read_bytes()
                 # A search of bytes is a hundred times faster than a parse, which most files can do without.
                 plain = _PLAIN_IMPORT.findall(source)
-                if source.count(PACKAGE.encode()) == len(plain):
+                if source.count(IN_SOURCE.encode()) == len(plain):
                     found |= {name.decode() for name in plain}
                 else:
                     found |= _named_in(ast.parse(source))
@@ -124,12 +136,12 @@ def _named_in(tree: ast.Module) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and not node.level and node.module is not None:
             package, _, rest = node.module.partition(".")
-            if package == PACKAGE:
+            if package == IN_SOURCE:
                 found |= {rest.partition(".")[0]} if rest else {alias.name for alias in node.names}
         elif isinstance(node, ast.Import):
-            ours = [alias for alias in node.names if alias.name.partition(".")[0] == PACKAGE]
+            ours = [alias for alias in node.names if alias.name.partition(".")[0] == IN_SOURCE]
             found |= {alias.name.split(".")[1] for alias in ours if "." in alias.name}
-            whole |= {alias.asname or PACKAGE for alias in ours if alias.asname is None or alias.name == PACKAGE}
+            whole |= {alias.asname or IN_SOURCE for alias in ours if alias.asname is None or alias.name == IN_SOURCE}
     if whole:
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in whole:
@@ -439,17 +451,19 @@ def _parse(source: str, name: str) -> ast.Module:
         raise BindingsError(f"the provider's {name} cannot be parsed: {error}") from None
 
 
-def _is_all(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]
+def _assigned(node: ast.stmt) -> str:
+    return ast.unparse(node.targets[0]) if isinstance(node, ast.Assign) and len(node.targets) == 1 else ""
 
 
 def _root_names(tree: ast.Module) -> tuple[list[str], list[str]]:
-    """Return the names in `__all__`, and those in `from . import NAME`."""
+    """Return the names in `__all__`, and those loaded by `from . import NAME` or, when first used, `_SUBMODULES`."""
     listed: list[str] = []
     loaded: list[str] = []
     for node in tree.body:
-        if _is_all(node) and isinstance(node, ast.Assign) and isinstance(node.value, ast.List):
-            listed += [str(item.value) for item in node.value.elts if isinstance(item, ast.Constant)]
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.List | ast.Set):
+            names = [str(item.value) for item in node.value.elts if isinstance(item, ast.Constant)]
+            listed += names if _assigned(node) == "__all__" else []
+            loaded += names if _assigned(node) == "_SUBMODULES" else []
         elif isinstance(node, ast.ImportFrom) and node.level == 1 and node.module is None:
             loaded += [alias.name for alias in node.names if alias.asname is None]
     return listed, loaded
@@ -485,7 +499,16 @@ def _reduce(package: _Package, requested: frozenset[str]) -> tuple[dict[str, byt
     for name in files:
         if name.endswith(".py"):  # at the end, so that lines keep their numbers
             files[name] += _MYPY_COMMENT
-    return files, frozenset(kept)
+    return files | _type_aliases(kept), frozenset(kept)
+
+
+def _type_aliases(submodules: Iterable[str]) -> dict[str, bytes]:
+    """Return what tells type checkers that the names in the source stand for the installed CDK (synthesis/cdk.py)."""
+    if INSTALLED is CDKTF:
+        return {}
+    aliases = {CDKTF.core: INSTALLED.core, CDKTF.provider: INSTALLED.provider}
+    aliases |= {f"{CDKTF.provider}/{name}": f"{INSTALLED.provider}.{name}" for name in submodules}
+    return {f"{path}/__init__.pyi": f"from {module} import *\n".encode() for path, module in aliases.items()}
 
 
 def _closure(
@@ -545,8 +568,12 @@ def _reduced_root(source: str, kept: frozenset[str]) -> str:
     lines = [f"{line}\n" for line in source.split("\n")]  # not splitlines(), which counts more line ends than `ast`
     for node in ast.parse(source).body:
         text: str | None = None
-        if _is_all(node):
-            text = "__all__ = [\n" + "".join(f'    "{name}",\n' for name in sorted(kept)) + "]\n"
+        if _assigned(node) in ("__all__", "_SUBMODULES"):
+            first, last = "[]" if _assigned(node) == "__all__" else "{}"
+            text = f"{_assigned(node)} = {first}\n" + "".join(f'    "{name}",\n' for name in sorted(kept)) + f"{last}\n"
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "typing.TYPE_CHECKING":
+            # Its imports are for type checkers, which find the submodules of this copy without them.
+            text = ""
         elif isinstance(node, ast.ImportFrom) and node.level == 1 and node.module is None:
             names = sorted({alias.name for alias in node.names} & kept)
             text = "".join(f"from . import {name}\n" for name in names)
@@ -697,9 +724,12 @@ def _tar(files: Mapping[str, bytes]) -> bytes:
 def _index_exports(source: str) -> dict[str, str]:
     """Return what `lib/index.js` exports, with the path of each below `lib`. Raises at any line it does not know."""
     exports: dict[str, str] = {}
+    helpers = _JS_HELPERS.search(source)
+    if helpers and hashlib.sha256(helpers[0].encode()).hexdigest() == _JS_HELPERS_SHA256:
+        source = source.replace(helpers[0], "", 1)
     for line in source.splitlines():
         if match := _JS_EXPORT.fullmatch(line):
-            exports[match[1]] = match[2]
+            exports[match[1]] = match[2] or match[3]
         elif not _JS_BOILERPLATE.fullmatch(line):
             raise BindingsError(f"{_INDEX} of the assembly has an unexpected line: {line[:80]}")
     return exports

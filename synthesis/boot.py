@@ -1,21 +1,22 @@
-"""The start of CDKTF: first its Node.js process, then the bindings, then the first import of cdktf."""
+"""The start of CDKTF: its names, its Node.js process, then the bindings, and then the first import of cdktf."""
 
 from __future__ import annotations
 
 import gc
 
-from synthesis import bindings, jsii_process
+from synthesis import bindings, cdk, jsii_process
 from synthesis.paths import ROOT
 
 
 def boot() -> None:
-    """Start jsii's Node.js process and put the provider bindings of this app first on `sys.path`.
+    """Name the CDK, start jsii's Node.js process, and put the provider bindings of this app first on `sys.path`.
 
     Call it before the first import of cdktf, and of every module that imports cdktf.
 
     Raises:
         SystemExit: a package is missing; the text says what to do.
     """
+    cdk.use()
     jsii_process.use()
     bindings.use(ROOT)
 

@@ -4,5 +4,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".build"
+ENVIRONMENTS = BUILD / "environments"
 LAYERS = BUILD / "layers"
 PAGE = BUILD / "web"

@@ -99,7 +99,7 @@ def test_slim_and_stock_give_the_same_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_changed_provider_is_used_as_it_is(tmp_path: Path) -> None:
-    """The next generator of bindings loads submodules lazily: another layout, which this module does not know."""
+    """This one loads any submodule by its name: another layout, which this module does not know."""
     installed = bindings._locate()
     changed = tmp_path / "site" / bindings.PACKAGE
     changed.mkdir(parents=True)
@@ -116,52 +116,6 @@ def test_a_changed_provider_is_used_as_it_is(tmp_path: Path) -> None:
     assert origin == changed / "__init__.py"
     (line,) = of_bindings(said)
     assert "synthesis will be slow: the provider's __init__.py does not list and load exactly the submodules" in line
-
-
-EVERY_ENVIRONMENT = """
-import sys
-from pathlib import Path
-
-import tests.conftest
-from tests.synth.conftest import ENVIRONMENTS, settings_of, synthesize
-
-synthesize(Path(sys.argv[1]), *(settings_of(name) for name in ENVIRONMENTS))
-import cdktf_cdktf_provider_aws
-print(cdktf_cdktf_provider_aws.__file__)
-"""
-
-
-def files_of_every_environment(folder: Path, *, stock: bool) -> tuple[dict[str, bytes], Path]:
-    """Return the files that synthesis writes for all environments and both stacks, by name, and the place of the
-    provider.
-    """
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), bindings.STOCK_VARIABLE: "1" if stock else "0"}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    done = subprocess.run(
-        [sys.executable, "-c", EVERY_ENVIRONMENT, str(folder)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=REPOSITORY,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-    return files, Path(done.stdout.strip())
-
-
-@pytest.mark.slow
-def test_every_file_of_every_environment_is_what_stock_gives(tmp_path: Path) -> None:
-    slim, slim_origin = files_of_every_environment(tmp_path / "slim", stock=False)
-    stock, stock_origin = files_of_every_environment(tmp_path / "stock", stock=True)
-    assert slim_origin.is_relative_to(REPOSITORY / ".build" / "bindings")
-    assert stock_origin == bindings._locate() / "__init__.py"
-
-    assert slim.keys() == stock.keys()
-    for name in slim:
-        assert slim[name] == stock[name], name
-    assert len([name for name in slim if name.endswith("cdk.tf.json")]) == 8
-    assert len([name for name in slim if name.endswith("upload.zip")]) == 4
 
 
 # Everyone gets the speed, with nothing to remember.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import gzip
+import hashlib
 import importlib.util
 import io
 import json
@@ -24,12 +25,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthesis import bindings
+from synthesis import bindings, cdk
 
 REPOSITORY = Path(bindings.__file__).parent.parent
 NAMES = ("kms_key", "lambda_function", "provider", "s3_bucket", "sqs_queue")
 VERSION = "1.2.3"
 PROSE = "@cdktf/provider-fake.kmsKey.Thing: Wörter"
+HELPERS = "var __createBinding = f;\nvar __importStar = (function () {\n    return g;\n})();\n"
 
 
 def camel(name: str) -> str:
@@ -108,6 +110,24 @@ class Provider:
             thing.setdefault(f"to {target}", {"type": {"collection": {"elementtype": {"fqn": fqn}}}})
         else:
             self.script[f"lib/{dashed(source)}/parts.js"] += f'require("../{dashed(target)}");\n'
+
+    def lay_out_as_cdktn(self) -> None:
+        """Load submodules when they are first used, and export them as TypeScript does for `export * as`."""
+        listed, _, _ = self.python["__init__.py"].partition("# Loading modules")
+        self.python["__init__.py"] = (
+            listed
+            + "import typing\n\nif typing.TYPE_CHECKING:\n    pass\n"
+            + "".join(f"    from . import {name} as {name}\n" for name in NAMES)
+            + "\n_SUBMODULES = {\n"
+            + "".join(f'    "{name}",\n' for name in NAMES)
+            + "}\n\ndef __getattr__(name):\n    import importlib\n    if name in _SUBMODULES:\n"
+            "        return importlib.import_module(f'.{name}', __name__)\n    raise AttributeError(name)\n"
+        )
+        head, mark, tail = self.script["lib/index.js"].partition("Object.defineProperty")
+        for name in NAMES:
+            new = f'__importStar(require("./{dashed(name)}/index"))'
+            tail = tail.replace(f'require("./{dashed(name)}")', new)
+        self.script["lib/index.js"] = head + HELPERS + mark + tail
 
     def write(self, site: Path) -> Path:
         """Write the package and its metadata into the folder `site`; return the package's folder."""
@@ -308,6 +328,44 @@ def test_the_copy_can_be_imported_and_lists_its_submodules(provider: Provider, t
         tmp_path / "site",
     )
     assert done.stdout == f"s3_bucket ['provider', 's3_bucket'] {[str(copy / bindings.PACKAGE)]}\n", done.stderr
+
+
+@pytest.fixture
+def lazy(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Provider:
+    monkeypatch.setattr(bindings, "_JS_HELPERS_SHA256", hashlib.sha256(HELPERS.encode()).hexdigest())
+    provider.lay_out_as_cdktn()
+    return provider
+
+
+def test_a_provider_that_loads_lazily_is_cut_down_too(lazy: Provider, tmp_path: Path) -> None:
+    lazy.refer("provider", "kms_key", "script")
+    copy = bindings.build({"s3_bucket"}, tmp_path / "copy", lazy.write(tmp_path / "site"))
+    done = python(
+        f"import {bindings.PACKAGE} as aws; print(aws.s3_bucket.NAME, aws.__all__, sorted(aws._SUBMODULES))", copy
+    )
+    kept = ["kms_key", "provider", "s3_bucket"]
+    assert done.stdout == f"s3_bucket {kept} {kept}\n", done.stderr
+    assert "sqs_queue" not in (copy / bindings.PACKAGE / "__init__.py").read_text()
+    files = unpacked(copy)
+    assert [line for line in files["package/lib/index.js"].splitlines() if "require" in line] == [
+        'exports.kmsKey = require("./kms-key");',
+        'exports.provider = require("./provider");',
+        'exports.s3Bucket = require("./s3-bucket");',
+    ]
+    assert "package/lib/kms-key/parts.js" in files
+
+
+def test_type_checkers_find_cdktn_under_the_names_of_cdktf(
+    lazy: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bindings, "INSTALLED", cdk.CDKTN)
+    copy = bindings.build({"s3_bucket"}, tmp_path / "copy", lazy.write(tmp_path / "site"))
+    assert {path.parent.relative_to(copy).as_posix(): path.read_text() for path in copy.rglob("*.pyi")} == {
+        "cdktf": "from cdktn import *\n",
+        "cdktf_cdktf_provider_aws": "from cdktn_provider_aws import *\n",
+        "cdktf_cdktf_provider_aws/provider": "from cdktn_provider_aws.provider import *\n",
+        "cdktf_cdktf_provider_aws/s3_bucket": "from cdktn_provider_aws.s3_bucket import *\n",
+    }
 
 
 def test_the_same_input_gives_the_same_bytes(
@@ -629,15 +687,29 @@ CHANGES: dict[str, tuple[Change, str]] = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
+CHANGES_OF_LAZY: dict[str, tuple[Change, str]] = {
+    "root loads too little": (rewrite("__init__.py", '{\n    "kms_key",', "{"), "list and load exactly"),
+    "helpers do something else": (rewrite("lib/index.js", "return g;", "return h;"), "line: var __createBinding"),
+    "helpers come twice": (rewrite("lib/index.js", HELPERS, HELPERS * 2), "line: var __createBinding"),
+    "helpers go on": (rewrite("lib/index.js", "})();\n", "})();\nrun();\n"), "unexpected line: run();"),
+    "an export calls something": (rewrite("lib/index.js", 'kms-key/index"))', 'kms-key/index"))()'), "unexpected line"),
+}
+
+
+@pytest.mark.parametrize("change", [*CHANGES, *(f"lazy: {change}" for change in CHANGES_OF_LAZY)])
 def test_any_change_of_the_provider_leads_to_the_installed_package(
+    request: pytest.FixtureRequest,
     provider: Provider,
     installed: Callable[[Provider], Path],
     app: Path,
     capsys: pytest.CaptureFixture[str],
     change: str,
 ) -> None:
-    alter, reason = CHANGES[change]
+    if change.startswith("lazy: "):
+        request.getfixturevalue("lazy")
+        alter, reason = CHANGES_OF_LAZY[change.removeprefix("lazy: ")]
+    else:
+        alter, reason = CHANGES[change]
     alter(provider)
     installed(provider)
     before = list(sys.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from stacks.versions import PROVIDER, PROVIDER_VERSION
 from synthesis.paths import ROOT
 from tools.develop import setup
 from tools.develop.layers import make_layer
@@ -17,7 +19,7 @@ from tools.develop.lock import without_sources
 from tools.develop.requirements import requirements
 from tools.operate import terraform
 from tools.operate.console import Failure, cause_in, run
-from tools.operate.terraform import PROVIDER_VERSION, Changes, cli_configuration, find_mirrors, find_program
+from tools.operate.terraform import REGISTRY, Changes, cli_configuration, find_mirrors, find_program
 
 LOCK = {
     "_meta": {"sources": [{"url": "https://example.invalid/simple"}]},
@@ -44,6 +46,48 @@ def test_requirements_are_pinned_hashed_and_sorted(lock: Path) -> None:
 
 def test_what_the_runtime_has_is_left_out(lock: Path) -> None:
     assert requirements(lock, ["functions"], without=["default"]) == "zlib==2 --hash=sha256:c\n"
+
+
+def test_the_last_category_decides_and_some_packages_are_lacking(lock: Path) -> None:
+    assert requirements(lock, ["default", "functions"], lacking=["zlib"]) == "boto3==1.0 --hash=sha256:a\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("cdktf", {"cdktf": "0.21.0", "cdktf-cdktf-provider-aws": "20.1.0"}),
+        ("cdktf-provider-6", {"cdktf": "0.21.0", "cdktf-cdktf-provider-aws": "21.22.1"}),
+        ("cdktn", {"cdktn": "0.24.0", "cdktn-provider-aws": "25.8.1"}),
+    ],
+)
+def test_environments_of_cdks_differ_in_nothing_but_the_cdk(name: str, own: dict[str, str]) -> None:
+    def packages(environment: setup.Environment) -> dict[str, str]:
+        lines = requirements(setup.LOCK, environment.categories, lacking=environment.lacking).splitlines()
+        assert all("--hash=sha256:" in line for line in lines)
+        pins = [re.split(r"\[.*?\]==|==", line.split()[0]) for line in lines]
+        return {pin[0]: pin[1] for pin in pins}
+
+    found = packages(setup.CDKS[name])
+    assert {package: version for package, version in found.items() if package.startswith("cdkt")} == own
+    common = [{p: v for p, v in packages(each).items() if not p.startswith("cdkt")} for each in setup.CDKS.values()]
+    assert common[0] == common[1] == common[2]
+
+
+def test_an_unknown_cdk_is_an_error_that_lists_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDK", "cdk")
+    with pytest.raises(Failure, match=r"CDK is 'cdk'; it can be cdktf, cdktf-provider-6, cdktn"):
+        setup.chosen_cdk()
+    monkeypatch.delenv("CDK")
+    assert setup.chosen_cdk() is setup.PROJECT
+
+
+@pytest.mark.parametrize("name", setup.CDKS)
+def test_make_uses_the_environment_of_the_cdk(name: str) -> None:
+    make = ["make", "--dry-run", "--old-file=setup", "synth", f"CDK={name}"]
+    own = {key: text for key, text in os.environ.items() if key not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
+    done = subprocess.run(make, cwd=ROOT, env=own, capture_output=True, text=True, check=True)
+    python = setup.CDKS[name].python.relative_to(ROOT)
+    assert done.stdout == f"ENVIRONMENT=dev {python} main.py \n"
 
 
 def test_a_lock_names_no_index() -> None:
@@ -189,3 +233,13 @@ def test_the_commands_of_operators_start_no_jsii() -> None:
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("version", "options"), [(PROVIDER_VERSION, ""), ("1.2.3", " -upgrade")])
+def test_init_takes_another_version_of_the_provider_only_after_a_change_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, options: str
+) -> None:
+    monkeypatch.setattr(terraform, "cli_configuration", lambda: tmp_path)
+    (tmp_path / ".terraform.lock.hcl").write_text(f'provider "{REGISTRY}/{PROVIDER}" {{\n  version = "{version}"\n}}\n')
+    terraform.Terraform(tmp_path, {}, ["sh", "-c", 'echo "$@" > said', "sh"]).init()
+    assert (tmp_path / "said").read_text() == f"init -input=false -no-color -reconfigure{options}\n"

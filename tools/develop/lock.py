@@ -9,13 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from synthesis.paths import BUILD, ROOT
-from tools.develop.setup import LOCK
+from tools.develop.setup import CDKS, LOCK
 from tools.operate.console import exit_with, run, step
 
 _NOT_PACKAGES = {"source", "requires", "scripts", "pipenv", "pipfile"}
-# Programs with a separate environment. Pipenv resolves every other category together with [packages], which these
-# forbid.
-ALONE = ("bench", "checkov", "judges")
+# What has a separate environment. Pipenv resolves every other category together with [packages], which these forbid.
+ALONE = ("bench", "cdktf-provider-6", "cdktn", "checkov", "judges", "node")
 
 
 def without_sources(lock: str) -> str:
@@ -37,6 +36,9 @@ def main() -> None:
         _resolve(apart, ALONE, progress)
     content = json.loads(LOCK.read_text())
     content.update({name: json.loads((apart.parent / "Pipfile.lock").read_text())[name] for name in ALONE})
+    for name in CDKS.keys() & ALONE:
+        # All that these packages need is in the section `default` too, in the version that the project has.
+        content[name] = {package: content[name][package] for package in tomllib.loads(pipfile)[name]}
     LOCK.write_text(without_sources(json.dumps(content)))
 
 

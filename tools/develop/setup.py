@@ -18,7 +18,7 @@ from typing import NamedTuple, Tuple  # noqa: UP035 - for Pythons that are told 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from synthesis.paths import BUILD, ROOT
+from synthesis.paths import BUILD, ENVIRONMENTS, ROOT
 
 LOCK = ROOT / "Pipfile.lock"
 SUPPORTED_PYTHON = ((3, 11), (3, 13))
@@ -27,11 +27,12 @@ OLDEST_NODE = (20, 9)
 
 
 class Environment(NamedTuple):
-    """A virtual environment: its folder, and the sections of the lock that it contains."""
+    """A virtual environment: its folder, the sections of the lock that it contains, and packages that it lacks."""
 
     title: str
     path: Path
     categories: Tuple[str, ...]  # noqa: UP006 - evaluated on the Pythons that are told they are too old
+    lacking: Tuple[str, ...] = ()  # noqa: UP006
 
     @property
     def python(self) -> Path:
@@ -40,13 +41,23 @@ class Environment(NamedTuple):
 
 
 PROJECT = Environment("the project", ROOT / ".venv", ("default", "develop", "functions", "client"))
-LAMBDA = Environment("the Lambda runtime", BUILD / "environments" / "lambda", ("lambda-runtime",))
-EMBEDDED_AWS = Environment("the embedded AWS", BUILD / "environments" / "embedded-aws", ("embedded-aws",))
+LAMBDA = Environment("the Lambda runtime", ENVIRONMENTS / "lambda", ("lambda-runtime",))
+EMBEDDED_AWS = Environment("the embedded AWS", ENVIRONMENTS / "embedded-aws", ("embedded-aws",))
+# The project on another CDK (docs/upgrading.md): what `CDK` chooses is made when it is first chosen.
+PROVIDER_6 = Environment(
+    "cdktf with provider 6", ENVIRONMENTS / "cdktf-provider-6", (*PROJECT.categories, "cdktf-provider-6")
+)
+CDKTN = Environment(
+    "cdktn", ENVIRONMENTS / "cdktn", (*PROJECT.categories, "cdktn"), ("cdktf", "cdktf-cdktf-provider-aws")
+)
+CDKS = {"cdktf": PROJECT, "cdktf-provider-6": PROVIDER_6, "cdktn": CDKTN}
 # Only for judges, which create them at their first call (tools/develop/judges.py).
-CHECKOV = Environment("checkov", BUILD / "environments" / "checkov", ("checkov",))
-JUDGES = Environment("the other judges", BUILD / "environments" / "judges", ("judges",))
+CHECKOV = Environment("checkov", ENVIRONMENTS / "checkov", ("checkov",))
+JUDGES = Environment("the other judges", ENVIRONMENTS / "judges", ("judges",))
 # Only for `make bench`, which creates it too.
-BENCH = Environment("the benchmarks' peer, aws-cdk-lib", BUILD / "environments" / "bench", ("bench",))
+BENCH = Environment("the benchmarks' peer, aws-cdk-lib", ENVIRONMENTS / "bench", ("bench",))
+# Only for the test of cdktn's command line, which creates it too.
+NODE = Environment("Node.js", ENVIRONMENTS / "node", ("node",))
 
 
 def check_python(version: Tuple[int, int] = sys.version_info[:2]) -> None:  # noqa: UP006
@@ -85,6 +96,20 @@ def check_node() -> None:
         raise Failure("set-up", f"Node.js {said or 'of an unknown version'} is too old", remedy)
 
 
+def chosen_cdk() -> Environment:
+    """Return the environment of the CDK that the variable CDK names; cdktf if it is not set.
+
+    Raises:
+        Failure: it names none.
+    """
+    from tools.operate.console import Failure
+
+    name = os.environ.get("CDK") or "cdktf"
+    if name not in CDKS:
+        raise Failure("set-up", f"CDK is {name!r}; it can be {', '.join(CDKS)}", "see docs/upgrading.md")
+    return CDKS[name]
+
+
 def prepare(environment: Environment) -> bool:
     """Make an environment from the lock unless it is there already; say whether it was made.
 
@@ -93,7 +118,7 @@ def prepare(environment: Environment) -> bool:
     """
     from tools.develop.requirements import requirements
 
-    wanted = requirements(LOCK, environment.categories)
+    wanted = requirements(LOCK, environment.categories, lacking=environment.lacking)
     key = hashlib.sha256(f"{sys.version}\n{wanted}".encode()).hexdigest()
     stamp = environment.path / ".stamp"
     if _stands(environment, stamp, key):
@@ -140,16 +165,15 @@ def _make(environment: Environment, listed: Path) -> None:
         )
         if not environment.python.exists():
             raise Failure("set-up", f"{environment.path} holds no Python", "run the same command again")
+        if "client" in environment.categories:
+            _show_client(environment)
 
 
-def show_client() -> None:
-    """Let the project's Python import the client from the clone (Python's `site`: path configuration files)."""
-    [packages] = PROJECT.path.glob("lib/python*/site-packages")
+def _show_client(environment: Environment) -> None:
+    """Let an environment's Python import the client from the clone (Python's `site`: path configuration files)."""
+    [packages] = environment.path.glob("lib/python*/site-packages")
     # Relative, since Python 3.12 and earlier decode this file by the locale, which may not have the path's letters.
-    line = "{}\n".format(os.path.relpath(ROOT / "clients" / "python", packages))
-    file = packages / "sluice-client.pth"
-    if not file.is_file() or file.read_text() != line:
-        file.write_text(line)
+    (packages / "sluice-client.pth").write_text("{}\n".format(os.path.relpath(ROOT / "clients" / "python", packages)))
 
 
 def main() -> None:
@@ -159,18 +183,21 @@ def main() -> None:
 
     check_python()
     check_node()
-    if Path(sys.prefix).resolve() == PROJECT.path:
+    cdk = chosen_cdk()
+    if Path(sys.prefix).resolve() in (PROJECT.path, cdk.path):
         # Somebody activated the environment that this may have to make anew: go on outside of it.
         outside = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
         os.execve(outside, [str(outside), *sys.argv], child_environment())  # noqa: S606 - replaces this process
-    for environment in (PROJECT, LAMBDA, EMBEDDED_AWS):
+    for environment in dict.fromkeys((PROJECT, LAMBDA, EMBEDDED_AWS, cdk)):
         prepare(environment)
-    show_client()
     with step("provider bindings and layers") as progress:
-        for module, title in (("synthesis.bindings", "provider bindings"), ("tools.develop.layers", "layers")):
+        for python, module, title in (
+            (cdk.python, "synthesis.bindings", "provider bindings"),
+            (PROJECT.python, "tools.develop.layers", "layers"),
+        ):
             try:
                 run(
-                    [PROJECT.python, "-m", module],
+                    [python, "-m", module],
                     doing=f"making the {title}",
                     remedy="run the same command again",
                     log=BUILD / "logs" / f"{module}.log",

@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stacks.versions import PROVIDER, PROVIDER_VERSION
 from synthesis.child_environment import child_environment
 from synthesis.paths import BUILD, ROOT
 from tools.operate.console import Failure, cause_in, shown
 
 REGISTRY = "registry.terraform.io"
-PROVIDER = "hashicorp/aws"
-PROVIDER_VERSION = "5.100.0"
 MIRROR_VARIABLE = "PROVIDER_MIRROR"
 
 # Requests that Terraform has under way at once. Most of its time is waiting for AWS, not work.
@@ -166,6 +165,9 @@ class Terraform:
             Failure: the backend or the provider is out of reach.
         """
         options = ["-reconfigure"] if reconfigure else []
+        lock = self.folder / ".terraform.lock.hcl"
+        if lock.is_file() and f'"{PROVIDER_VERSION}"' not in lock.read_text():
+            options.append("-upgrade")  # PROVIDER_VERSION was changed since the last plan
         self._run("init", "-input=false", "-no-color", *options, *arguments)
 
     def validate(self) -> None:
