@@ -32,6 +32,9 @@ export interface UploadOptions {
 const POST_BYTES = 100_000_000;
 const PART_BYTES = 8 * 2 ** 20;
 const MAX_PARTS = 10_000;
+// How many parts are hashed ahead for each that is sent: many, so that few calls get their links; not so many that the
+// disk has to read them twice.
+const AHEAD = 4;
 const ENDED: State[] = ["aborted", "rejected", "quarantined", "expired", "deleted"];
 // How many uploads of the same file, all of them ended, are followed.
 const EARLIER = 10;
@@ -69,7 +72,7 @@ export class Upload {
   #compare: boolean;
   #first: Schemas["PartLink"][] = [];
   #partSize = 0;
-  #count = 1;
+  #numbers = [1];
   #digests = new Map<number, Promise<string>>();
   #sent = new Map<number, number>();
   #control = new AbortController();
@@ -86,7 +89,7 @@ export class Upload {
     this.fileId = saved?.file_id ?? "";
     if (file.size > POST_BYTES) {
       for (this.#partSize = PART_BYTES; this.#partSize * MAX_PARTS < file.size;) this.#partSize *= 2;
-      this.#count = Math.ceil(file.size / this.#partSize);
+      this.#numbers = Array.from({ length: Math.ceil(file.size / this.#partSize) }, (_, at) => at + 1);
     }
     this.done = this.#live();
     // A page that only looks at `stage` is no page with an unhandled error.
@@ -187,8 +190,10 @@ export class Upload {
     }
     const { file_name, size, last_modified } = facts(this.#file, this.#options);
     const content_type = this.#options.type || this.#file.type || "application/octet-stream";
-    const some = Array.from({ length: Math.min(this.#client.parallel, this.#count) }, (_, at) => this.#digest(at + 1));
-    const checksums = await Promise.all(some);
+    const { parallel } = this.#client;
+    const some = this.#numbers.slice(0, AHEAD * parallel).map((number) => this.#digest(number));
+    // The others are hashed while the upload is started.
+    const checksums = await Promise.all(some.slice(0, parallel));
     signal.throwIfAborted();
     const declared = {
       file_name,
@@ -245,7 +250,7 @@ export class Upload {
 
   async #parts(there: NonNullable<Status["parts"]>, outer: AbortSignal): Promise<void> {
     const has = new Map(there.map((part) => [part.part_number, part]));
-    const numbers = Array.from({ length: this.#count }, (_, at) => at + 1);
+    const numbers = this.#numbers;
     const present = numbers.filter((number) => has.has(number));
     const compare = this.#compare;
     this.#compare = false;
@@ -271,7 +276,7 @@ export class Upload {
         signal.throwIfAborted();
         const at = next++;
         const number = order[at]!;
-        for (const ahead of order.slice(at, at + 2 * this.#client.parallel)) prepare(ahead).catch(() => {});
+        for (const ahead of order.slice(at, at + AHEAD * this.#client.parallel)) prepare(ahead).catch(() => {});
         if (await fits(number)) continue;
         if (compare && has.has(number)) throw changed();
         await this.#part(number, links, signal);
@@ -319,7 +324,12 @@ export class Upload {
     } catch (error) {
       progress(0);
       // A browser also fails like this when the file changed; then it cannot be read any more.
-      await this.#readable(number);
+      await this.#piece(number)
+        .slice(0, 1)
+        .arrayBuffer()
+        .catch(() => {
+          throw changed();
+        });
       throw passing(new SluiceError("unreachable", `S3 does not answer: ${error}`));
     }
     if (answer.status >= 200 && answer.status < 300) return progress(size);
@@ -347,13 +357,9 @@ export class Upload {
 
   /** The checksum of a file in parts, as S3 writes it. */
   async #whole(): Promise<string> {
-    const digests = new Uint8Array(32 * this.#count);
-    for (let at = 0; at < this.#count; at++)
-      digests.set(
-        Uint8Array.from(atob(await this.#digest(at + 1)), (each) => each.charCodeAt(0)),
-        32 * at,
-      );
-    return `${await sha256(digests)}-${this.#count}`;
+    let digests = "";
+    for (const number of this.#numbers) digests += atob(await this.#digest(number));
+    return `${await sha256(Uint8Array.from(digests, (each) => each.charCodeAt(0)))}-${this.#numbers.length}`;
   }
 
   async #verdict(signal: AbortSignal): Promise<File> {
@@ -403,14 +409,6 @@ export class Upload {
       digest.catch(() => this.#digests.delete(number));
     }
     return digest;
-  }
-
-  async #readable(number: number): Promise<void> {
-    try {
-      await this.#piece(number).slice(0, 1).arrayBuffer();
-    } catch {
-      throw changed();
-    }
   }
 
   #at(stage: Stage): void {
