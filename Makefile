@@ -30,10 +30,10 @@ endif
 help: ## list all targets; COMPONENT is uploads (the default), state, or an example: inbox, partner-bucket
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
 
-setup: ## Python environments, provider bindings and layers; quick when nothing changed
+setup: .build/web/index.html ## Python environments, provider bindings, layers and the page; quick when nothing changed
 	@$(PYTHON) tools/develop/setup.py
 
-up: setup web ## deploy to the embedded AWS, upload a file, print what to do next; PORT=... for a port of your own
+up: setup ## deploy to the embedded AWS, upload a file, print what to do next; PORT=... for a port of your own
 	@$(VENV) -m tools.develop.local up $(if $(PORT),--port $(PORT))
 
 upload: setup ## send FILE (of any size) with the client to the system of `up`
@@ -135,10 +135,10 @@ lint: setup ## ruff, mypy --strict and the direction of imports
 	@$(if $(filter cdktf,$(CDK)),,MYPYPATH=.build/bindings-$(CDK)/current MYPY_CACHE_DIR=.mypy_cache/$(CDK) )$(VENV) -m mypy
 	@.venv/bin/lint-imports
 
-test: setup javascript web ## every test that fits into ten minutes
+test: setup javascript ## every test that fits into ten minutes
 	@$(VENV) -m pytest $(WORKERS) -m "not slow"
 
-test-all: setup cdktf javascript web ## the long ones too
+test-all: setup cdktf javascript ## the long ones too
 	@$(VENV) -m pytest $(WORKERS)
 
 judges: setup cdktf ## run checkov, parliament, statelint, asl-validator and terraform-compliance

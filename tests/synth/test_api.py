@@ -96,7 +96,7 @@ def answers(stack: Synthesized) -> dict[str, dict[str, Any]]:
                 "authorizer_id": "${aws_api_gateway_authorizer.api_authorizer.id}",
             },
         ),
-        ({"api_authorization": "iam"}, {"authorization": "AWS_IAM"}),
+        ({"api_authorization": "iam", "enable_website": False}, {"authorization": "AWS_IAM"}),
         (JWT, {"authorization": "CUSTOM", "authorizer_id": "${aws_api_gateway_authorizer.api_authorizer.id}"}),
     ],
 )
@@ -130,7 +130,7 @@ def test_the_default_is_a_user_pool_that_an_administrator_fills(make: Make) -> N
 
 
 def test_the_client_has_no_secret_and_sends_no_password_and_its_tokens_are_short(make: Make) -> None:
-    client = one(make("prod"), "aws_cognito_user_pool_client")
+    client = make("prod").resources()["aws_cognito_user_pool_client.authorization_client"]
     assert client["generate_secret"] is False
     assert client["explicit_auth_flows"] == ["ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
     assert (client["prevent_user_existence_errors"], client["enable_token_revocation"]) == ("ENABLED", True)
@@ -189,7 +189,7 @@ def test_an_issuers_tokens_are_checked_by_a_function_that_may_do_nothing_else(ma
 
 
 def test_the_kind_of_authorization_that_is_not_chosen_leaves_nothing(make: Make) -> None:
-    signed = make("dev", api_authorization="iam")
+    signed = make("dev", api_authorization="iam", enable_website=False)
     assert not signed.resources("aws_api_gateway_authorizer")
     assert not signed.resources("aws_cognito_user_pool")
     assert "user_pool_id" not in signed.json["output"]
@@ -197,7 +197,7 @@ def test_the_kind_of_authorization_that_is_not_chosen_leaves_nothing(make: Make)
     assert {"user_pool_id", "user_pool_client_id"} <= set(make("dev").json["output"])
 
 
-@pytest.mark.parametrize("changed", [JWT, {"api_authorization": "iam"}, {"enable_waf": True}])
+@pytest.mark.parametrize("changed", [JWT, {"api_authorization": "iam", "enable_website": False}, {"enable_waf": True}])
 def test_terraform_validates_every_kind(make: Make, changed: dict[str, Any]) -> None:
     validate(make("dev", **changed), find_program())
 
@@ -272,7 +272,7 @@ def test_the_deep_health_check_is_open_and_throttled_far_below_the_rest(make: Ma
 
 
 def test_without_origins_every_preflight_is_closed_and_there_is_no_header(make: Make) -> None:
-    stack = make("dev")
+    stack = make("dev", enable_website=False)
     asked = {path for method, path in methods(stack) if method != "OPTIONS"}
     closed = {path: body for (method, path), body in methods(stack).items() if method == "OPTIONS"}
     assert set(closed) == asked
@@ -295,7 +295,7 @@ def preflights(stack: Synthesized) -> dict[str, dict[str, Any]]:
 
 
 def test_every_path_answers_the_question_of_a_browser(make: Make) -> None:
-    stack = make("dev", cors_allowed_origins=["https://app.example.com"])
+    stack = make("dev", enable_website=False, cors_allowed_origins=["https://app.example.com"])
     asked: dict[str, set[str]] = {}
     for method, path in methods(stack):
         asked.setdefault(path, set()).add(method)
@@ -317,7 +317,7 @@ def test_every_path_answers_the_question_of_a_browser(make: Make) -> None:
 
 
 def test_one_of_several_origins_is_answered_only_by_its_own_name(make: Make) -> None:
-    stack = make("dev", cors_allowed_origins=["https://one.example", "https://two.example:8443"])
+    stack = make("dev", enable_website=False, cors_allowed_origins=["https://one.example", "https://two.example:8443"])
     for path, body in preflights(stack).items():
         assert "method.response.header.Access-Control-Allow-Origin" not in body["response_parameters"]
         assert body["response_templates"]["application/json"] == (
@@ -341,7 +341,7 @@ def test_no_protected_environment_may_allow_every_origin() -> None:
 # what the gateway answers itself
 
 
-@pytest.mark.parametrize("changed", [{}, JWT, {"api_authorization": "iam"}])
+@pytest.mark.parametrize("changed", [{}, JWT, {"api_authorization": "iam", "enable_website": False}])
 def test_the_gateways_own_answers_are_json_and_tell_nothing_of_the_inside(make: Make, changed: dict[str, str]) -> None:
     found = answers(make("dev", **changed))
     assert {"DEFAULT_4XX", "DEFAULT_5XX", "UNAUTHORIZED", "ACCESS_DENIED", "BAD_REQUEST_BODY"} <= set(found)
@@ -371,7 +371,7 @@ def test_the_gateways_own_answers_are_json_and_tell_nothing_of_the_inside(make: 
     ],
 )
 def test_pages_can_read_the_gateways_own_answers(make: Make, origins: list[str], expected: str) -> None:
-    for body in answers(make("dev", cors_allowed_origins=origins)).values():
+    for body in answers(make("dev", enable_website=False, cors_allowed_origins=origins)).values():
         headers = body["response_parameters"]
         assert headers["gatewayresponse.header.Access-Control-Allow-Origin"] == expected
         assert headers["gatewayresponse.header.Vary"] == "'Origin'"
@@ -381,7 +381,7 @@ def test_pages_can_read_the_gateways_own_answers(make: Make, origins: list[str],
 
 def test_pages_can_read_the_same_headers_of_every_answer(make: Make) -> None:
     assert set(EXPOSED_HEADERS) == READABLE
-    stack = make("dev", cors_allowed_origins=["https://app.example.com"])
+    stack = make("dev", enable_website=False, cors_allowed_origins=["https://app.example.com"])
     health = stack.resources("aws_api_gateway_integration_response")[
         "aws_api_gateway_integration_response.api_get_health_integration_response"
     ]["response_parameters"]
@@ -439,7 +439,7 @@ def test_a_route_that_could_not_be_closed_later_is_refused(tmp_path: Path, monke
 
 
 def test_every_known_route_is_open(make: Make) -> None:
-    stack = make("prod")
+    stack = make("prod", enable_website=False)
     routed = {route for route, body in methods(stack).items() if not body.get("api_key_required")}
     assert {(method, path.strip("/")) for method, path in KNOWN_ROUTES} == routed - {("GET", "health")}
 
@@ -477,7 +477,7 @@ def test_the_gateway_checks_only_what_its_one_answer_is_right_for(make: Make) ->
 
 
 def test_no_type_of_content_makes_the_gateways_own_answers_fail(make: Make) -> None:
-    stack = make("dev", cors_allowed_origins=["https://app.example.com"])
+    stack = make("dev", enable_website=False, cors_allowed_origins=["https://app.example.com"])
     mocks = [each for each in stack.resources("aws_api_gateway_integration").values() if each["type"] == "MOCK"]
     assert len(mocks) > 5
     for mock in mocks:
@@ -495,7 +495,7 @@ def test_no_type_of_content_makes_the_gateways_own_answers_fail(make: Make) -> N
     [
         ({}, "$context.authorizer.claims.sub"),
         (JWT, "$context.authorizer.principalId"),
-        ({"api_authorization": "iam"}, "$context.identity.userArn"),
+        ({"api_authorization": "iam", "enable_website": False}, "$context.identity.userArn"),
     ],
 )
 def test_the_stage_logs_each_request_in_json(make: Make, changed: dict[str, str], caller: str) -> None:
@@ -567,7 +567,7 @@ def test_tracing_of_the_stage_follows_the_setting(make: Make) -> None:
 def test_every_change_of_routes_or_rules_deploys_again(make: Make) -> None:
     stacks = [
         make("dev"),
-        make("dev", api_authorization="iam"),
+        make("dev", api_authorization="iam", enable_website=False),
         make("dev", **JWT),
         make("dev", cors_allowed_origins=["https://app.example.com"]),
         make("dev", cors_allowed_origins=["https://other.example.com"]),

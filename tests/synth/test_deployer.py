@@ -61,7 +61,7 @@ def test_statements_that_would_allow_more_together_are_refused(other: Declaring)
 def test_a_component_has_the_policies_of_its_own_constructs(inbox_settings: Settings) -> None:
     inbox, platform = deployer_policies(inbox_settings, "inbox"), deployer_policies(settings_of("prod"))
     assert services(platform) - services(inbox) == {
-        *("apigateway", "codedeploy", "cognito-idp", "dynamodb", "events", "guardduty", "scheduler"),
+        *("apigateway", "cloudfront", "codedeploy", "cognito-idp", "dynamodb", "events", "guardduty", "scheduler"),
         *("secretsmanager", "states", "wafv2"),
     }
     assert allowed(inbox)["ssm:GetParameter"] == {f"arn:aws:ssm:{HERE}:parameter/sluice/prod/files-topic-arn"}
@@ -78,7 +78,7 @@ def test_a_planner_of_a_component_reads_what_the_deployer_keeps(inbox_settings: 
 
 
 def test_a_planner_reads_no_file_where_the_deployer_may_empty_buckets() -> None:
-    settings = settings_of("dev", legal_hold=True, s3_lifecycle_expiration_days=0)
+    settings = settings_of("dev", enable_website=False, legal_hold=True, s3_lifecycle_expiration_days=0)
     assert f"arn:aws:s3:::{settings.prefix}-*/*" in allowed(deployer_policies(settings))["s3:GetObject"]
     assert allowed(planner_policies(settings))["s3:GetObject"] == {f"arn:aws:s3:::{settings.state_bucket_name}/*"}
 

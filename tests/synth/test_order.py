@@ -166,4 +166,4 @@ def test_every_resource_waits_for_the_other_where_all_options_are_on(everything:
         "aws_guardduty_malware_protection_plan",
         "aws_codedeploy_deployment_group",
     }
-    assert len(everything.resources("aws_s3_bucket_logging")) == 2
+    assert len(everything.resources("aws_s3_bucket_logging")) == 3

@@ -50,6 +50,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
         step_functions_retry_interval=7,
         step_functions_max_attempts=3,
         step_functions_backoff_rate=1.5,
+        enable_website=False,
         cors_allowed_origins=("https://app.example.com",),
         api_authorization="jwt",
         jwt_issuer="https://issuer.example.com",
@@ -260,6 +261,7 @@ def resolved(stack: Synthesized, text: str) -> str:
         "invoke_arn": "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/f/invocations",
         "url": "https://sqs.us-east-1.amazonaws.com/111111111111/name",
         "id": "abcde12345",
+        "domain_name": "d111111abcdef8.cloudfront.net",
     }
 
     def value(reference: re.Match[str]) -> str:
@@ -837,8 +839,8 @@ def test_row_12_endpoints_are_described_and_not_put_together(any_stack: Synthesi
             continue
         assert referred(output["value"]), f"{name}: it is more than an attribute of a resource"
     for address, resource in any_stack.resources().items():
-        if address == "aws_s3_object.website_config_json":
-            # A page has to know the issuer of its tokens, and a pool has no attribute with that address.
+        if address in {"aws_s3_object.website_config_json", "aws_cloudfront_response_headers_policy.website_headers"}:
+            # A page names origins, and neither an API nor a pool has an attribute with its origin.
             continue
         for name, text in nested(resource):
             assert not (isinstance(text, str) and re.search(r"https?://\S*amazonaws|execute-api\.", text)), (
@@ -885,16 +887,19 @@ def test_row_13_inline_days_are_settings(changed: Synthesized) -> None:
 
 
 def test_row_13_inline_access_logging_is_apart_and_on_in_prod(prod: Synthesized) -> None:
-    (logging_of,) = prod.resources("aws_s3_bucket_logging").values()
-    assert referred(logging_of["bucket"]) == "aws_s3_bucket.storage_uploads"
-    target = referred(logging_of["target_bucket"])
-    assert target != "aws_s3_bucket.storage_uploads"
-    (admitted,) = (
-        each
-        for each in json.loads(of_bucket(prod, "aws_s3_bucket_policy", target)["policy"])["Statement"]
-        if each["Effect"] == "Allow"
-    )
-    assert admitted["Principal"] == {"Service": "logging.s3.amazonaws.com"}
+    targets = {
+        referred(each["bucket"]): referred(each["target_bucket"])
+        for each in prod.resources("aws_s3_bucket_logging").values()
+    }
+    assert set(targets) == {"aws_s3_bucket.storage_uploads", "aws_s3_bucket.website_bucket"}
+    assert not set(targets) & set(targets.values())
+    for target in targets.values():
+        (admitted,) = (
+            each
+            for each in json.loads(of_bucket(prod, "aws_s3_bucket_policy", target)["policy"])["Statement"]
+            if each["Effect"] == "Allow"
+        )
+        assert admitted["Principal"] == {"Service": "logging.s3.amazonaws.com"}
 
 
 # 14: handlers without validation
@@ -998,6 +1003,23 @@ def test_row_15_cors_never_admits_every_page_to_prod(prod: Synthesized) -> None:
     for address, resource in prod.resources().items():
         for name, value in nested(resource):
             assert not (name.endswith("Access-Control-Allow-Origin") and value == "'*'"), address
+
+
+def test_row_15_cors_lets_the_page_of_every_environment_call(stack: Synthesized, environment: str) -> None:
+    page = stack.json["output"]["website_url"]["value"]
+    origin = "https://127.0.0.1:4566" if environment == "local" else page.rstrip("/")
+    found = routes(stack)
+    answers = {
+        referred(each["http_method"]): each for each in stack.resources("aws_api_gateway_integration_response").values()
+    }
+    for _, path in list(found):
+        preflight = found["OPTIONS", path]
+        assert stack.resources()[preflight]["authorization"] == "NONE"
+        assert f"'{origin}'" in json.dumps(answers[preflight]), path
+    functions = stack.resources("aws_lambda_function").values()
+    told = [each["environment"]["variables"].get("CORS_ALLOWED_ORIGINS") for each in functions]
+    assert len([origins for origins in told if origins]) >= 4
+    assert all(origin in origins.split(",") for origins in told if origins)
 
 
 def test_row_15_cors_is_on_every_path_and_every_answer(changed: Synthesized) -> None:

@@ -35,14 +35,14 @@ Make = Callable[..., Synthesized]
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """Synthesizes an environment with a website and further settings, once for each of them."""
+    """Synthesizes an environment with further settings, once for each of them."""
     made: dict[str, Synthesized] = {}
 
     def synthesized(name: str = "prod", **changed: object) -> Synthesized:
         key = repr((name, changed))
         if key not in made:
             folder = tmp_path_factory.mktemp("website")
-            synthesize(folder, settings_of(name, enable_website=True, **changed))
+            synthesize(folder, settings_of(name, **changed))
             made[key] = Synthesized(folder / "stacks" / f"sluice-{name}")
         return made[key]
 
@@ -78,8 +78,9 @@ def test_terraform_validates_it(make: Make, name: str, changed: dict[str, object
     validate(make(name, **changed), find_program())
 
 
-def test_without_the_setting_there_is_nothing_of_it(prod: Synthesized) -> None:
-    assert not [address for address in prod.resources() if "website" in address or "cloudfront" in address]
+def test_without_the_setting_there_is_nothing_of_it(make: Make) -> None:
+    without = make("prod", enable_website=False)
+    assert not [address for address in without.resources() if "website" in address or "cloudfront" in address]
 
 
 def test_the_bucket_admits_the_distribution_and_no_other(make: Make) -> None:
@@ -268,7 +269,7 @@ def test_the_deployer_may_keep_the_page_and_no_other(tmp_path: Path) -> None:
 
 
 def _deployer(folder: Path, name: str, **changed: object) -> dict[str, Statement]:
-    settings = settings_of(name, enable_website=True, **changed)
+    settings = settings_of(name, **changed)
     stack = UploadsStack(App(outdir=str(folder)), settings=settings, sources=sources_for(folder, settings))
     return {each.sid: each for each in total(stack.node.find_all())}
 
@@ -298,7 +299,7 @@ def _with_page(folder: Path, page: Path) -> None:
     [
         ({"enable_website": True, "api_authorization": "iam"}, "a page has no AWS credentials"),
         ({"enable_website": True, "website_domain": "files.example.com"}, "need each other"),
-        ({"website_client_id": "page"}, "needs enable_website = true"),
+        ({"enable_website": False, "website_client_id": "page"}, "needs enable_website = true"),
         ({"enable_website": True, "website_client_id": "page"}, "a user pool makes the id itself"),
         ({"enable_website": True, "project_name": "my-cognito"}, "Cognito refuses"),
         (

@@ -280,7 +280,7 @@ def traced(events: float, assumed: Assumptions) -> float:
 def standing(settings: Settings, found: Platform, assumed: Assumptions) -> list[Line]:
     """Return the bill of a month without a single upload."""
     words = {
-        "kms_key": ("KMS", "customer keys", "one a service"),
+        "kms_key": ("KMS", "customer keys", "one a service, one for the page"),
         "alarm_metric": ("CloudWatch", "alarms", "every metric of each alarm"),
         "dashboard": ("CloudWatch", "dashboard", "one"),
         "metric": ("CloudWatch", "metrics of the API", "5 a method"),
