@@ -48,7 +48,9 @@ class UploadsStack(BaseStack):
         super().__init__(scope, settings=settings)
         keys = UploadKeys(self, self.foundation)
         website = self._website()
-        origins = (*settings.cors_allowed_origins, *([website.origin] if website else []))
+        # On the embedded AWS the page shares the origin of the API and the bucket.
+        of_page = [website.origin] if website and not settings.aws_endpoint_url else []
+        origins = (*settings.cors_allowed_origins, *of_page)
         storage = self._storage(keys, origins)
         metadata = self._metadata(keys)
         replica = self._replica(storage, metadata)
