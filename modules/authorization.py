@@ -95,6 +95,17 @@ class SignIn:
     sends: Literal["access_token", "id_token"]
     endpoints: Mapping[str, str]
 
+    @classmethod
+    def at_issuer(cls, issuer: str, *, audience: str, client_id: str | None) -> SignIn:
+        """Return the sign-in at an issuer that tells the page its addresses itself.
+
+        Args:
+            audience: the audience of the API. It is the page's id, too, where the page has none of its own: an ID token
+                is for the page, and only an access token is for the API (OpenID Connect Core, "ID Token").
+            client_id: id of the page at the issuer, if it is not the audience.
+        """
+        return cls(issuer, client_id or audience, "access_token" if client_id else "id_token", endpoints={})
+
     @property
     def origins(self) -> list[str]:
         """The origins that the page calls to sign in: the issuer's if the page asks it, and that of tokens."""

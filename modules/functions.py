@@ -103,7 +103,7 @@ class Sources:
     functions: Path
     layers: Path
     output: Path
-    page: Path = Path(".build/web")
+    page: Path
 
     def terraform_path(self, path: Path) -> str:
         """Return the path of a file in the output folder, relative to the stack and so equal on every machine."""

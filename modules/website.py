@@ -41,6 +41,7 @@ from modules.bucket_rules import access_logs, leftovers
 from modules.buckets import PrivateBucket
 from modules.encryption import CustomerKey, admit_distribution
 from modules.foundation import Foundation
+from modules.functions import Sources
 from modules.monitored import Graph, Monitored, Row
 from modules.packaging import PackagingError
 from modules.policy_documents import Statement
@@ -197,21 +198,20 @@ class Website(Construct, Monitored):
             ),
         )
 
-    def publish(self, *, page: Path, output: Path, config: Mapping[str, object], connects: Sequence[str]) -> None:
+    def publish(self, *, sources: Sources, config: Mapping[str, object], connects: Sequence[str]) -> None:
         """Add the objects of the page, and the headers with which browsers hold the page to what it needs.
 
         Args:
-            page: folder of the built page.
-            output: folder of the stack; the files of the page are copied below it, and Terraform finds them there.
+            sources: folders of the built page and of the stack, below which the files of the page are copied.
             config: what the page has to know of its environment.
             connects: origins that the page calls, beside its own.
 
         Raises:
             PackagingError: the page has not been built.
         """
-        names = _files(page)
+        names = _files(sources.page)
         hashed = [name for name in names if HASHED.search(name)]
-        assets = [self._object(page, name, output, cache=_FOREVER) for name in hashed]
+        assets = [self._object(sources, name, cache=_FOREVER) for name in hashed]
         settings = S3Object(
             self,
             _id_of(CONFIG),
@@ -224,22 +224,22 @@ class Website(Construct, Monitored):
         )
         for name in sorted(set(names) - set(hashed)):
             # The files that a page names are there before the page that names them.
-            self._object(page, name, output, cache=_ASK_FIRST, after=[*assets, settings])
+            self._object(sources, name, cache=_ASK_FIRST, after=[*assets, settings])
         self._secure(connects)
 
-    def _object(self, page: Path, name: str, output: Path, *, cache: str, after: Sequence[S3Object] = ()) -> S3Object:
+    def _object(self, sources: Sources, name: str, *, cache: str, after: Sequence[S3Object] = ()) -> S3Object:
         """Make the object of one file; a plan shows the object when the content changes."""
-        copy = output / "website" / name
+        file, copy = sources.page / name, sources.output / "website" / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(page / name, copy)
+        shutil.copyfile(file, copy)
         return S3Object(
             self,
             _id_of(name),
             bucket=self._bucket.name,
             key=name,
-            source=f"${{path.module}}/{copy.relative_to(output).as_posix()}",
+            source=sources.terraform_path(copy),
             # The ETag of an object under a customer key is no hash of its content (S3, "Object").
-            source_hash=hashlib.sha256((page / name).read_bytes()).hexdigest(),
+            source_hash=hashlib.sha256(file.read_bytes()).hexdigest(),
             content_type=CONTENT_TYPES[Path(name).suffix],
             cache_control=cache,
             # The old object goes last: a page that is open still asks for it.

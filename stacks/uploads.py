@@ -158,20 +158,15 @@ class UploadsStack(BaseStack):
         """Put the page into its bucket, with what it has to know of API, sign-in and limits."""
         settings = self.settings
         if settings.api_authorization == "jwt":
-            own_id = settings.website_client_id
-            sign_in = SignIn(
-                settings.jwt_issuer or "",
-                own_id or settings.jwt_audience or "",
-                "access_token" if own_id else "id_token",
-                endpoints={},
+            sign_in = SignIn.at_issuer(
+                settings.jwt_issuer or "", audience=settings.jwt_audience or "", client_id=settings.website_client_id
             )
         else:
             sign_in = authorization.sign_in(website.address, endpoint_url=settings.aws_endpoint_url)
         host = f"https://{api.rest_api_id}.execute-api.{settings.primary_region}.amazonaws.com"
         bucket = f"https://{settings.files_bucket_name}.s3.{settings.primary_region}.amazonaws.com"
         website.publish(
-            page=sources.page,
-            output=sources.output,
+            sources=sources,
             config={
                 # The embedded AWS has the API at a path of the origin of the page.
                 "api": f"{settings.aws_endpoint_url}/_aws/execute-api/{api.rest_api_id}/{api.stage_name}"

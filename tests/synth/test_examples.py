@@ -15,7 +15,7 @@ from examples.inbox import InboxStack
 from examples.partner_bucket import PartnerBucketStack
 from modules.functions import Sources
 from tests.conftest import ROOT
-from tests.synth.conftest import Synthesized, settings_of
+from tests.synth.conftest import PAGE, Synthesized, settings_of
 from tests.synth.test_stacks import validate
 from tools.operate.synthesize import synthesize
 from tools.operate.terraform import find_program
@@ -26,7 +26,9 @@ def inbox(tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
     """Synthesized, which the guards of the twenty rows let through."""
     folder = tmp_path_factory.mktemp("inbox")
     output = folder / "stacks" / "inbox-prod-inbox"
-    sources = Sources(functions=ROOT / "examples" / "functions", layers=ROOT / ".build" / "layers", output=output)
+    sources = Sources(
+        functions=ROOT / "examples" / "functions", layers=ROOT / ".build" / "layers", output=output, page=PAGE
+    )
     app = App(outdir=str(folder))
     InboxStack(app, settings=settings_of("prod", project_name="inbox"), sources=sources)
     app.synth()

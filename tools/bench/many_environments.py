@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 from synthesis.boot import boot
-from synthesis.paths import LAYERS, ROOT
+from synthesis.paths import LAYERS, PAGE, ROOT
 
 
 def main(count: int, output: Path) -> None:
@@ -30,7 +30,7 @@ def main(count: int, output: Path) -> None:
         UploadsStack(
             app,
             settings=settings,
-            sources=Sources(functions=ROOT / "functions", layers=LAYERS, output=folder),
+            sources=Sources(functions=ROOT / "functions", layers=LAYERS, output=folder, page=PAGE),
         )
     app.synth()
 
