@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from synthesis import bindings
+from tools.develop.setup import CDKS
 
 REPOSITORY = Path(bindings.__file__).parent.parent
 
@@ -18,18 +19,19 @@ APP = f"""
 import sys
 from pathlib import Path
 
-from synthesis import bindings
+from synthesis import bindings, cdk
 
+cdk.use()
 bindings.use(Path(sys.argv[1]), [Path(__file__)])
 
-import {bindings.PACKAGE}
+import {bindings.IN_SOURCE}
 from cdktf import App, TerraformOutput, TerraformStack
-from {bindings.PACKAGE}.kms_key import KmsKey
-from {bindings.PACKAGE}.lambda_function import LambdaFunction, LambdaFunctionEnvironment
-from {bindings.PACKAGE}.provider import AwsProvider
-from {bindings.PACKAGE}.s3_bucket import S3Bucket, S3BucketServerSideEncryptionConfiguration
-from {bindings.PACKAGE}.s3_bucket import S3BucketServerSideEncryptionConfigurationRule as Rule
-from {bindings.PACKAGE}.s3_bucket import (
+from {bindings.IN_SOURCE}.kms_key import KmsKey
+from {bindings.IN_SOURCE}.lambda_function import LambdaFunction, LambdaFunctionEnvironment
+from {bindings.IN_SOURCE}.provider import AwsProvider
+from {bindings.IN_SOURCE}.s3_bucket import S3Bucket, S3BucketServerSideEncryptionConfiguration
+from {bindings.IN_SOURCE}.s3_bucket import S3BucketServerSideEncryptionConfigurationRule as Rule
+from {bindings.IN_SOURCE}.s3_bucket import (
     S3BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefault as Default,
 )
 
@@ -56,7 +58,7 @@ function = LambdaFunction(
 function.put_timeouts(create="5m")
 TerraformOutput(stack, "size", value=function.environment.variables)
 app.synth()
-print({bindings.PACKAGE}.__file__)
+print({bindings.IN_SOURCE}.__file__)
 """
 
 
@@ -91,7 +93,7 @@ def test_slim_and_stock_give_the_same_bytes(tmp_path: Path) -> None:
     assert slim == stock
     assert set(json.loads(slim)["resource"]) == {"aws_kms_key", "aws_lambda_function", "aws_s3_bucket"}
 
-    assert slim_origin.is_relative_to(tmp_path / ".build" / "bindings")
+    assert slim_origin.is_relative_to(tmp_path / bindings._STORE)
     assert stock_origin == bindings._locate() / "__init__.py"
     assert len(of_bindings(slim_said)) == 1
     assert of_bindings(stock_said) == []
@@ -151,14 +153,14 @@ def provider_of(words: list[str], folder: Path) -> Path:
 def test_what_cdktf_runs_takes_the_copy(tmp_path: Path) -> None:
     """`cdktf synth` and `cdktf deploy` run the command `app` of cdktf.json, and so do `make synth` and `make up`."""
     interpreter, *words = json.loads((REPOSITORY / "cdktf.json").read_text())["app"].split()
-    assert interpreter == ".venv/bin/python"
+    assert REPOSITORY / interpreter in {environment.python for environment in CDKS.values()}
     assert words == ["main.py"]
-    assert provider_of(words, tmp_path).is_relative_to(REPOSITORY / ".build" / "bindings")
+    assert provider_of(words, tmp_path).is_relative_to(REPOSITORY / bindings._STORE)
 
 
 def test_what_the_benchmarks_run_takes_the_copy(tmp_path: Path) -> None:
     words = ["tools/bench/many_environments.py", "1", str(tmp_path)]
-    assert provider_of(words, tmp_path).is_relative_to(REPOSITORY / ".build" / "bindings")
+    assert provider_of(words, tmp_path).is_relative_to(REPOSITORY / bindings._STORE)
 
 
 def test_pytest_takes_the_copy() -> None:
@@ -167,4 +169,4 @@ def test_pytest_takes_the_copy() -> None:
 
     if not bindings.stock_is_asked_for():
         assert process._NodeProcess.__module__ == "synthesis.jsii_process"
-        assert Path(str(cdktf_cdktf_provider_aws.__file__)).is_relative_to(REPOSITORY / ".build" / "bindings")
+        assert Path(str(cdktf_cdktf_provider_aws.__file__)).is_relative_to(REPOSITORY / bindings._STORE)

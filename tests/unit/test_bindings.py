@@ -178,12 +178,12 @@ def app(tmp_path: Path) -> Path:
 
 
 def write_imports(path: Path, *names: str) -> Path:
-    path.write_text("".join(f"from {bindings.PACKAGE}.{name} import Thing\n" for name in names), encoding="utf-8")
+    path.write_text("".join(f"from {bindings.IN_SOURCE}.{name} import Thing\n" for name in names), encoding="utf-8")
     return path
 
 
 def store(root: Path) -> Path:
-    return root / ".build" / "bindings"
+    return root / bindings._STORE
 
 
 def keys(root: Path) -> list[str]:
@@ -239,7 +239,7 @@ def python(code: str, *path: Path) -> subprocess.CompletedProcess[str]:
 )
 def test_which_imports_are_seen(tmp_path: Path, source: str, names: set[str]) -> None:
     file = tmp_path / "module.py"
-    file.write_text(source.replace("P", bindings.PACKAGE), encoding="utf-8")
+    file.write_text(source.replace("P", bindings.IN_SOURCE), encoding="utf-8")
     assert bindings.imported_submodules([file]) == names | {"provider"}
 
 
@@ -257,7 +257,7 @@ FORMS = (
 
 @given(st.lists(st.tuples(IDENTIFIERS, st.sampled_from(FORMS)), max_size=8))
 def test_every_import_is_found_and_nothing_else(imports: list[tuple[str, str]]) -> None:
-    source = "\n".join(form.replace("P", bindings.PACKAGE).format(name) for name, form in imports)
+    source = "\n".join(form.replace("P", bindings.IN_SOURCE).format(name) for name, form in imports)
     try:
         ast.parse(source)
     except SyntaxError:  # a keyword was drawn as a name
@@ -270,7 +270,7 @@ def test_every_import_is_found_and_nothing_else(imports: list[tuple[str, str]]) 
 @given(st.binary(max_size=60), st.binary(max_size=60))
 def test_no_file_stops_the_search(before: bytes, after: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "a.py").write_bytes(before + bindings.PACKAGE.encode() + after)
+        (Path(folder) / "a.py").write_bytes(before + bindings.IN_SOURCE.encode() + after)
         write_imports(Path(folder) / "b.py", "s3_bucket")
         assert bindings.imported_submodules([Path(folder)]) >= {"provider", "s3_bucket"}
 
@@ -442,7 +442,8 @@ def test_a_misspelt_submodule_is_not_found_as_ever(
     installed(provider)
     write_imports(app / "stacks" / "misspelt.py", "s3_bukket")
     code = (
-        f"from pathlib import Path; from synthesis import bindings\nbindings.use(Path({str(app)!r})); import misspelt"
+        "from pathlib import Path; from synthesis import bindings, cdk; cdk.use()\n"
+        f"bindings.use(Path({str(app)!r})); import misspelt"
     )
     last = python(code, tmp_path / "site", app / "stacks").stderr.splitlines()[-1]
     assert last == f"ModuleNotFoundError: No module named '{bindings.PACKAGE}.s3_bukket'"
