@@ -135,8 +135,8 @@ lint: setup ## ruff, mypy --strict and the direction of imports
 	@$(if $(filter cdktf,$(CDK)),,MYPYPATH=.build/bindings-$(CDK)/current MYPY_CACHE_DIR=.mypy_cache/$(CDK) )$(VENV) -m mypy
 	@.venv/bin/lint-imports
 
-test: setup javascript ## every test that fits into ten minutes
-	@$(VENV) -m pytest $(WORKERS) -m "not slow"
+test: setup javascript ## every test that fits into ten minutes; TESTS=... for some files or folders
+	@$(VENV) -m pytest $(WORKERS) -m "not slow" $(TESTS)
 
 test-all: setup cdktf javascript ## the long ones too
 	@$(VENV) -m pytest $(WORKERS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 from pathlib import Path
 
 import hypothesis
@@ -50,6 +52,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScope
     """Collect and start the longest tests, e2e, first."""
     config.option.loadscopereorder = False
     return ByWhatTheyShare(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the Pythons on which tests ran."""
+    passed = (report.nodeid for report in terminalreporter.stats.get("passed", []))
+    others = sorted(match[1] for name in passed if (match := re.search(r"test_pythons\.py::.*\[(3\.\d+)\]$", name)))
+    too = f", synthesis on {' and '.join(others)} too" if others else ""
+    terminalreporter.write_line(f"Python {platform.python_version()}{too}")
 
 
 def _forget_the_caller() -> None:

@@ -12,33 +12,13 @@ from typing import Any
 
 import pytest
 
-from synthesis import bindings
 from synthesis.child_environment import child_environment
 from synthesis.paths import ROOT
 from tests.synth.conftest import Synthesized
+from tests.synth.every_stack import Files, files_in, synthesize_with
 from tools.develop.setup import CDKS, NODE, PROJECT, prepare
 
 OTHERS = sorted(CDKS.keys() - {"cdktf"})
-Files = dict[str, bytes]
-
-EVERY_STACK = """
-import sys
-from pathlib import Path
-
-import tests.conftest
-from tests.synth.conftest import ENVIRONMENTS, PAGE, settings_of
-from cdktf import App
-from synthesis import components
-
-components.PAGE = PAGE
-app = App(outdir=sys.argv[1])
-for name in ENVIRONMENTS:
-    for component in components.COMPONENTS.values():
-        component.add(app, settings_of(name), Path(sys.argv[1]))
-app.synth()
-import cdktf_cdktf_provider_aws
-print(cdktf_cdktf_provider_aws.__file__)
-"""
 
 
 @pytest.fixture(scope="session")
@@ -47,28 +27,14 @@ def synthesized(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Fil
     return cache(lambda name: synthesize(name, tmp_path_factory.mktemp(name)))
 
 
-def files_in(folder: Path) -> Files:
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-
-
 def synthesize(name: str, folder: Path, *, stock: bool = False) -> Files:
-    """Synthesize every component of every environment with a CDK; return all files that this writes."""
+    """Synthesize all with a CDK; return the files that this writes."""
     environment = CDKS[name]
     prepare(environment)
-    done = subprocess.run(
-        [environment.python, "-c", EVERY_STACK, str(folder)],
-        cwd=ROOT,
-        env=child_environment({"PYTHONPATH": str(ROOT), bindings.STOCK_VARIABLE: "1" if stock else "0"}),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    # A hook that does not fit says so in one line, and leaves the work to the CDK.
-    assert [line for line in done.stderr.splitlines() if not line.startswith("bindings: built")] == []
+    files, provider = synthesize_with(environment.python, folder, stock=stock)
     copies = ROOT / ".build" / ("bindings" if environment is PROJECT else f"bindings-{name}")
-    assert Path(done.stdout.strip()).is_relative_to(environment.path if stock else copies), done.stdout
-    return files_in(folder)
+    assert provider.is_relative_to(environment.path if stock else copies)
+    return files
 
 
 def without_version(content: bytes) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
+from tools.develop.setup import SUPPORTED_PYTHON
 
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
@@ -55,6 +56,15 @@ def test_judges_find_nothing(command: list[str]) -> None:
 def test_what_workflows_make_is_there_to_make() -> None:
     assert make_lines() >= {"validate", "judges", "plan", "apply", "drift"}
     assert make_lines() <= TARGETS
+
+
+def test_ci_tests_every_python_that_set_up_accepts() -> None:
+    versions = [
+        step["with"]["python-version"] for where, step in steps() if where == "ci.yml: ci" and "python" in str(step)
+    ]
+    versions += workflow("ci")["jobs"]["python"]["strategy"]["matrix"]["python"]
+    first, last = SUPPORTED_PYTHON
+    assert sorted(versions) == [f"3.{minor}" for minor in range(first[1], last[1] + 1)]
 
 
 def test_actions_are_pinned_by_commit() -> None:
