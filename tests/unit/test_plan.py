@@ -462,6 +462,14 @@ COPY = {"global_table_arn": "t", "arn": "arn:aws:dynamodb:eu-west-1:1:table/t"}
             {"resource_arn": "s"},
         ),
         (
+            "aws_cognito_user_pool",
+            {"id": "p"},
+            "domain",
+            "sign-in",
+            "aws_cognito_user_pool_domain",
+            {"user_pool_id": "p"},
+        ),
+        (
             "aws_iam_role",
             ROLE,
             "inline_policy",

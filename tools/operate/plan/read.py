@@ -28,6 +28,7 @@ _CHANGES_BY_USE = {
 # that refers to the first one, and the attribute that it refers to. Drift shows in the separate resource.
 _REPEATED: Mapping[str, Mapping[str, tuple[str, str, str]]] = {
     "aws_api_gateway_stage": {"web_acl_arn": ("aws_wafv2_web_acl_association", "resource_arn", "arn")},
+    "aws_cognito_user_pool": {"domain": ("aws_cognito_user_pool_domain", "user_pool_id", "id")},
     "aws_s3_bucket": {
         "cors_rule": ("aws_s3_bucket_cors_configuration", "bucket", "id"),
         "lifecycle_rule": ("aws_s3_bucket_lifecycle_configuration", "bucket", "id"),
