@@ -359,6 +359,8 @@ def statements(policies: list[str]) -> list[dict[str, Any]]:
 def test_a_planner_changes_nothing_and_reads_no_data() -> None:
     settings = settings_of_prod()
     state = f"arn:aws:s3:::{settings.state_bucket_name}/*"
+    # Everyone can read the files of the page.
+    page = "arn:aws:s3:::sluice-prod-website-333333333333-us-east-1/*"
     for statement in statements(planner_policies(settings)):
         actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
         for action in actions:
@@ -366,7 +368,7 @@ def test_a_planner_changes_nothing_and_reads_no_data() -> None:
                 action
             )
             if action.startswith("s3:GetObject"):
-                assert statement["Resource"] == state
+                assert statement["Resource"] in {state, page}
             assert action not in {"dynamodb:GetItem", "logs:GetLogEvents", "sqs:ReceiveMessage"}
 
 
