@@ -144,7 +144,7 @@ test-all: setup cdktf javascript ## the long ones too
 judges: setup cdktf ## run checkov, parliament, statelint, asl-validator and terraform-compliance
 	@$(VENV) -m pytest tests/judges
 
-bench: setup ## compare Sluice with its alternatives; ONLY=name,... for some; all take about an hour
+bench: setup javascript web ## compare Sluice with its alternatives; ONLY=name,... for some; all take about an hour
 	@$(VENV) -m tools.bench $(if $(ONLY),--only $(ONLY),--write)
 
 scale: setup ## at which uploads a second AWS quotas give way; ENVIRONMENT=..., WRITE=1 for docs/scale.md

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
-from tools.bench import cgroup, client
+from tools.bench import cgroup, client, sending
 from tools.bench.__main__ import BENCHMARKS, PAGE, chosen, figure, lines_of, table
 from tools.bench.hardware import description
 from tools.bench.lambda_functions import CASES, SIZES
@@ -150,3 +151,20 @@ def test_the_client_is_measured_by_what_it_prints(tmp_path: Path) -> None:
     program.write_text("import sys; assert sys.argv[1] == '1024'; print(40.0, 8 << 20, 4)")
     (found,) = client.measure(program, lambda _: None).results
     assert (found.ours, found.theirs, found.met) == (40.0, 32.0, True)
+
+
+def test_a_large_file_is_another_one_for_each_run(tmp_path: Path) -> None:
+    file = sending.LargeFile(tmp_path / "large.bin", sending.PART_BYTES + 10)
+    before = file.checksums()
+    file.change()
+    assert file.path.stat().st_size == sending.PART_BYTES + 10
+    assert len(before) == 2
+    assert file.checksums()[0] != before[0]
+    assert file.checksums()[1] == before[1]
+
+
+def test_the_page_of_the_benchmark_is_served_with_the_client() -> None:
+    with sending.serving_page() as origin, urllib.request.urlopen(f"{origin}/page.js", timeout=10) as answer:
+        assert answer.headers["Content-Type"].endswith("javascript")
+        content = answer.read().decode()
+    assert 'from "/client/index.js"' in content

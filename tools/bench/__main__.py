@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Callable, Sequence
 
 from synthesis.paths import ROOT
-from tools.bench import api, client, lambda_functions, synthesis
+from tools.bench import api, client, lambda_functions, sending, synthesis
 from tools.bench.hardware import description
 from tools.bench.measuring import Result, Section
 from tools.develop.pages import fill
@@ -31,6 +31,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "calls": api.calls,
     "api": api.api,
     "client": client.large_upload,
+    "aws-cli": sending.aws_cli,
+    "browser": sending.in_browser,
     "up": api.second_up,
 }
 

@@ -17,7 +17,7 @@ import time
 import urllib.request
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,10 +71,14 @@ class System:
 
 
 @contextmanager
-def deployed() -> Iterator[System]:
-    """Deploy to a separate embedded AWS; stop it at the end."""
+def deployed(settings: Mapping[str, str] | None = None) -> Iterator[System]:
+    """Deploy to a separate embedded AWS; stop it at the end.
+
+    Args:
+        settings: more settings, by the names of their variables.
+    """
     cli_configuration()
-    with tempfile.TemporaryDirectory() as name, _variables(UNTHROTTLED):
+    with tempfile.TemporaryDirectory() as name, _variables({**UNTHROTTLED, **(settings or {})}):
         folder = Path(name)
         iam_log = folder / "iam.jsonl"
         system = LocalSystem(folder / "local", find_program())
@@ -231,12 +235,13 @@ def stop_workflows(system: System) -> None:
     Callers do not wait for one, and AWS runs it elsewhere. Here the workflow of each upload, two cold starts of
     `inspect` in it, would take the processors from the clients, and soon every answer would be late.
     """
-    events: EventBridgeClient = boto3.client("events", **_root(system.aws))  # type: ignore[call-overload]
+    events: EventBridgeClient = boto3.client("events", **root_options(system.aws))  # type: ignore[call-overload]
     for rule in events.list_rules()["Rules"]:
         events.disable_rule(Name=rule["Name"])
 
 
-def _root(aws: EmbeddedAws) -> dict[str, str]:
+def root_options(aws: EmbeddedAws) -> dict[str, str]:
+    """Return the arguments of boto3 for the account's root, whom no policy binds."""
     return {
         "endpoint_url": aws.endpoint_url,
         "verify": str(aws.ca_bundle),
@@ -250,7 +255,7 @@ def add_function(system: System, name: str) -> str:
     """Add a program of the peers as a function behind the deployed API, with role and variables of `upload`; return its
     path.
     """
-    root = _root(system.aws)
+    root = root_options(system.aws)
     functions: LambdaClient = boto3.client("lambda", **root)  # type: ignore[call-overload]
     gateway: APIGatewayClient = boto3.client("apigateway", **root)  # type: ignore[call-overload]
     upload = functions.get_function_configuration(FunctionName="sluice-local-upload")

@@ -27,6 +27,7 @@ def description() -> list[str]:
         "Terraform": json.loads(_said([*find_program(), "version", "-json"]))["terraform_version"],
         **{name: _version(name) for name in _DISTRIBUTIONS},
         "aws-cdk-lib": _locked("bench", "aws-cdk-lib"),
+        "awscli": _locked("aws-cli", "awscli"),
         "boto3": _locked("lambda-runtime", "boto3"),
         "ministack": _locked("embedded-aws", "ministack"),
         "others at work": f"load of {os.getloadavg()[0]:.1f} when it began",

@@ -14,7 +14,7 @@ from tools.operate.console import exit_with, run, step
 
 _NOT_PACKAGES = {"source", "requires", "scripts", "pipenv", "pipfile"}
 # What has a separate environment. Pipenv resolves every other category together with [packages], which these forbid.
-ALONE = ("bench", "cdktf-provider-6", "cdktn", "checkov", "judges", "node")
+ALONE = ("aws-cli", "bench", "cdktf-provider-6", "cdktn", "checkov", "judges", "node")
 
 
 def without_sources(lock: str) -> str:

@@ -54,8 +54,9 @@ CDKS = {"cdktf": PROJECT, "cdktf-provider-6": PROVIDER_6, "cdktn": CDKTN}
 # Only for judges, which create them at their first call (tools/develop/judges.py).
 CHECKOV = Environment("checkov", ENVIRONMENTS / "checkov", ("checkov",))
 JUDGES = Environment("the other judges", ENVIRONMENTS / "judges", ("judges",))
-# Only for `make bench`, which creates it too.
+# Only for `make bench`, which creates them too.
 BENCH = Environment("the benchmarks' peer, aws-cdk-lib", ENVIRONMENTS / "bench", ("bench",))
+AWS_CLI = Environment("the benchmarks' peer, awscli", ENVIRONMENTS / "aws-cli", ("aws-cli",))
 # Only for the test of cdktn's command line, which creates it too.
 NODE = Environment("Node.js", ENVIRONMENTS / "node", ("node",))
 

@@ -48,8 +48,8 @@ export function hashing(worker = ownWorker): (blob: Blob) => Promise<string> {
     });
 
   return async (blob) => {
-    if (left) left--;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
+    // Below zero, it counts those that wait.
+    if (left-- < 1) await new Promise<void>((resolve) => waiting.push(resolve));
     try {
       if (!broken) {
         try {
@@ -61,9 +61,8 @@ export function hashing(worker = ownWorker): (blob: Blob) => Promise<string> {
       }
       return await sha256(await blob.arrayBuffer());
     } finally {
-      const next = waiting.shift();
-      if (next) next();
-      else left++;
+      left++;
+      waiting.shift()?.();
     }
   };
 }

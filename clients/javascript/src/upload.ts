@@ -254,7 +254,7 @@ export class Upload {
     const present = numbers.filter((number) => has.has(number));
     const compare = this.#compare;
     this.#compare = false;
-    this.#sent = new Map(present.map((number) => [number, has.get(number)!.size]));
+    this.#sent = new Map(there.map((part) => [part.part_number, part.size]));
     this.#tell();
     const fits = async (number: number) => has.get(number)?.checksum === (await this.#digest(number));
     if (compare && present[0] && !(await fits(present[0])))
