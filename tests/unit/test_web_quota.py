@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, Route, expect
 
 from synthesis.paths import ROOT
 from tests.npm import npm
-from tools.develop.browser import browser
-from tools.operate.console import Failure
 
 ORIGIN, API = "https://page.example", "https://page.example/api"
 ISSUER = "https://issuer.example"
@@ -41,9 +39,9 @@ def quota(used_bytes: int, used_files: int) -> dict[str, int]:
     return {
         "used_bytes": used_bytes,
         "used_files": used_files,
-        "quota_bytes": 50 * 10**9,
+        "quota_bytes": 50 * 2**30,
         "quota_files": 10_000,
-        "left_bytes": 50 * 10**9 - used_bytes,
+        "left_bytes": 50 * 2**30 - used_bytes,
         "left_files": 10_000 - used_files,
     }
 
@@ -80,15 +78,9 @@ class Stand:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    try:
-        program = browser()
-    except Failure as failure:
-        pytest.skip(f"{failure.cause}: {failure.remedy}")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+def chromium(playwright: Playwright, browser_program: Path) -> Iterator[Browser]:
+    with playwright.chromium.launch(executable_path=browser_program) as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -137,17 +129,17 @@ def come(chromium: Browser, stand: Stand) -> Iterator[Callable[..., Page]]:
 @pytest.mark.parametrize(
     ("locale", "name", "words"),
     [
-        ("en-GB", "Used quota", "Used: 1.2 GB of 50 GB, 14 of 10,000 files"),
-        ("de-DE", "Belegter Speicherplatz", "Belegt: 1,2 GB von 50 GB, 14 von 10.000 Dateien"),
+        ("en-GB", "Used quota", "Used: 1.5 GB of 50 GB, 14 of 10,000 files"),
+        ("de-DE", "Belegter Speicherplatz", "Belegt: 1,5 GB von 50 GB, 14 von 10.000 Dateien"),
     ],
 )
 def test_a_meter_with_a_name_and_words_shows_the_quota(
     stand: Stand, come: Callable[..., Page], locale: str, name: str, words: str
 ) -> None:
-    stand.quota = quota(1_200_000_000, 14)
+    stand.quota = quota(6 * 2**28, 14)
     meter = come(locale).get_by_role("meter", name=name)
     expect(meter).to_have_accessible_description(words)
-    assert meter.evaluate("(element) => [element.value, element.min, element.max]") == [0.024, 0, 1]
+    assert meter.evaluate("(element) => [element.value, element.min, element.max]") == [0.03, 0, 1]
 
 
 def test_the_meter_stands_for_what_is_nearer_to_its_end(stand: Stand, come: Callable[..., Page]) -> None:

@@ -2,8 +2,9 @@ import type { FileSummary, Sluice, components } from "@sluice/client";
 import { button, make } from "./elements.js";
 import { bytes, number, text, time, words } from "./texts.js";
 
-const MOVING = new Set<string>(["uploading", "scanning"]);
-const GONE = new Set<string>(["uploading", "aborted", "expired", "deleted"]);
+// What the person took back themselves is not shown to them.
+const HIDDEN = new Set<string>(["aborted", "deleted"]);
+const WITHOUT_BYTES = new Set<string>(["uploading", "expired"]);
 const AGAIN_MS = 4000;
 // The meter warns from these shares of the quota on.
 const NEARLY_FULL = { low: "0.8", high: "0.95" };
@@ -18,6 +19,7 @@ export class Files {
   #table: HTMLElement;
   #none = make("p", { hidden: true }, text.none);
   #wrong = make("p", { class: "wrong", role: "alert", hidden: true });
+  #refresh = button(text.refresh, () => this.refresh(), { class: "plain" });
   #more: HTMLButtonElement;
   #cursor: string | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -36,7 +38,7 @@ export class Files {
     this.element = make(
       "section",
       { "aria-labelledby": "files" },
-      make("div", { class: "line" }, make("h2", { id: "files" }, text.files), button(text.refresh, () => this.refresh(), { class: "plain" })),
+      make("div", { class: "line" }, make("h2", { id: "files" }, text.files), this.#refresh),
       this.#quota,
       this.#wrong,
       this.#none,
@@ -55,12 +57,13 @@ export class Files {
     if (!cursor) void this.#showQuota();
     try {
       const page = await this.#sluice.list(cursor ? { cursor } : {});
-      const rows = page.files.map((file) => this.#row(file));
+      const shown = page.files.filter((file) => !HIDDEN.has(file.state));
+      const rows = shown.map((file) => this.#row(file));
       if (cursor) this.#rows.append(...rows);
-      else this.#rows.replaceChildren(...rows);
+      else this.#replace(rows);
       this.#cursor = page.cursor;
       this.#wrong.hidden = true;
-      if (page.files.some((file) => MOVING.has(file.state))) this.#timer = setTimeout(() => this.refresh(), AGAIN_MS);
+      if (shown.some((file) => file.state === "scanning")) this.#timer = setTimeout(() => this.refresh(), AGAIN_MS);
     } catch (error) {
       this.#fail(error);
     }
@@ -68,6 +71,16 @@ export class Files {
     this.#table.hidden = !some;
     this.#none.hidden = some || !this.#wrong.hidden;
     this.#more.hidden = this.#cursor === null;
+  }
+
+  /** Show other rows; who has the focus in the list keeps it. */
+  #replace(rows: HTMLTableRowElement[]): void {
+    const { activeElement } = document;
+    const focused = this.#rows.contains(activeElement) ? activeElement : null;
+    this.#rows.replaceChildren(...rows);
+    if (!(focused instanceof HTMLElement)) return;
+    const buttons = [...this.#rows.querySelectorAll("button")];
+    (buttons.find((each) => each.dataset["act"] === focused.dataset["act"]) ?? this.#refresh).focus();
   }
 
   /** Show how much of the quota is used; nothing while the API does not say. */
@@ -87,9 +100,20 @@ export class Files {
     if (file.state === "rejected" || file.state === "quarantined") this.#explain(file, state);
     const acts = make("td", { class: "acts" });
     if (file.state === "available")
-      acts.append(button(text.download, () => this.#download(file), { "aria-label": `${text.download}: ${file.file_name}` }));
-    if (!GONE.has(file.state))
-      acts.append(button(text.remove, () => this.#remove(file), { class: "plain", "aria-label": `${text.remove}: ${file.file_name}` }));
+      acts.append(
+        button(text.download, () => this.#download(file), {
+          "aria-label": `${text.download}: ${file.file_name}`,
+          "data-act": `download ${file.file_id}`,
+        }),
+      );
+    if (!WITHOUT_BYTES.has(file.state))
+      acts.append(
+        button(text.remove, () => this.#remove(file), {
+          class: "plain",
+          "aria-label": `${text.remove}: ${file.file_name}`,
+          "data-act": `remove ${file.file_id}`,
+        }),
+      );
     return make(
       "tr",
       {},

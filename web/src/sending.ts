@@ -36,7 +36,7 @@ export class Sending {
       // What the button shows is its name, too.
       locale: { strings: { dashboardTitle: text.send, addMoreFiles: language() === "de" ? String(german.strings["addMore"]) : "Add more" } },
     });
-    nameList(drop);
+    giveRoles(drop);
     this.#tell(announce);
     this.#uppy.on("complete", changed);
     this.#uppy.on("file-added", () => void this.showUnfinished());
@@ -117,10 +117,14 @@ function note({ max_upload_bytes, allowed_content_types }: Config["limits"]): st
 const moves = (uppy: Uppy): boolean =>
   uppy.getFiles().some((file) => file.progress.uploadStarted && !file.progress.uploadComplete && !file.error && !file.isPaused);
 
-/** Give the list of files its role: Uppy leaves it out where there is one file. */
-function nameList(drop: HTMLElement): void {
+// Roles that Uppy leaves out: of the list, where there is one file, and of the whole, which has a name.
+const ROLES = { ".uppy-Dashboard-files": "list", ".uppy-Dashboard": "group" };
+
+/** Give elements of Uppy their roles. */
+function giveRoles(drop: HTMLElement): void {
   new MutationObserver(() => {
-    for (const list of drop.querySelectorAll(".uppy-Dashboard-files:not([role])")) list.setAttribute("role", "list");
+    for (const [selector, role] of Object.entries(ROLES))
+      for (const element of drop.querySelectorAll(`${selector}:not([role])`)) element.setAttribute("role", role);
   }).observe(drop, { childList: true, subtree: true });
 }
 

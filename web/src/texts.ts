@@ -161,25 +161,28 @@ export const text = LANGUAGES[language()];
 
 /** The words of an error; those of the API, which are English, if this language has none of its own. */
 export function words(error: unknown): string {
-  const { code, problem, message } = error as Partial<SluiceError>;
+  const { code, problem, message, failureCode } = error as Partial<SluiceError>;
   const kind = problem?.type.split(":").at(-1) ?? "";
-  return text.problems[kind] ?? text.problems[code ?? ""] ?? message ?? String(error);
+  return text.failures[failureCode ?? ""] ?? text.problems[kind] ?? text.problems[code ?? ""] ?? message ?? String(error);
 }
+
+/** How the person's region writes numbers and times, in the language of the page. */
+const region = (): string => navigator.languages.find((each) => each.slice(0, 2) === language()) ?? language();
 
 const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
 
-/** Bytes as people read them, in powers of 1,000 as file managers count. */
+/** Bytes as people read them, in powers of 1,024 as Uppy and the limits count. */
 export function bytes(count: number): string {
-  const power = Math.min(Math.floor(Math.log10(Math.max(count, 1)) / 3), UNITS.length - 1);
-  return new Intl.NumberFormat(language(), {
+  const power = Math.min(Math.floor(Math.log2(Math.max(count, 1)) / 10), UNITS.length - 1);
+  return new Intl.NumberFormat(region(), {
     style: "unit",
     unit: UNITS[power]!,
     unitDisplay: power ? "short" : "long",
     maximumFractionDigits: 1,
-  }).format(count / 1000 ** power);
+  }).format(count / 1024 ** power);
 }
 
-export const number = (count: number): string => new Intl.NumberFormat(language()).format(count);
+export const number = (count: number): string => new Intl.NumberFormat(region()).format(count);
 
 export const time = (iso: string): string =>
-  new Intl.DateTimeFormat(language(), { dateStyle: "medium", timeStyle: "short" }).format(new Date(iso));
+  new Intl.DateTimeFormat(region(), { dateStyle: "medium", timeStyle: "short" }).format(new Date(iso));

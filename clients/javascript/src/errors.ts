@@ -27,6 +27,8 @@ export class SluiceError extends Error {
     /** HTTP status, 0 if there was no answer. */
     readonly status = 0,
     readonly problem?: Problem,
+    /** Why a file was rejected, with `ended`. */
+    readonly failureCode?: components["schemas"]["FailureCode"],
   ) {
     super(message);
   }

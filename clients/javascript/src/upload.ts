@@ -57,7 +57,7 @@ export function sameFile(saved: Saved, file: Source, options: UploadOptions): bo
 }
 
 const changed = () =>
-  new SluiceError("changed", "The file changed while it was sent, so nothing of it is stored. Send it again");
+  new SluiceError("changed", "The file changed while it was sent. Send it again");
 
 /** One file on its way. */
 export class Upload {
@@ -371,7 +371,13 @@ export class Upload {
     for (let pause = 300; ; pause = Math.min(pause * 1.5, 5000)) {
       const file = await this.#client.call<File>("GET", `/files/${this.fileId}`, undefined, signal);
       if (ENDED.includes(file.state))
-        throw new SluiceError("ended", `The file is ${file.state}${file.failure ? `: ${file.failure}` : ""}`);
+        throw new SluiceError(
+          "ended",
+          `The file is ${file.state}${file.failure ? `: ${file.failure}` : ""}`,
+          0,
+          undefined,
+          file.failure_code,
+        );
       if (file.state === "available" || machine.now() >= until) {
         await this.#forget();
         return file;

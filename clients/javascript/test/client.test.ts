@@ -742,10 +742,13 @@ test("an upload that is aborted elsewhere ends with that", async (context) => {
 
 test("a rejected file says why", async (context) => {
   const { server, client } = await world(context);
+  const failure = "the file is text/html, and was declared as text/plain";
   server.verdict = (upload) =>
-    Object.assign(upload, { state: "rejected", failure: "the file is text/html, and was declared as text/plain" });
+    Object.assign(upload, { state: "rejected", failure, failure_code: "type_mismatch" });
   const sluice = client();
-  await rejects(sluice.upload(note()).done, "ended", /rejected: the file is text\/html/);
+  const { done } = sluice.upload(note());
+  await rejects(done, "ended", /rejected: the file is text\/html/);
+  await done.catch((error: SluiceError) => assert.equal(error.failureCode, "type_mismatch"));
   assert.deepEqual(await sluice.unfinished(), []);
 });
 

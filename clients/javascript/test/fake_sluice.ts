@@ -14,6 +14,7 @@ interface Kept {
   checksum: string | undefined;
   state: Schemas["State"];
   failure?: string;
+  failure_code?: Schemas["FailureCode"];
   expires: number;
   parts: Map<number, { size: number; checksum: string }>;
   together: boolean;
@@ -252,7 +253,7 @@ export class FakeSluice {
       file_id: upload.id,
       state: upload.state,
       ...(upload.checksum && { checksum: upload.checksum }),
-      ...(upload.failure && { failure: upload.failure }),
+      ...(upload.failure && { failure: upload.failure, failure_code: upload.failure_code }),
       expires_time: new Date(upload.expires).toISOString(),
     };
   }
