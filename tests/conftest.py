@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from playwright.sync_api import Playwright, sync_playwright
 from xdist.scheduler import LoadScopeScheduling
 
 from synthesis.boot import boot
 from synthesis.child_environment import enter_local
 from synthesis.paths import ROOT
 from tests.unit.memory import aws
+from tools.develop.browser import CHOSEN, browser
+from tools.operate.console import Failure
 
 __all__ = ["ROOT", "aws"]
 
@@ -70,6 +74,24 @@ def _forget_the_caller() -> None:
     of_client = ("SLUICE_URL", "SLUICE_TOKEN", "SLUICE_TOKEN_COMMAND", "SLUICE_CA_BUNDLE")
     for name in [name for name in os.environ if name.lower() in Settings.model_fields or name in of_client]:
         del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def browser_program() -> Path:
+    """The program of a browser; on a machine without one, the tests of the page are skipped, but not in CI."""
+    try:
+        return browser()
+    except Failure as failure:
+        if os.environ.get("CI") or os.environ.get(CHOSEN):
+            raise
+        pytest.skip(f"{failure.cause}: {failure.remedy}")
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    """Playwright, of which a process can have only one."""
+    with sync_playwright() as started:
+        yield started
 
 
 # When this is imported, and not in a fixture: the one system of e2e is deployed before any fixture of a test.

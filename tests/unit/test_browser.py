@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Playwright
 
 from synthesis.paths import ROOT
 from tools.develop.browser import CHOSEN, browser, carried, of_machine
@@ -55,7 +55,7 @@ def test_a_machine_without_one_gets_advice_where_the_package_does_not_run(
 
 
 @pytest.mark.slow
-def test_the_one_of_the_package_starts_with_its_own_libraries_and_fonts(tmp_path: Path) -> None:
+def test_the_one_of_the_package_starts_with_its_own_libraries_and_fonts(tmp_path: Path, playwright: Playwright) -> None:
     try:
         found = carried(tmp_path / "chromium")
     except Failure as failure:
@@ -64,7 +64,7 @@ def test_the_one_of_the_package_starts_with_its_own_libraries_and_fonts(tmp_path
         raise
     # It works wherever the folder is.
     moved = (tmp_path / "chromium").rename(tmp_path / "moved")
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=moved / found.name) as chromium:
+    with playwright.chromium.launch(executable_path=moved / found.name) as chromium:
         page = chromium.new_page()
         page.goto("data:text/html,<p style='font-family: system-ui'>hello")
         session = page.context.new_cdp_session(page)
