@@ -30,6 +30,9 @@ from modules.foundation import Foundation
 
 LOCAL = "local"
 
+# With 10 seconds before the first retry, doubled each time, the last of so many attempts comes after 8.5 to 14 hours.
+WEBHOOK_ATTEMPTS = 13
+
 # CloudWatch Logs API, PutRetentionPolicy: the only values it takes. Terraform's 0, which keeps logs for ever, is left
 # out on purpose: logs hold names of files and callers.
 LogRetentionDays = Annotated[

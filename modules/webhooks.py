@@ -23,9 +23,8 @@ from modules.names import dead_letters_of, receiver_slug, webhook_secret_name
 from modules.notifications import Topic
 from modules.policy_documents import Statement
 from modules.queues import Queue, Sender, redrive_policy
+from modules.settings import WEBHOOK_ATTEMPTS
 
-# With 10 seconds before the first retry, doubled each time, the last of so many attempts comes after 8.5 to 14 hours.
-ATTEMPTS = 13
 # One invocation sends a batch at once, so a receiver gets up to 50 messages at a time.
 BATCH_SIZE = 10
 MAX_CONCURRENCY = 5
@@ -113,7 +112,7 @@ class Webhooks(Construct, Monitored):
                 key=queues_key,
                 senders=from_files,
                 dead_letters=dead_letters,
-                max_receives=ATTEMPTS,
+                max_receives=WEBHOOK_ATTEMPTS,
                 visibility_timeout_seconds=TIMEOUTS_HIDDEN * foundation.lambda_timeout,
             )
             SnsTopicSubscription(
@@ -147,7 +146,7 @@ class Webhooks(Construct, Monitored):
                 str(WebhookReceiver(receiver.queue.url, receiver.secret.arn, receiver.url))
                 for receiver in self._receivers.values()
             ),
-            "WEBHOOK_ATTEMPTS": str(ATTEMPTS),
+            "WEBHOOK_ATTEMPTS": str(WEBHOOK_ATTEMPTS),
             "WEBHOOK_BACKOFF_SECONDS": str(backoff_seconds),
         }
 

@@ -1,4 +1,4 @@
-"""Shared by all tests: the provider bindings come first, as in main.py; and AWS in memory."""
+"""Shared by all tests: the provider bindings come first, as in main.py."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ import platform
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
-from playwright.sync_api import Playwright, sync_playwright
 from xdist.scheduler import LoadScopeScheduling
 
 from synthesis.boot import boot
 from synthesis.child_environment import enter_local
-from synthesis.paths import ROOT
-from tests.unit.memory import aws
 from tools.develop.browser import CHOSEN, browser
 from tools.operate.console import Failure
 
-__all__ = ["ROOT", "aws"]
+if TYPE_CHECKING:
+    from playwright.sync_api import Playwright
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("sluice", deadline=None)
@@ -90,6 +89,8 @@ def browser_program() -> Path:
 @pytest.fixture(scope="session")
 def playwright() -> Iterator[Playwright]:
     """Playwright, of which a process can have only one."""
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as started:
         yield started
 

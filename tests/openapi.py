@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 
 FILE = ROOT / "docs" / "openapi.yaml"
 EVENT_FILE = ROOT / "docs" / "schemas" / "file-event-1.json"

@@ -7,7 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 from tests.e2e.conftest import Deployed
 from tests.openapi import document
 from tools.develop.caller import Bearer

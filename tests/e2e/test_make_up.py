@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 from tests.e2e.conftest import wait_for
 from tools.embedded_aws import certificates
 from tools.operate.terraform import cli_configuration

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 from tests.e2e.conftest import Deployed
 from tools.develop.local import local_settings
 from tools.embedded_aws import control

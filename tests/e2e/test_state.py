@@ -16,7 +16,7 @@ import boto3
 import pytest
 
 from synthesis.components import COMPONENTS
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 from tests.e2e.conftest import Deployed, wait_for
 from tests.e2e.test_plan import make
 from tools.operate.console import Failure

@@ -20,7 +20,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 from tests.e2e.conftest import Deployed, wait_for
 from tools.develop.caller import Bearer, caller
 from tools.embedded_aws import control

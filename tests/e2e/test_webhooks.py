@@ -12,7 +12,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from modules.names import receiver_slug
-from modules.webhooks import ATTEMPTS
+from modules.settings import WEBHOOK_ATTEMPTS
 from tests.e2e.conftest import WEBHOOK_PATHS, Deployed, wait_for
 from tests.receiver import Received
 from tools.develop.local import local_settings
@@ -76,13 +76,13 @@ def test_what_is_never_taken_is_a_dead_letter_and_taken_once_it_is_redriven(
     deployed.receiver.answers[SECOND, name] = itertools.repeat(500)
     file_id = deployed.upload(file_name=name)
     wait_for(lambda: waiting(sqs, f"{queue}-dead-letters") == 1)
-    assert [each.status for each in deployed.receiver.about(SECOND, name)] == [500] * ATTEMPTS
+    assert [each.status for each in deployed.receiver.about(SECOND, name)] == [500] * WEBHOOK_ATTEMPTS
     assert waiting(sqs, queue) == 0
     assert [each.status for each in arrived(deployed, FIRST, name, 1)] == [204]
 
     del deployed.receiver.answers[SECOND, name]
     assert redrive(local_settings(deployed.aws), session).moved[f"{queue}-dead-letters"] == 1
-    *_, last = arrived(deployed, SECOND, name, ATTEMPTS + 1)
+    *_, last = arrived(deployed, SECOND, name, WEBHOOK_ATTEMPTS + 1)
     assert last.status == 204
     assert Webhook(deployed.webhook_secrets[SECOND]).verify(last.body, dict(last.headers))["file_id"] == file_id
     wait_for(lambda: waiting(sqs, queue) == waiting(sqs, f"{queue}-dead-letters") == 0)

@@ -15,7 +15,10 @@ from modules.functions import Sources
 from modules.settings import Settings
 from stacks.state import StateBackendStack
 from stacks.uploads import UploadsStack
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
+from tests.unit.memory import aws
+
+__all__ = ["aws"]
 
 ENVIRONMENTS = ("local", "dev", "staging", "prod")
 ENDPOINT = "https://127.0.0.1:4566"

@@ -14,7 +14,7 @@ from cdktf import App
 from examples.inbox import InboxStack
 from examples.partner_bucket import PartnerBucketStack
 from modules.functions import Sources
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 from tests.synth.conftest import PAGE, Synthesized, settings_of
 from tests.synth.test_stacks import validate
 from tools.operate.synthesize import synthesize

@@ -23,7 +23,7 @@ from modules.packaging import layer_name
 from modules.settings import Settings
 from stacks.state import StateBackendStack
 from stacks.uploads import UploadsStack
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 from tests.synth.aws_limits import RULES, faults, pattern
 from tests.synth.conftest import PAGE, Synthesized
 

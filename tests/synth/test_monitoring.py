@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from functions.common.contract import TOKEN_REFUSED
 from modules.alarms import Advice, Metric, any_count
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 from tests.metric_math import Alarm, Series, evaluate
 from tests.synth.conftest import Synthesized, settings_of, synthesize
 

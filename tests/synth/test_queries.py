@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 from tests.synth.conftest import Synthesized, settings_of, synthesize
 
 HANDBOOK = (ROOT / "docs" / "operations.md").read_text()

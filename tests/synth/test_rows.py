@@ -25,7 +25,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 from tests.metric_math import Alarm, Series
 from tests.synth.conftest import Synthesized, settings_of, synthesize
 from tests.synth.seeds import API, add, body, change, remove, statement

@@ -20,7 +20,7 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
 from stacks.base import SERVICES, AddressError, BaseStack
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 from tests.synth.conftest import ENDPOINT, ENVIRONMENTS, Synthesized, settings_of, synthesize
 from tools.operate.console import Failure
 from tools.operate.terraform import Terraform, find_program

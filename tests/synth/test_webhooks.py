@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from modules.names import receiver_slug
-from modules.webhooks import ATTEMPTS
+from modules.settings import WEBHOOK_ATTEMPTS
 from tests.metric_math import Alarm
 from tests.synth import test_monitoring, test_rows, test_stacks
 from tests.synth.conftest import Synthesized, settings_of, synthesize
@@ -73,7 +73,7 @@ def test_a_receiver_has_a_queue_a_subscription_a_secret_and_a_mapping(webhooks: 
         assert queue["name"] == f"sluice-prod-webhooks-{receiver_slug(url)}"
         assert json.loads(queue["redrive_policy"]) == {
             "deadLetterTargetArn": f"${{aws_sqs_queue.webhook_{name}_dead_letters.arn}}",
-            "maxReceiveCount": ATTEMPTS,
+            "maxReceiveCount": WEBHOOK_ATTEMPTS,
         }
         # Lambda, "Using Lambda with Amazon SQS": six times the timeout of the function.
         assert queue["visibility_timeout_seconds"] >= 6 * found["aws_lambda_function.webhooks"]["timeout"]

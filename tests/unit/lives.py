@@ -35,7 +35,7 @@ from functions.uploads.logic import Declaration, Rules, Uploads
 from functions.uploads.parts import Cut, checksum_of
 from modules.settings import Settings
 from modules.workflow_states import definition
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 from tests.unit.fakes import FILES, QUOTAS, sha256
 from tests.unit.memory import Aws
 from tests.unit.workflow_interpreter import Run, TaskError

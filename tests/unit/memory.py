@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from functions.common.objects import Objects
 from functions.common.records import Records, from_item
@@ -94,6 +93,9 @@ class Aws:
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     """AWS in memory, and variables that lead functions to it."""
+    # Half of what the import of this module would take, for tests that have no AWS.
+    from moto import mock_aws
+
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
     with mock_aws():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 from tools.bench import cgroup, client, sending
 from tools.bench.__main__ import BENCHMARKS, PAGE, chosen, figure, lines_of, table
 from tools.bench.hardware import description

@@ -14,7 +14,7 @@ import pytest
 
 from modules.settings import Settings
 from synthesis.child_environment import child_environment, shell_lines
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 from tools.develop import local
 from tools.operate.console import Failure
 

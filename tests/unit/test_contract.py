@@ -17,7 +17,7 @@ from functions.common import contract
 from functions.common.contract import FailureCode, FileEvent, NextStep, Problem, State
 from functions.files.listing import LISTED
 from modules import names
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 from tests.openapi import EVENT_FILE, document
 
 CONTRACT = "functions/common/contract.py"

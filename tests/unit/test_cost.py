@@ -15,7 +15,7 @@ from functions.common import contract
 from functions.common.contract import HEAD_BYTES
 from functions.uploads import parts
 from modules.settings import Settings
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 from tools.capacity import bill
 from tools.capacity.assumptions import Assumptions
 from tools.capacity.bill import Line, Workload, lines

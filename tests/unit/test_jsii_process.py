@@ -15,7 +15,7 @@ import pytest
 from jsii._kernel.providers import process
 
 from synthesis import bindings, jsii_process
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 
 PROGRAM = """
 import os, psutil

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modules.packaging import PackagingError, find_layer, function_files, source_code_hash, write_archive
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 
 FUNCTIONS = ROOT / "functions"
 

@@ -20,7 +20,7 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from modules.settings import Settings
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 from tools.operate.console import Failure
 from tools.operate.plan.access import access_of
 from tools.operate.plan.read import Plan, read_drift, read_plan

@@ -6,7 +6,7 @@ import ast
 import re
 from pathlib import Path
 
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 
 PAGE = ROOT / "docs" / "rows.md"
 ROWS = ROOT / "tests" / "synth" / "test_rows.py"

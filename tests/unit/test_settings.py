@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from modules.aws_limits import REGIONS
 from modules.settings import Settings, SettingsError, load
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 
 COMPLETE = """
 account_id = "111111111111"

@@ -31,8 +31,8 @@ from functions.webhooks.logic import GONE, Message, backoff, deliver
 from functions.webhooks.secret import CACHE_SECONDS, SigningKeys
 from functions.webhooks.signing import SecretError, key_of, signed_headers
 from modules.names import receiver_slug
-from modules.webhooks import ATTEMPTS
-from tests.conftest import ROOT
+from modules.settings import WEBHOOK_ATTEMPTS
+from synthesis.paths import ROOT
 from tests.receiver import Receiver, receiving
 from tests.unit.fakes import FakeContext, refusal
 from tools.embedded_aws import certificates
@@ -178,16 +178,16 @@ def test_secrets_are_kept_for_a_while_and_their_absence_is_not() -> None:
 # Trying again
 
 
-@given(st.integers(1, ATTEMPTS - 1), st.integers(0, 15))
+@given(st.integers(1, WEBHOOK_ATTEMPTS - 1), st.integers(0, 15))
 def test_a_delay_is_doubled_each_time_give_or_take_a_quarter(receives: int, base: int) -> None:
     doubled = base * 2 ** (receives - 1)
     for _ in range(10):
-        delay = backoff(receives, base=base, most=ATTEMPTS)
+        delay = backoff(receives, base=base, most=WEBHOOK_ATTEMPTS)
         assert 0.75 * doubled - 1 <= delay <= min(1.25 * doubled + 1, 43_200)
 
 
 def test_delays_differ() -> None:
-    assert len({backoff(8, base=10, most=ATTEMPTS) for _ in range(50)}) > 10
+    assert len({backoff(8, base=10, most=WEBHOOK_ATTEMPTS) for _ in range(50)}) > 10
 
 
 def test_all_attempts_take_about_half_a_day_and_then_the_dead_letter_comes_at_once() -> None:
@@ -195,12 +195,15 @@ def test_all_attempts_take_about_half_a_day_and_then_the_dead_letter_comes_at_on
         def between(low: float, high: float) -> float:
             return low + (high - low) * where
 
-        return sum(backoff(receives, base=10, most=ATTEMPTS, between=between) for receives in range(1, ATTEMPTS))
+        return sum(
+            backoff(receives, base=10, most=WEBHOOK_ATTEMPTS, between=between)
+            for receives in range(1, WEBHOOK_ATTEMPTS)
+        )
 
     least, middle, most = map(total, (0, 0.5, 1))
     assert 8 * 3600 < least < middle < most < 15 * 3600
     assert 11 * 3600 < middle < 12 * 3600
-    assert backoff(ATTEMPTS, base=10, most=ATTEMPTS) == 0
+    assert backoff(WEBHOOK_ATTEMPTS, base=10, most=WEBHOOK_ATTEMPTS) == 0
 
 
 def test_no_delay_is_longer_than_sqs_takes() -> None:

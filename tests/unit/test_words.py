@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 
 CODE = ("synthesis", "stacks", "modules", "functions", "examples", "tools", "clients", "tests")
 PROSE = ("README.md", "*.md", "docs/*", "docs/schemas/*", "judges/*.toml", "Makefile", "pyproject.toml", "main.py")

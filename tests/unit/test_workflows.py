@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 from tools.develop.setup import SUPPORTED_PYTHON
 
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

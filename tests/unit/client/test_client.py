@@ -39,7 +39,7 @@ from sluice_client.parts import LocalFile, Part, Rules, checksum_of, cut
 from sluice_client.receiving import Receiver, _Body
 from sluice_client.retries import Patience
 
-from tests.conftest import ROOT
+from synthesis.paths import ROOT
 from tests.unit.client.fake_sluice import TOKEN, FakeSluice, composite, sha256
 from tests.unit.client.harness import LARGE, NO_TRUST, RANDOM, RULES, SMALL, Run, Setup, Streamed, answering, program
 
