@@ -25,7 +25,7 @@ class UploadFunctions:
         discard: ends a claimed file.
         upload: stores a small file.
         uploads: starts, continues and completes uploads of any size.
-        files: lists, shows, serves and deletes files; tells how much of the quota is used.
+        files: lists, shows, serves and deletes files; tells the limits of uploads, and how much of the quota is used.
         inspect: compares a stored object with its record.
     """
 
@@ -52,11 +52,13 @@ class UploadFunctions:
         self._metadata = metadata
         self._bucket_and_table = {"BUCKET_NAME": storage.bucket_name, "TABLE_NAME": metadata.files.name}
         self._quotas = {"QUOTAS_TABLE_NAME": metadata.quotas.name}
-        self._limits = {"QUOTA_BYTES": str(settings.quota_bytes), "QUOTA_FILES": str(settings.quota_files)}
-        self._start = self._limits | {
+        self._limits = {
+            "MAX_UPLOAD_BYTES": str(settings.max_upload_bytes),
             "ALLOWED_CONTENT_TYPES": ",".join(settings.allowed_content_types),
-            "UPLOAD_EXPIRY_HOURS": str(settings.upload_expiry_hours),
+            "QUOTA_BYTES": str(settings.quota_bytes),
+            "QUOTA_FILES": str(settings.quota_files),
         }
+        self._start = self._limits | {"UPLOAD_EXPIRY_HOURS": str(settings.upload_expiry_hours)}
         self._replicated = {"REPLICATED": str(settings.replicates).lower()}
         self._cors = {"CORS_ALLOWED_ORIGINS": ",".join(origins)} if origins else {}
         self.discard = self._discard()
@@ -170,7 +172,6 @@ class UploadFunctions:
             | self._start
             | self._discarding
             | {
-                "MAX_UPLOAD_BYTES": str(self._settings.max_upload_bytes),
                 "LINK_SECONDS": str(self._settings.link_seconds),
                 "STORAGE_KEY_ARN": storage_key_arn,
             }
@@ -190,7 +191,7 @@ class UploadFunctions:
             self._scope,
             "files",
             shared=self._shared,
-            description="What an owner has: list, look at, fetch, delete: /files; quota: /quota",
+            description="What an owner has: list, look at, fetch, delete: /files; limits: /quota",
             environment=self._bucket_and_table | self._quotas | self._limits | self._discarding | self._cors,
         )
         self._storage.grant_read(files.role)

@@ -75,14 +75,18 @@ class FilesEnvironment(Environment, frozen=True, kw_only=True):
     table_name: TableName
 
 
-class QuotaEnvironment(FilesEnvironment, frozen=True, kw_only=True):
-    """The environment variables with the quota of one owner, and the name of the table that has what is used of it.
+class LimitsEnvironment(FilesEnvironment, frozen=True, kw_only=True):
+    """The environment variables with the limits of an upload and of its owner, and the table of what owners use.
 
     Attributes:
+        max_upload_bytes: of one file.
+        allowed_content_types: media types, of which the second part may be `*`.
         quota_bytes, quota_files: what one owner may have.
     """
 
     quotas_table_name: TableName
+    max_upload_bytes: Count
+    allowed_content_types: Listed
     quota_bytes: Count
     quota_files: Count
 
@@ -92,15 +96,13 @@ class QuotaEnvironment(FilesEnvironment, frozen=True, kw_only=True):
         return Quota(self.quota_bytes, self.quota_files)
 
 
-class StartEnvironment(QuotaEnvironment, frozen=True, kw_only=True):
-    """The environment variables with the limits for new uploads.
+class StartEnvironment(LimitsEnvironment, frozen=True, kw_only=True):
+    """The environment variables of the calls that start uploads.
 
     Attributes:
-        allowed_content_types: media types, of which the second part may be `*`.
         upload_expiry_hours: how long an upload may take.
     """
 
-    allowed_content_types: Listed
     upload_expiry_hours: Count
 
     @property

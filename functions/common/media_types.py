@@ -383,6 +383,18 @@ def not_allowed(media_type: str) -> str:
     return f"the type {media_type} is not allowed"
 
 
+def with_other_names(allowed: Iterable[str]) -> list[str]:
+    """Return a list of types and patterns, and after it the other names of the types that it names in full.
+
+    Browsers do not know which name is the registered one: on Windows a .zip is an application/x-zip-compressed.
+    """
+    listed = list(allowed)
+    named = {canonical(each) for each in listed}
+    return listed + sorted(
+        name for name in {*_SAME, *_SAME.values()} if canonical(name) in named and name not in listed
+    )
+
+
 def permitted(media_type: str, allowed: Iterable[str]) -> bool:
     """Return whether a list of types and patterns allows a media type."""
     name = canonical(media_type)

@@ -12,8 +12,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions.common import objects
 from functions.common.contract import CONTENT_LINK_SECONDS, State
 from functions.common.discard_function import DiscardFunction
-from functions.common.environment import FunctionArn, QuotaEnvironment
-from functions.common.media_types import canonical
+from functions.common.environment import FunctionArn, LimitsEnvironment
+from functions.common.media_types import canonical, with_other_names
 from functions.common.records import FileRecord, Records
 from functions.common.rest_api import (
     NO_FILE,
@@ -29,7 +29,7 @@ from functions.common.rest_api import (
 from functions.files.listing import LISTED, Page, cursor_after
 
 
-class OwnFilesEnvironment(QuotaEnvironment, frozen=True, kw_only=True):
+class OwnFilesEnvironment(LimitsEnvironment, frozen=True, kw_only=True):
     """The environment variables of the calls on files and quota."""
 
     discard_function_arn: FunctionArn
@@ -41,6 +41,7 @@ app = rest_api(logger, failure="The request could not be handled")
 records = Records(boto3.client("dynamodb"), environment.table_name, environment.quotas_table_name)
 files = objects.Objects(objects.client(), environment.bucket_name)
 discard = DiscardFunction(environment.discard_function_arn)
+TAKEN = with_other_names(environment.allowed_content_types)
 
 
 @app.get("/files")
@@ -105,7 +106,7 @@ def delete_file(file_id: str) -> Response[str]:
 
 @app.get("/quota")
 def get_quota() -> Response[str]:
-    """Return how much of the caller's quota is used and left."""
+    """Return the limits of an upload, and how much of the caller's quota is used and left."""
     used, quota = records.usage(owner_of(app.current_event)), environment.quota
     return answer(
         200,
@@ -117,6 +118,8 @@ def get_quota() -> Response[str]:
             # More is used than allowed where an operator has lowered the quota.
             "left_bytes": max(0, quota.bytes - used.bytes),
             "left_files": max(0, quota.files - used.files),
+            "max_upload_bytes": environment.max_upload_bytes,
+            "allowed_content_types": TAKEN,
         },
     )
 

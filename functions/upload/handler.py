@@ -35,7 +35,9 @@ objects = Objects(boto3.client("s3"), environment.bucket_name)
 def post_upload() -> Response[str]:
     """Check the request, then store and record the file."""
     event = app.current_event
-    request = UploadRequest.parse(body_of(event), allowed=environment.allowed_content_types)
+    request = UploadRequest.parse(
+        body_of(event), allowed=environment.allowed_content_types, max_bytes=environment.max_upload_bytes
+    )
     file_id = str(uuid.uuid4())
     record = upload(
         request,

@@ -31,11 +31,12 @@ class UploadRequest:
     content_type: str
 
     @classmethod
-    def parse(cls, body: str | None, *, allowed: Sequence[str]) -> Self:
+    def parse(cls, body: str | None, *, allowed: Sequence[str], max_bytes: int = MAX_CONTENT_BYTES) -> Self:
         """Check the body of a request, field by field.
 
         Args:
             allowed: content types that are taken.
+            max_bytes: of a file, however it is sent; this call carries MAX_CONTENT_BYTES at most.
 
         Raises:
             Refused: with what is wrong, in words the caller can act on.
@@ -43,7 +44,7 @@ class UploadRequest:
         found = fields.json_object(body)
         return cls(
             file_name=fields.file_name(fields.text(found, "file_name")),
-            content=_content(fields.text(found, "file_content", may_be_empty=True)),
+            content=_content(fields.text(found, "file_content", may_be_empty=True), max_bytes),
             content_type=fields.content_type(found.get("content_type"), allowed=allowed),
         )
 
@@ -111,7 +112,7 @@ def _is_open(record: FileRecord, now: datetime, records: Records, discard: Calla
     return False
 
 
-def _content(encoded: str) -> bytes:
+def _content(encoded: str, max_bytes: int) -> bytes:
     if not encoded:
         raise Refused("Empty file_content")
     if len(encoded) > MAX_CONTENT_BYTES * 4 // 3 + 4:
@@ -124,4 +125,6 @@ def _content(encoded: str) -> bytes:
         raise Refused("Empty file_content")
     if len(content) > MAX_CONTENT_BYTES:
         raise Refused(TOO_LARGE, 413)
+    if len(content) > max_bytes:
+        raise Refused(f"file_content is larger than {max_bytes} bytes, which is the most that is taken here", 413)
     return content

@@ -32,7 +32,6 @@ from functions.uploads.logic import Declaration, Rules, Uploads, file_id_of
 class UploadsEnvironment(StartEnvironment, frozen=True, kw_only=True):
     """The environment variables of the calls on uploads."""
 
-    max_upload_bytes: Count
     link_seconds: Count
     storage_key_arn: Annotated[str, Meta(pattern=r"^arn:aws[a-z-]*:")]
     discard_function_arn: FunctionArn

@@ -112,9 +112,29 @@ def quota(api: Api) -> tuple[int, int]:
     """Return the bytes and files that count for a caller, as the API answers them."""
     status, answer = ask(api, "GET", "/quota")
     assert status == 200, answer
-    for unit in ("bytes", "files"):
-        assert answer[f"used_{unit}"] + answer[f"left_{unit}"] == answer[f"quota_{unit}"]
-    return answer["used_bytes"], answer["used_files"]
+    used_bytes, used_files = answer["used_bytes"], answer["used_files"]
+    assert answer == {
+        "used_bytes": used_bytes,
+        "used_files": used_files,
+        "quota_bytes": 100 * 2**30,
+        "quota_files": 100_000,
+        "left_bytes": 100 * 2**30 - used_bytes,
+        "left_files": 100_000 - used_files,
+        "max_upload_bytes": 50 * 2**30,
+        "allowed_content_types": [
+            "application/*",
+            "audio/*",
+            "chemical/*",
+            "font/*",
+            "image/*",
+            "message/*",
+            "model/*",
+            "multipart/*",
+            "text/*",
+            "video/*",
+        ],
+    }
+    return used_bytes, used_files
 
 
 def recorded_quota(deployed: Deployed, file_id: str) -> tuple[int, int]:

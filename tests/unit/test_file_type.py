@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from functions.common import media_types
 from functions.common.contract import HEAD_BYTES
-from functions.common.media_types import canonical, permitted
+from functions.common.media_types import canonical, permitted, with_other_names
 from functions.inspect.file_type import judge
 from functions.inspect.ranged_content import Content
 from modules.settings import Settings
@@ -491,6 +491,29 @@ def test_a_pattern_covers_a_kind_and_aliases_but_nothing_that_runs() -> None:
     assert not permitted("image/svg+xml", ["image/*"])
     assert permitted("image/svg+xml", ["image/svg+xml"])
     assert not permitted("imagex/png", ["image/*"])
+
+
+@pytest.mark.parametrize(
+    ("allowed", "more"),
+    [
+        (DEFAULT, []),
+        (EVERYTHING, []),
+        (["image/*", "application/zip"], ["application/x-zip", "application/x-zip-compressed"]),
+        # A setting may have any of the names.
+        (["application/x-zip"], ["application/x-zip-compressed", "application/zip"]),
+        (["application/vnd.ms-*"], []),
+    ],
+)
+def test_a_list_for_browsers_has_the_other_names_of_types_that_are_allowed(
+    allowed: Sequence[str], more: list[str]
+) -> None:
+    assert with_other_names(allowed) == [*allowed, *more]
+
+
+@given(st.lists(st.sampled_from(sorted({*media_types._SAME, *media_types._SAME.values(), *DEFAULT})), min_size=1))
+def test_every_type_in_a_list_for_browsers_is_taken(allowed: list[str]) -> None:
+    named = [name for name in with_other_names(allowed) if "*" not in name]
+    assert [name for name in named if not permitted(name, allowed)] == []
 
 
 @pytest.mark.parametrize(

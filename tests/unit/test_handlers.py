@@ -52,6 +52,13 @@ def test_a_wrong_request_writes_nothing(aws: Aws) -> None:
     assert (aws.items(), aws.s3.objects) == ({}, {})
 
 
+def test_the_largest_file_that_is_taken_is_the_settings(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_UPLOAD_BYTES", "4")
+    said = "file_content is larger than 4 bytes, which is the most that is taken here"
+    assert call("upload", rest_event("POST", "/upload", BODY)) == (413, {"error": said})
+    assert (aws.items(), aws.s3.objects) == ({}, {})
+
+
 def test_a_body_in_base64_is_read(aws: Aws) -> None:
     event = {**rest_event("POST", "/upload", base64.b64encode(BODY.encode()).decode()), "isBase64Encoded": True}
     assert call("upload", event)[0] == 200

@@ -143,6 +143,13 @@ def test_the_largest_content_fits_and_one_byte_more_does_not() -> None:
         assert caught.value.status == 413
 
 
+def test_content_beyond_the_limit_of_all_files_is_refused_here_too() -> None:
+    assert len(UploadRequest.parse(body(), allowed=ALLOWED, max_bytes=5).content) == 5
+    with pytest.raises(Refused, match="larger than 4 bytes, which is the most that is taken here") as caught:
+        UploadRequest.parse(body(), allowed=ALLOWED, max_bytes=4)
+    assert caught.value.status == 413
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=3),

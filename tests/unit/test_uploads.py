@@ -479,8 +479,22 @@ def test_a_file_too_many_is_refused(aws: Aws) -> None:
     assert len(aws.items()) == 10
 
 
-def quota(used_bytes: int, used_files: int, left_bytes: int, left_files: int) -> dict[str, int]:
-    """Return an answer of GET /quota with the quota of these tests."""
+# Other names of the two types that are allowed by name.
+NAMES = [
+    "application/binary",
+    "application/download",
+    "application/force-download",
+    "application/unknown",
+    "application/x-download",
+    "application/x-octet-stream",
+    "binary/octet-stream",
+    "text/x-log",
+    "unknown/unknown",
+]
+
+
+def quota(used_bytes: int, used_files: int, left_bytes: int, left_files: int) -> dict[str, object]:
+    """Return an answer of GET /quota with the limits of these tests."""
     return {
         "used_bytes": used_bytes,
         "used_files": used_files,
@@ -488,6 +502,8 @@ def quota(used_bytes: int, used_files: int, left_bytes: int, left_files: int) ->
         "quota_files": 10,
         "left_bytes": left_bytes,
         "left_files": left_files,
+        "max_upload_bytes": 900_000_000,
+        "allowed_content_types": ["text/plain", "application/octet-stream", "image/*", *NAMES],
     }
 
 

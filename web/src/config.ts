@@ -9,6 +9,7 @@ export interface Config {
     /** Addresses of the issuer; empty if the page asks the issuer for them. */
     endpoints: Partial<Record<"authorization_endpoint" | "token_endpoint" | "end_session_endpoint", string>>;
   };
+  /** What the page says before a person chooses files; the API says what Uppy refuses. */
   limits: {
     max_upload_bytes: number;
     allowed_content_types: string[];

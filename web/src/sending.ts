@@ -20,8 +20,7 @@ export class Sending {
   constructor(sluice: Sluice, limits: Config["limits"], announce: (sentence: string) => void, changed: () => void) {
     this.#sluice = sluice;
     this.#uppy = new Uppy({ autoProceed: true, ...(language() === "de" ? { locale: german } : {}) });
-    const { max_upload_bytes, allowed_content_types } = limits;
-    this.#uppy.use(SluiceUppy, { client: sluice, limits: async () => ({ max_upload_bytes, allowed_content_types }) });
+    this.#uppy.use(SluiceUppy, { client: sluice });
     const drop = make("div", { class: "drop" });
     this.element = make("section", { "aria-labelledby": "send" }, make("h2", { id: "send" }, text.send), this.#unfinished, drop);
     this.#uppy.use(Dashboard, {

@@ -202,10 +202,13 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * See how much of one's own quota is used
+         * See what an upload may be, and how much of one's own quota is used
          * @description Everything counts whose bytes Sluice keeps or has promised to keep: unfinished uploads with their declared size
          *     from their start on, files, and files in quarantine. A caller who has never uploaded anything gets zeros. What is
          *     given back by a deletion or an abort counts until the bytes are removed, a moment later.
+         *
+         *     A page can tell people what is taken before they send anything: `max_upload_bytes` is for one file, and
+         *     `allowed_content_types` fits an `<input accept>`.
          */
         get: operations["getQuota"];
         put?: never;
@@ -463,6 +466,14 @@ export interface components {
             left_bytes: number;
             /** @description How many more files there is room for. */
             left_files: number;
+            /** @description Bytes of the largest file that is taken. */
+            max_upload_bytes: number;
+            /**
+             * @description ALLOWED_CONTENT_TYPES: media types, and patterns that end in `*`. A pattern covers no type that runs in a
+             *     browser or on a computer, such as text/html. After a type, other names of the same type follow, such as
+             *     application/x-zip-compressed: browsers use them.
+             */
+            allowed_content_types: string[];
         };
         SmallUpload: {
             file_name: components["schemas"]["FileName"];
@@ -998,7 +1009,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description What is used at this moment, and what is left. */
+            /** @description What is taken, what is used at this moment, and what is left. */
             200: {
                 headers: {
                     "Cache-Control": components["headers"]["NoStore"];
@@ -1060,7 +1071,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The content is larger than this call carries. */
+            /** @description The content is larger than this call carries, or than MAX_UPLOAD_BYTES. */
             413: {
                 headers: {
                     "Cache-Control": components["headers"]["NoStore"];

@@ -20,9 +20,9 @@ interface Kept {
   together: boolean;
 }
 
-/** What happens to a request instead: another answer, or `cut` for a lost connection, before or after its effect. */
+/** What happens to a request instead: another answer, none, or a connection cut before or after its effect. */
 export type Fault =
-  { status: number; headers?: Record<string, string>; body?: string } | "cut" | "cut after" | undefined;
+  { status: number; headers?: Record<string, string>; body?: string } | "cut" | "cut after" | "silence" | undefined;
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("base64");
 
@@ -40,6 +40,17 @@ export class FakeSluice {
   /** What the workflow does with a file that is there. */
   verdict: (upload: Kept) => void = (upload) => (upload.state = "available");
   bodies: unknown[] = [];
+  /** The answer of GET /quota. */
+  quota: Schemas["Quota"] = {
+    used_bytes: 0,
+    used_files: 0,
+    quota_bytes: 2 ** 40,
+    quota_files: 1000,
+    left_bytes: 2 ** 40,
+    left_files: 1000,
+    max_upload_bytes: 2 ** 39,
+    allowed_content_types: ["*/*"],
+  };
   #server: Server;
   #open = 0;
 
@@ -90,6 +101,7 @@ export class FakeSluice {
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks);
     const fault = this.fault(asked, part);
+    if (fault === "silence") return;
     if (fault === "cut") return void request.socket.destroy();
     if (typeof fault === "object") {
       response.writeHead(fault.status, fault.headers).end(fault.body ?? "");
@@ -135,6 +147,7 @@ export class FakeSluice {
     if (!token || !this.tokens.has(token)) return problem(401, "unauthorized", "Unauthorized");
     const body = raw.length ? (JSON.parse(raw.toString()) as Record<string, unknown>) : {};
     const [, , what, id, more] = url.pathname.split("/");
+    if (what === "quota" && !id) return [200, this.quota];
     if (what === "files" && !id) return this.#list(url);
     if (what === "uploads" && !id) return this.#start(request, body as unknown as Schemas["StartUpload"]);
     const upload = this.uploads.get(id!);

@@ -83,6 +83,13 @@ class Answer:
         found = self.object(name)
         return {without_surrogates(field): found.text(field) for field in found._fields}
 
+    def strings(self, name: str) -> tuple[str, ...]:
+        """Return a list of strings."""
+        values = self._fields.get(name)
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            self._unknown(name)
+        return tuple(map(without_surrogates, values))
+
     def headers(self, name: str) -> dict[str, str]:
         """Return an object of strings that are valid as HTTP headers."""
         found = self.texts(name)

@@ -129,10 +129,13 @@ class File:
 
 @dataclass(frozen=True)
 class Quota:
-    """The bytes and files that the caller uses, may have, and may still add; unfinished uploads count.
+    """The limits of an upload, and the bytes and files that the caller uses, may have, and may still add.
 
     Attributes:
+        used_bytes, used_files: of files and of unfinished uploads.
         quota_bytes, quota_files: what the caller may have.
+        max_upload_bytes: of the largest file that is taken.
+        allowed_content_types: media types that are taken, and patterns such as `image/*`.
     """
 
     used_bytes: int
@@ -141,11 +144,18 @@ class Quota:
     quota_files: int
     left_bytes: int
     left_files: int
+    max_upload_bytes: int
+    allowed_content_types: tuple[str, ...]
 
     @classmethod
     def of(cls, answer: Answer) -> Quota:
         """Read a quota from an answer."""
-        return cls(**{field.name: answer.number(field.name, most=_MOST_QUOTA) for field in fields(cls)})
+        types = "allowed_content_types"
+        numbers = [field.name for field in fields(cls) if field.name != types]
+        return cls(
+            **{name: answer.number(name, most=_MOST_QUOTA) for name in numbers},
+            allowed_content_types=answer.strings(types),
+        )
 
 
 class Api:

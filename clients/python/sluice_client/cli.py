@@ -288,11 +288,16 @@ def _quota(api: Api) -> int:
     if not _is_terminal(sys.stdout):
         for name, numbers in rows.items():
             _print(name, *map(str, numbers), flush=False)
+        _print("max_upload_bytes", str(quota.max_upload_bytes), flush=False)
+        _print("allowed_content_types", *quota.allowed_content_types, flush=False)
         return 0
     table = Table("", *(Column(title, justify="right") for title in ("used", "quota", "left")), box=None)
     for name, numbers in rows.items():
         table.add_row(name, *(decimal(each) if name == "bytes" else f"{each:,}" for each in numbers))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    types = printable(", ".join(quota.allowed_content_types))
+    console.print(Text(f"\nLargest file: {decimal(quota.max_upload_bytes)}\nTypes: {types}"))
     return 0
 
 
@@ -398,7 +403,8 @@ def _parser() -> argparse.ArgumentParser:
     delete = commands.add_parser("delete", help="delete files, or abort their uploads")
     delete.add_argument("file_ids", nargs="+", metavar="FILE_ID")
     commands.add_parser(
-        "quota", help="show how much of your quota is used; separated by tabs if the output is not a terminal"
+        "quota",
+        help="show how much of your quota is used, and what is taken; with tabs if the output is not a terminal",
     )
     return parser
 

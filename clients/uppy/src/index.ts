@@ -1,21 +1,23 @@
-import { type Sluice, SluiceError, type Upload } from "@sluice/client";
+import { type Sluice, SluiceError, type Upload, type components } from "@sluice/client";
 import { BasePlugin, type Body, type Meta, type PluginOpts, type Uppy, type UppyFile } from "@uppy/core";
 
-/** What an environment takes. */
-export interface Limits {
-  /** The setting MAX_UPLOAD_BYTES. */
-  max_upload_bytes?: number;
-  /** The setting ALLOWED_CONTENT_TYPES: media types, and patterns such as image/*. */
-  allowed_content_types?: string[];
-}
+/** What an environment takes, as `GET /quota` answers it. */
+export type Limits = Partial<
+  Pick<components["schemas"]["Quota"], "max_upload_bytes" | "quota_bytes" | "allowed_content_types">
+>;
 
 export interface SluiceUppyOptions extends PluginOpts {
   client: Sluice;
-  /** Asks for the limits, which become Uppy's restrictions. The API refuses what they do not cover, in words. */
+  /**
+   * Asks for the limits, which become Uppy's restrictions; by default it asks the API. The API refuses what they do not
+   * cover, in words.
+   */
   limits?: () => Promise<Limits>;
   /** Files that are sent at a time, by default 3. */
   files?: number;
 }
+
+const ANSWER = 10_000;
 
 /** Sends Uppy's files with a Sluice client: `uppy.use(SluiceUppy, { client })`. */
 export default class SluiceUppy<M extends Meta, B extends Body> extends BasePlugin<SluiceUppyOptions, M, B> {
@@ -70,12 +72,16 @@ export default class SluiceUppy<M extends Meta, B extends Body> extends BasePlug
   };
 
   async #ask(): Promise<void> {
-    const limits = await this.opts.limits?.();
-    if (!limits) return;
+    const { client, limits } = this.opts;
+    // Uploads wait for the answer, so it has to come soon.
+    const quota = () => client.call<Limits>("GET", "/quota", undefined, AbortSignal.timeout(ANSWER));
+    const { max_upload_bytes, quota_bytes, allowed_content_types } = await (limits ?? quota)();
     const { restrictions } = this.uppy.opts;
-    const types = limits.allowed_content_types;
-    // A page may be stricter than the API.
-    const most = Math.min(restrictions.maxFileSize ?? Infinity, limits.max_upload_bytes ?? Infinity);
+    // Uppy compares words between dots: it knows `application/vnd.*`, but not `application/vnd.ms-*`.
+    const types = allowed_content_types?.map((type) => type.replace(/[^/.+]+\*$/, "*"));
+    // A page may be stricter than the API. What is left of the quota changes with each upload and deletion, and an
+    // upload that is resumed has its room: so that is for the API to say.
+    const most = Math.min(...[restrictions.maxFileSize, max_upload_bytes, quota_bytes].map((each) => each ?? Infinity));
     this.uppy.setOptions({
       restrictions: {
         ...restrictions,

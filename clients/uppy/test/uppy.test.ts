@@ -5,8 +5,13 @@ import Uppy from "@uppy/core";
 import { FakeSluice, PART } from "../../javascript/test/fake_sluice.js";
 import SluiceUppy, { type SluiceUppyOptions } from "../src/index.js";
 
-async function page(context: TestContext, more: Partial<SluiceUppyOptions> = {}) {
+async function page(
+  context: TestContext,
+  more: Partial<SluiceUppyOptions> = {},
+  quota: Partial<FakeSluice["quota"]> = {},
+) {
   const server = await new FakeSluice().listen();
+  Object.assign(server.quota, quota);
   const sleep = () => new Promise<void>((resolve) => setTimeout(resolve, 1));
   const client = new Sluice({ api: server.api, token: () => "token", store: memoryStore(), machine: { sleep } });
   const uppy = new Uppy({ logger: { debug() {}, warn() {}, error() {} } }).use(SluiceUppy, { client, ...more });
@@ -64,13 +69,9 @@ test("a refused file says why, the others are sent, and a retry sends it", async
   assert.equal(again?.successful?.length, 1);
 });
 
-test("limits of the API become restrictions", async (context) => {
-  let answer = () => {};
-  const asked = new Promise<void>((resolve) => (answer = resolve));
-  const limits = () => asked.then(() => ({ max_upload_bytes: 6, allowed_content_types: ["text/*"] }));
-  const { server, uppy, add } = await page(context, { limits });
+test("limits of the API become restrictions, without an option", async (context) => {
+  const { server, uppy, add } = await page(context, {}, { max_upload_bytes: 6, allowed_content_types: ["text/*"] });
   const early = add("early.txt", "far too long");
-  answer();
   await until(() => uppy.opts.restrictions.maxFileSize === 6);
   assert.throws(() => add("late.txt", "far too long"), /exceeds maximum/);
   assert.throws(() => add("a.png", "png", "image/png"), /only upload/);
@@ -79,6 +80,88 @@ test("limits of the API become restrictions", async (context) => {
   assert.deepEqual([result?.successful?.length, result?.failed?.length], [1, 1]);
   assert.match(uppy.getFile(early).error ?? "", /exceeds maximum/);
   assert.equal(server.uploads.size, 1, "the API is not asked about the others");
+  assert.equal(server.count("GET /v1/quota"), 1, "it is asked for its limits once");
+});
+
+test("a page may ask elsewhere for the limits, or have none", async (context) => {
+  let answer = () => {};
+  const asked = new Promise<void>((resolve) => (answer = resolve));
+  const limits = () => asked.then(() => ({ max_upload_bytes: 6 }));
+  const { server, uppy, add } = await page(context, { limits }, { max_upload_bytes: 3 });
+  const early = add("early.txt", "far too long");
+  answer();
+  await until(() => uppy.opts.restrictions.maxFileSize === 6);
+  add("a.txt");
+  const result = await uppy.upload();
+  assert.deepEqual([result?.successful?.length, result?.failed?.length], [1, 1]);
+  assert.match(uppy.getFile(early).error ?? "", /exceeds maximum/);
+  assert.equal(server.count("GET /v1/quota"), 0);
+  const other = await page(context, { limits: async () => ({}) }, { max_upload_bytes: 3 });
+  other.add("a.txt");
+  assert.equal((await other.uppy.upload())?.successful?.length, 1);
+  assert.equal(other.uppy.opts.restrictions.maxFileSize, null);
+});
+
+test("a file that no quota has room for is refused when it is dropped", async (context) => {
+  const { uppy, add } = await page(context, {}, { quota_bytes: 5 });
+  await until(() => uppy.opts.restrictions.maxFileSize === 5);
+  assert.throws(() => add("a.txt", "123456"), /exceeds maximum/);
+});
+
+test("a file that has no room at the moment is refused by the API before a byte is sent", async (context) => {
+  const { server, uppy, add } = await page(context, {}, { left_bytes: 3 });
+  const detail = "The quota is used up: delete files, or ask for more room";
+  const problem = JSON.stringify({ type: "urn:sluice:problem:quota-exceeded", detail });
+  server.fault = (request) => (request === "POST /v1/uploads" ? { status: 403, body: problem } : undefined);
+  const id = add("a.txt");
+  assert.equal((await uppy.upload())?.failed?.length, 1);
+  assert.equal(uppy.getFile(id).error, detail);
+  assert.equal(server.asked.filter((each) => each.includes("/s3/")).length, 0);
+  // Room was made.
+  server.fault = () => undefined;
+  assert.equal((await uppy.retryUpload(id))?.successful?.length, 1);
+});
+
+test("an upload that took the last of the quota is resumed", async (context) => {
+  const { server, uppy, add, client } = await page(context);
+  const id = add("film.mov", large, "video/quicktime");
+  const first = uppy.upload();
+  await until(() => server.put.length >= 2);
+  server.fault = (request) => (request.startsWith("PUT") ? { status: 400 } : undefined);
+  assert.equal((await first)?.failed?.length, 1);
+  const [saved] = await client.unfinished();
+  const sent = server.put.length;
+  assert.ok(saved && sent >= 2);
+  server.fault = () => undefined;
+  server.quota = { ...server.quota, quota_bytes: large.length, used_bytes: large.length, left_bytes: 0, left_files: 0 };
+  uppy.removePlugin(uppy.getPlugin("Sluice")!);
+  uppy.use(SluiceUppy, { client });
+  await until(() => uppy.opts.restrictions.maxFileSize === large.length);
+  assert.equal((await uppy.retryUpload(id))?.successful?.length, 1);
+  assert.equal(server.uploads.size, 1);
+  assert.equal(server.put.length, 13, "no part is sent twice");
+});
+
+test("no type is refused that the API takes", async (context) => {
+  const allowed_content_types = [
+    "application/vnd.ms-*",
+    "application/vnd.oasis.*",
+    "application/zip",
+    "application/x-zip-compressed",
+    "model/*",
+  ];
+  const { uppy, add } = await page(context, {}, { allowed_content_types });
+  await until(() => uppy.opts.restrictions.allowedFileTypes?.length === 5);
+  for (const [name, type] of [
+    ["a.xls", "application/vnd.ms-excel"],
+    ["a.odt", "application/vnd.oasis.opendocument.text"],
+    ["a.zip", "application/zip"],
+    ["b.zip", "application/x-zip-compressed"],
+    ["a.3mf", "model/3mf"],
+  ] as const)
+    add(name, name, type);
+  for (const type of ["text/plain", "application/pdf", "application/x-zip"])
+    assert.throws(() => add(type, "x", type), /only upload/);
 });
 
 test("a page may be stricter than the API, which takes everything", async (context) => {
@@ -91,17 +174,25 @@ test("a page may be stricter than the API, which takes everything", async (conte
 });
 
 test("limits that cannot be had stop no upload, and are asked for again", async (context) => {
-  let asked = 0;
-  const limits = async () => {
-    if (++asked < 2) throw new Error("no connection");
-    return { max_upload_bytes: 6 };
-  };
-  const { uppy, add } = await page(context, { limits });
-  add("a.txt");
+  const { server, uppy, add } = await page(context, {}, { max_upload_bytes: 6 });
+  server.fault = (request) => (request === "GET /v1/quota" ? { status: 403 } : undefined);
+  add("a.txt", "longer than that");
   assert.equal((await uppy.upload())?.successful?.length, 1);
+  assert.deepEqual([server.count("GET /v1/quota"), uppy.opts.restrictions.maxFileSize], [1, null]);
+  server.fault = () => undefined;
   add("b.txt");
   await uppy.upload();
-  assert.deepEqual([asked, uppy.opts.restrictions.maxFileSize], [2, 6]);
+  assert.deepEqual([server.count("GET /v1/quota"), uppy.opts.restrictions.maxFileSize], [2, 6]);
+});
+
+test("uploads do not wait for long if the API does not say its limits", async (context) => {
+  const { timeout } = AbortSignal;
+  context.mock.method(AbortSignal, "timeout", (time: number) => timeout.call(AbortSignal, time === 10_000 ? 50 : time));
+  const { server, uppy, add } = await page(context, {}, { max_upload_bytes: 3 });
+  server.fault = (request) => (request === "GET /v1/quota" ? "silence" : undefined);
+  add("a.txt");
+  assert.equal((await uppy.upload())?.successful?.length, 1);
+  assert.equal(uppy.opts.restrictions.maxFileSize, null);
 });
 
 test("pause and resume reach the client, for one file and for all", async (context) => {

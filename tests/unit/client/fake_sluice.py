@@ -59,6 +59,7 @@ class FakeSluice:
         self.token = TOKEN
         self.link_seconds = 900
         self.quota_bytes = 10**12
+        self.allowed_content_types = ["image/*", "text/plain"]
         # Where links lead instead of to this server.
         self.s3_at = ""
         # Bytes of a request's body after which S3 cuts the connection.
@@ -229,7 +230,7 @@ class FakeSluice:
         more = str(at + 2) if at + 2 < len(everything) else None
         return {"files": [self._listed(record) for record in everything[at : at + 2]], "cursor": more}
 
-    def _quota(self) -> dict[str, int]:
+    def _quota(self) -> dict[str, object]:
         counted = [r.declared["size"] for r in self.records.values() if r.state in {"uploading", "available"}]
         return {
             "used_bytes": sum(counted),
@@ -238,6 +239,8 @@ class FakeSluice:
             "quota_files": 1_000,
             "left_bytes": self.quota_bytes - sum(counted),
             "left_files": 1_000 - len(counted),
+            "max_upload_bytes": 5 * 10**9,
+            "allowed_content_types": self.allowed_content_types,
         }
 
     def _listed(self, record: Record) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 import httpx
@@ -701,12 +702,21 @@ def test_the_quota_is_shown(setup: Setup, run: Run) -> None:
     setup.sluice.add("b.txt", b"x" * 2, state="uploading")
     setup.sluice.add("c.txt", b"x", state="deleted")
     bytes_, files = f"bytes\t42\t{10**12}\t{10**12 - 42}\n", "files\t2\t1000\t998\n"
-    assert run("quota") == (0, bytes_ + files, "")
+    taken = "max_upload_bytes\t5000000000\nallowed_content_types\timage/*\ttext/plain\n"
+    assert run("quota") == (0, bytes_ + files + taken, "")
 
 
 def test_a_quota_may_be_larger_than_the_numbers_of_json_are_exact(setup: Setup, run: Run) -> None:
     setup.sluice.quota_bytes = 2**60
-    assert run("quota") == (0, f"bytes\t0\t{2**60}\t{2**60}\nfiles\t0\t1000\t1000\n", "")
+    assert run("quota")[1].splitlines()[:2] == [f"bytes\t0\t{2**60}\t{2**60}", "files\t0\t1000\t1000"]
+
+
+@pytest.mark.parametrize("wrong", ["image/*", [1], None, {"image/*": 1}])
+def test_types_that_are_no_list_of_texts_are_an_error_of_one_sentence(setup: Setup, run: Run, wrong: Any) -> None:  # noqa: ANN401
+    setup.sluice.allowed_content_types = wrong
+    code, out, err = run("quota")
+    assert (code, out) == (1, "")
+    assert err == "sluice: GET /quota: the answer has no allowed_content_types that this version of the client knows\n"
 
 
 def test_files_are_deleted_and_uploads_given_up(setup: Setup, run: Run) -> None:

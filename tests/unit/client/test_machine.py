@@ -607,6 +607,7 @@ def on_terminal(setup: Setup, *arguments: str, environment: Mapping[str, str]) -
 )
 def test_terminals_of_any_kind(setup: Setup, environment: dict[str, str]) -> None:
     setup.sluice.add(f"日本語{ESCAPES}.txt", b"x")
+    setup.sluice.allowed_content_types = [f"text/日本語{ESCAPES}"]
     setup.file(SMALL, "[red]:smile:名\\")
     for arguments in (["list"], ["quota"], ["upload", "none", "[red]:smile:名\\"]):
         code, shown = on_terminal(setup, *arguments, environment=environment)
@@ -625,6 +626,8 @@ def test_a_quota_on_a_terminal_is_a_table_for_people(setup: Setup) -> None:
         ["used", "quota", "left"],
         ["bytes", "1.2", "kB", "2.0", "TB", "2.0", "TB"],
         ["files", "1", "1,000", "999"],
+        ["Largest", "file:", "5.0", "GB"],
+        ["Types:", "image/*,", "text/plain"],
     ]
 
 
