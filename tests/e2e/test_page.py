@@ -105,6 +105,7 @@ def test_a_folder_is_sent_with_all_that_is_in_it(visitor: Visitor, tmp_path: Pat
         expect(visitor.row(name)).to_contain_text("available")
 
 
+@pytest.mark.slow
 def test_a_large_file_outlasts_lost_connections_and_links_that_expired(visitor: Visitor, large: Path) -> None:
     visitor.expected += ["ERR_INTERNET_DISCONNECTED", "ERR_CONNECTION_RESET", "status of 403"]
     page, refused = visitor.page, 0
@@ -136,6 +137,7 @@ def test_a_large_file_outlasts_lost_connections_and_links_that_expired(visitor: 
     assert told == [*(f"{large.name}: {percent} % sent." for percent in (25, 50, 75)), f"{large.name} is stored."]
 
 
+@pytest.mark.slow
 def test_after_a_pause_and_a_reload_no_part_is_sent_twice(visitor: Visitor, large: Path) -> None:
     page = visitor.page
     gate = Gate(page, passes=6)
@@ -155,6 +157,7 @@ def test_after_a_pause_and_a_reload_no_part_is_sent_twice(visitor: Visitor, larg
     assert sorted(visitor.parts) == list(range(1, COUNT + 1))
 
 
+@pytest.mark.slow
 def test_another_file_does_not_continue_an_upload(visitor: Visitor, large: Path, tmp_path: Path) -> None:
     page = visitor.page
     gate = Gate(page, passes=1)
@@ -182,6 +185,27 @@ def test_a_rejected_file_says_why(visitor: Visitor) -> None:
     assert f"holiday.png was not sent: {why}" in visitor.announced()
 
 
+def test_a_file_that_is_still_checked_is_in_the_list(come: Callable[..., Visitor]) -> None:
+    visitor = come()
+    # As if a scan took longer.
+    visitor.page.add_init_script(
+        """
+        const ask = fetch;
+        globalThis.fetch = async (url, ...rest) => {
+          const answer = await ask(url, ...rest);
+          if (globalThis.checked || !/[/]files[?/]/.test(url)) return answer;
+          return new Response((await answer.text()).replaceAll('"available"', '"scanning"'), answer);
+        };
+        """
+    )
+    visitor.sign_in()
+    visitor.drop("thesis.txt", "text/plain", b"Long")
+    expect(visitor.row("thesis.txt")).to_contain_text("being checked")
+    visitor.page.evaluate("() => { globalThis.checked = true; }")
+    expect(visitor.row("thesis.txt")).to_contain_text("available")
+    expect(visitor.page.get_by_text("Complete", exact=True)).to_be_visible()
+
+
 def test_a_stranger_sees_nothing(visitor: Visitor, come: Callable[..., Visitor]) -> None:
     with visitor.page.expect_response(lambda response: response.url.endswith("/uploads")) as started:
         visitor.drop("diary.txt", "text/plain", b"Dear diary")
@@ -194,11 +218,41 @@ def test_a_stranger_sees_nothing(visitor: Visitor, come: Callable[..., Visitor])
     assert (visitor.asks(file), stranger.asks(file), stranger.asks(f"{file}/content")) == (200, 404, 404)
 
 
+@pytest.mark.slow
 def test_the_page_answers_while_it_hashes_and_sends(visitor: Visitor, chromium: Browser, large: Path) -> None:
     with visitor.longest_gap(chromium) as longest:
         visitor.choose(large)
         expect(visitor.row(large.name)).to_contain_text("available", timeout=90_000)
     assert longest[0] <= LONGEST_GAP_MS
+
+
+def test_the_browser_holds_the_page_to_its_policy(visitor: Visitor) -> None:
+    """The answer's headers do, whatever a script that got into the page tries; and these tests would see it."""
+    visitor.expected += ["Content Security Policy", "requires 'Trusted", "elsewhere.example"]
+    refused = visitor.page.evaluate(
+        """async () => {
+          const refused = [];
+          addEventListener("securitypolicyviolation", (event) => refused.push(event.effectiveDirective));
+          const add = (name, given) => document.body.append(Object.assign(document.createElement(name), given));
+          try { document.body.innerHTML = "<p>"; } catch { /* what it should be */ }
+          try { add("script", { src: "https://elsewhere.example/script.js" }); } catch { /* the same */ }
+          add("style", { textContent: "p { color: red }" });
+          add("img", { src: "https://elsewhere.example/image.png" });
+          add("iframe", { src: "https://elsewhere.example/" });
+          await fetch("https://elsewhere.example/").catch(() => {});
+          while (refused.length < 6) await new Promise(requestAnimationFrame);
+          return refused;
+        }"""
+    )
+    assert sorted(refused) == [
+        "connect-src",
+        "frame-src",
+        "img-src",
+        "require-trusted-types-for",
+        "require-trusted-types-for",
+        "style-src-elem",
+    ]
+    assert sum("Content Security Policy" in each for each in visitor.complaints) >= len(refused)
 
 
 @pytest.mark.parametrize("reason", ["expired", "refused"])
@@ -216,6 +270,7 @@ def test_a_token_that_no_longer_serves_is_renewed_without_a_word(visitor: Visito
     assert any("401" in each for each in visitor.complaints) is (reason == "refused")
 
 
+@pytest.mark.slow
 def test_an_upload_waits_until_the_person_has_signed_in_again(visitor: Visitor, large: Path) -> None:
     page = visitor.page
     gate = Gate(page, passes=4)
@@ -305,6 +360,7 @@ def test_the_keyboard_suffices(come: Callable[..., Visitor], tmp_path: Path) -> 
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_what_is_shown_before_and_after_sending_suits_everyone(come: Callable[..., Visitor]) -> None:
     """In light and dark, wide and on a phone, as all states."""
     visitor = come()
@@ -336,6 +392,7 @@ def test_what_is_shown_before_and_after_sending_suits_everyone(come: Callable[..
     assert wrong == [], "\n".join(wrong)
 
 
+@pytest.mark.slow
 def test_what_is_shown_while_sending_suits_everyone(come: Callable[..., Visitor], large: Path) -> None:
     """`make picture` shows the first of these states in the README."""
     visitor = come(name="ann")

@@ -9,6 +9,8 @@ import { bytes, language, text, words } from "./texts.js";
 
 // Progress is announced in these steps: a screen reader says each of them.
 const STEP = 25;
+// A file that is there is checked: most files are available before the first time is over.
+const CHECKED_MS = [1000, 4000] as const;
 
 /** The place where files are dropped, and the uploads that were not finished. */
 export class Sending {
@@ -37,6 +39,7 @@ export class Sending {
     });
     giveRoles(drop);
     this.#tell(announce);
+    this.#showChecked(changed);
     this.#uppy.on("complete", changed);
     this.#uppy.on("file-added", () => void this.showUnfinished());
     keepAwake(this.#uppy);
@@ -61,6 +64,21 @@ export class Sending {
       if (this.#uppy.getFile(file.id)) this.#uppy.setFileState(file.id, { error: why });
       announce(text.failed(file.name ?? "", why));
     });
+  }
+
+  /** Have the list show files that are there and still checked. */
+  #showChecked(changed: () => void): void {
+    let timer: ReturnType<typeof setTimeout>;
+    const again = () => {
+      changed();
+      timer = setTimeout(again, CHECKED_MS[1]);
+    };
+    this.#uppy.on("upload-progress", (_, { bytesUploaded, bytesTotal }) => {
+      if (bytesUploaded !== bytesTotal) return;
+      clearTimeout(timer);
+      timer = setTimeout(again, CHECKED_MS[0]);
+    });
+    this.#uppy.on("complete", () => clearTimeout(timer));
   }
 
   /** Show the uploads that were begun in this browser and have not ended. */
