@@ -9,7 +9,7 @@ import os
 import queue
 import stat
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -109,7 +109,7 @@ class LocalFile:
         if (found.st_size, found.st_mtime_ns) != (self.size, self.mtime_ns):
             raise FileChangedError
 
-    def read(self, part: Part) -> Iterator[bytes]:
+    def read(self, part: Part) -> Generator[bytes, None, None]:
         """Yield the bytes of a part, in chunks.
 
         Raises:

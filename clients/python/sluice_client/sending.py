@@ -243,12 +243,10 @@ class Sender:
             counted = _Counted(self._watcher.advance)
             failed: SluiceError
             try:
-                reply = self._api.http.ask(
-                    "POST",
-                    upload.form.url,
-                    content=chain([before], counted.passing(file.read(part)), [after]),
-                    headers=headers,
-                )
+                # A request that ends early leaves the rest unread, and the file would stay open.
+                with contextlib.closing(file.read(part)) as chunks:
+                    content = chain([before], counted.passing(chunks), [after])
+                    reply = self._api.http.ask("POST", upload.form.url, content=content, headers=headers)
             except UnreachableError as error:
                 failed, at_least = error, 0.0
             else:
@@ -338,9 +336,10 @@ class Sender:
             counted = _Counted(self._watcher.advance)
             failed: SluiceError
             try:
-                reply = self._api.http.ask(
-                    "PUT", link.url, content=counted.passing(file.read(part), stop), headers=link.headers
-                )
+                # A request that ends early leaves the rest unread, and the file would stay open.
+                with contextlib.closing(file.read(part)) as chunks:
+                    content = counted.passing(chunks, stop)
+                    reply = self._api.http.ask("PUT", link.url, content=content, headers=link.headers)
             except UnreachableError as error:
                 failed, at_least = error, 0.0
             else:
