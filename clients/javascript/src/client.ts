@@ -1,5 +1,5 @@
 import { type Problem, SluiceError, passing } from "./errors.js";
-import { type Machine, PASSING, machine, persist, retryAfter } from "./machine.js";
+import { MINUTE, type Machine, PASSING, machine, persist, retryAfter } from "./machine.js";
 import type { components, operations } from "./openapi.js";
 import { type Saved, type Store, indexedDbStore, memoryStore } from "./store.js";
 import { Upload, type UploadOptions, sameFile } from "./upload.js";
@@ -27,9 +27,6 @@ export interface Options {
   worker?: () => Worker;
   machine?: Partial<Machine>;
 }
-
-// API Gateway gives up after 29 seconds.
-const ANSWER = 60_000;
 
 /** The API of one environment. */
 export class Sluice {
@@ -119,7 +116,7 @@ export class Sluice {
    *
    * @throws SluiceError with the problem that the API answered.
    */
-  async call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal, key?: string): Promise<T> {
+  async call<T>(method: string, path: string, body?: object, signal?: AbortSignal, key?: string): Promise<T> {
     let refused: string | undefined;
     for (;;) {
       const token = await this.#bearer(refused);
@@ -148,18 +145,18 @@ export class Sluice {
     return this.#renewal;
   }
 
-  async #ask(method: string, path: string, body: unknown, token: string, signal?: AbortSignal, key?: string) {
-    const late = AbortSignal.timeout(ANSWER);
+  async #ask(method: string, path: string, body: object | undefined, token: string, signal?: AbortSignal, key?: string) {
+    const late = AbortSignal.timeout(MINUTE);
     let answer: Response;
     try {
       answer = await this.machine.fetch(this.api + path, {
         method,
         headers: {
           Authorization: `Bearer ${token}`,
-          ...(body ? { "Content-Type": "application/json" } : {}),
-          ...(key ? { "Idempotency-Key": key } : {}),
+          ...(body && { "Content-Type": "application/json" }),
+          ...(key && { "Idempotency-Key": key }),
         },
-        ...(body ? { body: JSON.stringify(body) } : {}),
+        ...(body && { body: JSON.stringify(body) }),
         cache: "no-store",
         credentials: "omit",
         referrerPolicy: "no-referrer",

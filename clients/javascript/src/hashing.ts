@@ -36,10 +36,10 @@ export function hashing(worker = ownWorker): (blob: Blob) => Promise<string> {
   const idle: Worker[] = [];
   const waiting: (() => void)[] = [];
 
-  const inWorker = (blob: Blob): Promise<ArrayBuffer | null> =>
+  const inWorker = (blob: Blob): Promise<ArrayBuffer | 0> =>
     new Promise((resolve, reject) => {
       const used = idle.pop() ?? worker();
-      used.onmessage = ({ data }: MessageEvent<ArrayBuffer | null>) => {
+      used.onmessage = ({ data }: MessageEvent<ArrayBuffer | 0>) => {
         idle.push(used);
         resolve(data);
       };

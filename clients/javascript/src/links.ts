@@ -92,7 +92,7 @@ export class Links {
       const found = this.#keep(answer.parts);
       for (const { part, resolve } of wanted) {
         const link = found.find((each) => each.part_number === part.part_number);
-        if (!link) throw new SluiceError("refused", `No link for part ${part.part_number}`);
+        if (!link) throw new SluiceError("refused", "The API gave no link");
         resolve(link);
       }
     } catch (error) {

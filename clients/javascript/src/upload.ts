@@ -223,7 +223,7 @@ export class Upload {
           last_modified,
           content_type,
           expires_time,
-          ...(handle && { handle }),
+          handle: handle!,
         };
         await store.save(this.#saved).catch(() => {});
         signal.throwIfAborted();
@@ -233,8 +233,7 @@ export class Upload {
     }
   }
 
-  async #post(form: Schemas["PostForm"], signal: AbortSignal): Promise<void> {
-    let next: Schemas["PostForm"] | undefined = form;
+  async #post(next: Schemas["PostForm"] | undefined, signal: AbortSignal): Promise<void> {
     await persist(this.#client.machine, signal, async () => {
       // The bytes may be there although the answer was lost; else here is a fresh form.
       next ??= (await this.#status(signal)).post;
@@ -258,7 +257,7 @@ export class Upload {
     this.#tell();
     const fits = async (number: number) => has.get(number)?.checksum === (await this.#digest(number));
     if (compare && present[0] && !(await fits(present[0])))
-      throw new SluiceError("other-file", "This file has other bytes than the one whose upload began");
+      throw new SluiceError("other-file", `This is not the ${this.#saved!.file_name} whose upload began`);
 
     // What S3 has is compared last, so that bytes move first.
     const order = [...numbers.filter((number) => !has.has(number)), ...present];
@@ -332,7 +331,7 @@ export class Upload {
         });
       throw passing(new SluiceError("unreachable", `S3 does not answer: ${error}`));
     }
-    if (answer.status >= 200 && answer.status < 300) return progress(size);
+    if (answer.status < 300) return progress(size);
     progress(0);
     const code = answer.text.match(/<Code>(\w+)/)?.[1] ?? "HTTP";
     const said = `S3 refused part ${number}: ${code} ${answer.status}`;
