@@ -379,7 +379,8 @@ def test_what_is_shown_before_and_after_sending_suits_everyone(come: Callable[..
     wrong += visitor.looks_right("empty")
     for name, media_type, content in FILES:
         visitor.drop(name, media_type, content)
-    expect(visitor.row("holiday.png")).to_contain_text("available")
+    for name in ("holiday.png", "notes.txt"):
+        expect(visitor.row(name)).to_contain_text("available")
     expect(visitor.row("invoice.pdf")).to_contain_text("Its content is of another type")
     wrong += visitor.looks_right("rejected")
     visitor.row("notes.txt").get_by_role("button", name="Delete").click()

@@ -21,6 +21,7 @@ export class Files {
   #wrong = make("p", { class: "wrong", role: "alert", hidden: true });
   #refresh = button(text.refresh, () => this.refresh(), { class: "plain" });
   #more: HTMLButtonElement;
+  #reasons = new Map<string, Promise<string | undefined>>();
   #cursor: string | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -125,11 +126,19 @@ export class Files {
     );
   }
 
-  /** Say why a file was rejected. */
-  async #explain(file: FileSummary, state: HTMLElement): Promise<void> {
-    const known = await this.#sluice.file(file.file_id).catch(() => undefined);
-    const why = text.failures[known?.failure_code ?? ""] ?? known?.failure;
-    if (why) state.append(make("p", { class: "why" }, why));
+  /** Say why a file was rejected; that is asked for once. */
+  async #explain({ file_id }: FileSummary, state: HTMLElement): Promise<void> {
+    let asked = this.#reasons.get(file_id);
+    if (!asked) {
+      asked = this.#sluice.file(file_id).then(({ failure_code, failure }) => text.failures[failure_code ?? ""] ?? failure);
+      this.#reasons.set(file_id, asked);
+    }
+    try {
+      const why = await asked;
+      if (why) state.append(make("p", { class: "why" }, why));
+    } catch {
+      this.#reasons.delete(file_id);
+    }
   }
 
   async #download(file: FileSummary): Promise<void> {
