@@ -25,7 +25,7 @@ export COMPONENT
 OF_COMPONENT := --component="$$COMPONENT"
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup up upload down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret release-hold layer cdktf javascript web browser lint test test-all judges bench scale lock clean
+.PHONY: help setup up upload down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret release-hold layer cdktf javascript web picture browser lint test test-all judges bench scale lock clean
 
 help: ## list all targets; COMPONENT is uploads (the default), state, or an example: inbox, partner-bucket
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
@@ -99,6 +99,10 @@ web: .build/web/index.html ## the page that ENABLE_WEBSITE serves, in .build/web
 
 .build/web/index.html: web/node_modules/.package-lock.json $(wildcard web/*.* web/public/* web/src/* clients/javascript/src/* clients/uppy/src/*)
 	@env -u NODE_OPTIONS -u NODE_ENV npm run --silent build --prefix web
+
+picture: setup javascript ## docs/page.png, a picture of the page for the README, taken by its test
+	@$(VENV) -m pytest tests/e2e/test_page.py -k while_sending
+	@cp .build/page/sending-wide-light.png docs/page.png
 
 browser: setup ## a browser for the tests of the page: that of the machine, else one from an npm package
 	@$(VENV) -m tools.develop.browser

@@ -31,7 +31,7 @@ def prose() -> Iterator[Path]:
     """Yield the files whose words are checked."""
     for pattern in PROSE:
         yield from sorted(
-            path for path in ROOT.glob(pattern) if path.suffix not in {".svg", ""} or path.name == "Makefile"
+            path for path in ROOT.glob(pattern) if path.suffix not in {".png", ".svg", ""} or path.name == "Makefile"
         )
     yield from (path for path in python_files(*CODE) if "tests" not in path.relative_to(ROOT).parts)
 
