@@ -39,6 +39,7 @@ from constructs import Construct
 from modules.alarms import ERROR_RATE_PERCENT, Advice, Alarm, Metric
 from modules.bucket_rules import access_logs, leftovers
 from modules.buckets import PrivateBucket
+from modules.deployer import any_resource
 from modules.encryption import CustomerKey, admit_distribution
 from modules.foundation import Foundation
 from modules.functions import Sources
@@ -63,7 +64,6 @@ _KEEP_PAGE = (
 )
 _KEEP_DISTRIBUTION = (
     "cloudfront:CreateDistribution",
-    "cloudfront:CreateOriginAccessControl",
     "cloudfront:CreateResponseHeadersPolicy",
     "cloudfront:DeleteDistribution",
     "cloudfront:DeleteOriginAccessControl",
@@ -292,6 +292,11 @@ class Website(Construct, Monitored):
                 sid="KeepDistribution",
                 actions=_KEEP_DISTRIBUTION,
                 resources=[f"{ours}:{kind}/*" for kind in kinds],
+            ),
+            any_resource(
+                "MakeAccessControl",
+                "an access control has no ARN before it is made",
+                "cloudfront:CreateOriginAccessControl",
             ),
         ]
 

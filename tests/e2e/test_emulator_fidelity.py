@@ -543,12 +543,10 @@ def test_a_policy_of_headers_has_only_what_it_sets(cloud: Cloud, bucket: str) ->
 
 def test_a_policy_may_name_kinds_of_resources_of_cloudfront(cloud: Cloud, bucket: str) -> None:
     ours = f"arn:aws:cloudfront::{ACCOUNT}"
-    make = {
-        "Action": ["cloudfront:CreateOriginAccessControl", "cloudfront:GetOriginAccessControl"],
-        "Resource": f"{ours}:origin-access-control/*",
-    }
+    read = {"Action": "cloudfront:GetOriginAccessControl", "Resource": f"{ours}:origin-access-control/*"}
+    make = {"Action": "cloudfront:CreateOriginAccessControl", "Resource": "*"}
     distribute = {"Action": "cloudfront:CreateDistribution", "Resource": f"{ours}:distribution/*"}
-    policy = may(make, distribute)
+    policy = may(read, make, distribute)
     user = Cloud(cloud.aws, control.create_deployer(cloud.aws, policy, name="publisher"), cloud.iam_log)
     cloudfront = user.client("cloudfront")
     control_of = {"Name": bucket, "SigningProtocol": "sigv4", "SigningBehavior": "always"}

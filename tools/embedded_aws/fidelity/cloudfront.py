@@ -46,10 +46,11 @@ def serve_at_a_path(_: Settings) -> None:
 def name_what_requests_touch(_: Settings) -> None:
     """Compare the resource of a request with the policy's, also for requests that make one.
 
-    AWS authorizes every action on a distribution, an origin access control or a response headers policy on its ARN;
-    a request that makes one needs a policy for an ARN of that kind (Service Authorization Reference, "Amazon
-    CloudFront"). ministack takes these requests as about `*`, except for distributions that exist, so that only a
-    policy for every resource allows them. The fix reads the path.
+    AWS authorizes every action on a distribution, an origin access control or a response headers policy on its ARN.
+    A request that makes a distribution or a policy needs permission for an ARN of that kind; one that makes an access
+    control has no resource (Service Authorization Reference, "Amazon CloudFront"). ministack takes these requests as
+    about `*`, except for distributions that exist, so that only a policy for every resource allows them. The fix reads
+    the path.
     """
     fix = "cloudfront.name_what_requests_touch"
 
@@ -71,7 +72,7 @@ def name_what_requests_touch(_: Settings) -> None:
             if kind == "tagging":
                 tagged = query_params.get("Resource", "*")
                 return str(tagged[0] if isinstance(tagged, list) else tagged)
-            if kind not in _KINDS or not (name or method == "POST"):
+            if kind not in _KINDS or not (name or (method == "POST" and kind != "origin-access-control")):
                 return found
             # A resource that is being made has no id yet; a policy for all ids of its kind allows it.
             return f"arn:aws:cloudfront::{account_id}:{kind}/{name or 'NEW'}"
