@@ -25,7 +25,7 @@ export COMPONENT
 OF_COMPONENT := --component="$$COMPONENT"
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup up upload down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret release-hold layer cdktf javascript web picture browser lint test test-all judges bench scale lock clean
+.PHONY: help setup up upload down env logs synth diff diagram validate plan apply drift bootstrap state-backup state-versions state-restore unlock deployer-policies planner-policies cost release rollback redrive webhook-secret release-hold layer cdktf javascript web picture browser lint check test test-all judges bench scale lock clean
 
 help: ## list all targets; COMPONENT is uploads (the default), state, or an example: inbox, partner-bucket
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/; s/[$$][$$]/$$/' | expand -t 22
@@ -138,6 +138,10 @@ lint: setup ## ruff, mypy --strict and the direction of imports
 	@$(VENV) -m ruff format --check .
 	@$(if $(filter cdktf,$(CDK)),,MYPYPATH=.build/bindings-$(CDK)/current MYPY_CACHE_DIR=.mypy_cache/$(CDK) )$(VENV) -m mypy
 	@.venv/bin/lint-imports
+
+check: ## ruff, mypy and the nearest tests of what changed since SINCE (default: the last commit), in FOR (10) seconds
+	@$(PYTHON) tools/develop/setup.py
+	@$(if $(filter cdktf,$(CDK)),,MYPYPATH=.build/bindings-$(CDK)/current MYPY_CACHE_DIR=.mypy_cache/$(CDK) )$(VENV) -m tools.develop.check $(if $(SINCE),--since $(SINCE)) $(if $(FOR),--seconds $(FOR))
 
 test: setup javascript ## every test that fits into ten minutes; TESTS=... for some files or folders
 	@$(VENV) -m pytest $(WORKERS) -m "not slow" $(TESTS)
