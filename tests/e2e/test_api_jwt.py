@@ -155,6 +155,11 @@ class TokensStack(BaseStack):
             environment={
                 "BUCKET_NAME": "there-is-none",
                 "TABLE_NAME": metadata.files.name,
+                "QUOTAS_TABLE_NAME": metadata.quotas.name,
+                "MAX_UPLOAD_BYTES": str(settings.max_upload_bytes),
+                "ALLOWED_CONTENT_TYPES": ",".join(settings.allowed_content_types),
+                "QUOTA_BYTES": str(settings.quota_bytes),
+                "QUOTA_FILES": str(settings.quota_files),
                 "DISCARD_FUNCTION_ARN": "arn:aws:lambda:us-east-1:000000000000:function:none:live",
             },
         )
