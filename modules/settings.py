@@ -441,7 +441,10 @@ class Settings(BaseSettings):
         if not self.enable_website:
             return self
         if self.api_authorization == "iam":
-            raise ValueError("enable_website needs api_authorization 'cognito' or 'jwt': a page has no AWS credentials")
+            raise ValueError(
+                "enable_website needs api_authorization 'cognito' or 'jwt': a page has no AWS credentials. "
+                "With 'iam', set enable_website = false"
+            )
         if (self.website_domain is None) != (self.website_certificate_arn is None):
             raise ValueError("website_domain and website_certificate_arn need each other")
         if self.website_certificate_arn and self.website_certificate_arn.split(":")[4] != self.account_id:

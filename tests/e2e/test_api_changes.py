@@ -105,6 +105,7 @@ class System:
             lambda_runtime=runtime,
             lambda_architecture=architecture,
             api_authorization="iam",
+            enable_website=False,
             cors_allowed_origins=list(origins),
         )
         app = App(outdir=str(self._folder))
