@@ -131,6 +131,14 @@ def clone_to(folder: Path) -> Clone:
     return Clone(folder, {})
 
 
+def allowed_origin(owned: Account, url: str, origin: str) -> str | None:
+    """Return the answer to a preflight from a page of an origin."""
+    headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+    with owned.opener().open(urllib.request.Request(url, method="OPTIONS", headers=headers), timeout=30) as answer:
+        allowed: str | None = answer.headers["Access-Control-Allow-Origin"]
+        return allowed
+
+
 @dataclass(frozen=True)
 class Account:
     """An AWS account."""

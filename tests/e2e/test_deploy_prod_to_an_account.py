@@ -6,13 +6,12 @@ import json
 import re
 import secrets
 import shutil
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.account import ACCOUNT, Account, account, clone_to
+from tests.e2e.account import ACCOUNT, Account, account, allowed_origin, clone_to
 from tests.e2e.conftest import wait_for
 from tests.e2e.readme import Reader
 from tests.receiver import Receiver, receiving
@@ -23,7 +22,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 # One that the house rules in judges/features name.
 REPLICA = "eu-central-1"
-ORIGIN = "https://files.example.com"
 # Permissions to make secrets for webhooks (docs/webhooks.md); the deployer does not have them.
 KEEPS_SECRETS = {
     "Version": "2012-10-17",
@@ -69,7 +67,6 @@ def test_prod_with_every_option_is_deployed_released_and_rolled_back(
         api_authorization="jwt",
         jwt_issuer=issuer.url,
         jwt_audience=issuer.client_id,
-        cors_allowed_origins=[ORIGIN],
         webhook_urls=[f"{receiver.url}/prod"],
         alert_email="operations@example.com",
         # Functions run on this machine.
@@ -88,7 +85,7 @@ def test_prod_with_every_option_is_deployed_released_and_rolled_back(
     clone.variables["ENVIRONMENT"] = "prod"
     assert "No drift" in reader.types("make drift")
 
-    # A file goes in, is scanned, copied, announced and fetched; pages of one origin may call.
+    # A file goes in, is scanned, copied, announced and fetched; the page may call.
     keeper = owned.deployer(json.dumps(KEEPS_SECRETS, indent=2), "keeper")
     clone.run("make webhook-secret", owned.profile(keeper, "keeper"))
     url, token = _api_url(owned), issuer.token()
@@ -97,7 +94,9 @@ def test_prod_with_every_option_is_deployed_released_and_rolled_back(
     copies = owned.session(region=REPLICA).client("s3")
     bucket = f"sluice-prod-uploads-{ACCOUNT}-{REPLICA}"
     wait_for(lambda: any(file_id in each["Key"] for each in copies.list_objects_v2(Bucket=bucket).get("Contents", [])))
-    assert _allowed_origin(owned, f"{url}/files") == ORIGIN
+    (distribution,) = owned.session().client("cloudfront").list_distributions()["DistributionList"]["Items"]
+    page = f"https://{distribution['DomainName']}"
+    assert allowed_origin(owned, f"{url}/files", page) == page
 
     # A change of the functions gets no traffic until it is released.
     live = _live(owned)
@@ -161,14 +160,6 @@ def _api_url(owned: Account) -> str:
     (api,) = owned.session().client("apigateway").get_rest_apis()["items"]
     (stage,) = owned.session().client("apigateway").get_stages(restApiId=api["id"])["item"]
     return f"https://{api['id']}.execute-api.us-east-1.amazonaws.com/{stage['stageName']}"
-
-
-def _allowed_origin(owned: Account, url: str) -> str | None:
-    """Return the answer to a preflight from a page of an origin."""
-    headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
-    with owned.opener().open(urllib.request.Request(url, method="OPTIONS", headers=headers), timeout=30) as answer:
-        allowed: str | None = answer.headers["Access-Control-Allow-Origin"]
-        return allowed
 
 
 def _live(owned: Account) -> dict[str, str]:

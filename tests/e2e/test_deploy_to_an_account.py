@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from tests.e2e.account import ACCOUNT, Account, Clone, account, clone_to
+from tests.e2e.account import ACCOUNT, Account, Clone, account, allowed_origin, clone_to
 from tests.e2e.readme import Reader, commands, section
 from tools.develop.layers import host_runtime
 
@@ -98,6 +98,11 @@ def test_dev_is_deployed_used_and_destroyed_as_the_readme_says(clone: Clone, own
     pool, client = outputs["user_pool_id"]["value"], outputs["user_pool_client_id"]["value"]
     token = _sign_in(owned, _invite(clone, owned, pool), pool, client)
     clone.sends_and_fetches(url, token, tmp_path)
+    page = outputs["website_url"]["value"]
+    with owned.opener().open(page, timeout=30) as answer:
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none';")
+        assert b'<script type="module"' in answer.read()
+    assert allowed_origin(owned, f"{url}/files", page.rstrip("/")) == page.rstrip("/")
     assert "No drift" in reader.types("make drift")
 
     # After destroy, only the bucket of the state, its key and the users are left.

@@ -22,6 +22,7 @@ from tools.embedded_aws.proxy import HEAD_LIMIT_BYTES, Proxy, RefusedError, is_a
         "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com",
         "sts.cn-north-1.amazonaws.com.cn",
         "pool.auth.us-east-1.amazoncognito.com",
+        "d111111abcdef8.cloudfront.net",
         "S3.AMAZONAWS.COM",
         "s3.amazonaws.com.",
     ],

@@ -28,7 +28,7 @@ _PARTITIONS = ("aws", "aws-cn", "aws-us-gov")
 def aws_names() -> list[str]:
     """Return the host names of AWS for the certificate, in all regions that botocore knows."""
     known = json.loads(importlib.resources.files("botocore").joinpath("data/partitions.json").read_text("utf-8"))
-    names = []
+    names = ["*.cloudfront.net"]
     for partition in known["partitions"]:
         if partition["id"] in _PARTITIONS:
             domain = partition["outputs"]["dnsSuffix"]

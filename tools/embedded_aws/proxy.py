@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from .layout import LOOPBACK
 
 # Domains of AWS (AWS, "AWS service endpoints"), in all partitions; subdomains belong to them.
-AWS_DOMAINS = ("amazonaws.com", "amazonaws.com.cn", "amazoncognito.com", "api.aws", "on.aws")
+AWS_DOMAINS = ("amazonaws.com", "amazonaws.com.cn", "amazoncognito.com", "api.aws", "cloudfront.net", "on.aws")
 
 HTTPS_PORT = 443
 HEAD_LIMIT_BYTES = 16 * 1024
