@@ -94,9 +94,7 @@ def test_prod_with_every_option_is_deployed_released_and_rolled_back(
     copies = owned.session(region=REPLICA).client("s3")
     bucket = f"sluice-prod-uploads-{ACCOUNT}-{REPLICA}"
     wait_for(lambda: any(file_id in each["Key"] for each in copies.list_objects_v2(Bucket=bucket).get("Contents", [])))
-    (distribution,) = owned.session().client("cloudfront").list_distributions()["DistributionList"]["Items"]
-    page = f"https://{distribution['DomainName']}"
-    assert allowed_origin(owned, f"{url}/files", page) == page
+    assert allowed_origin(owned, f"{url}/files", _page(owned)) == _page(owned)
 
     # A change of the functions gets no traffic until it is released.
     live = _live(owned)
@@ -160,6 +158,12 @@ def _api_url(owned: Account) -> str:
     (api,) = owned.session().client("apigateway").get_rest_apis()["items"]
     (stage,) = owned.session().client("apigateway").get_stages(restApiId=api["id"])["item"]
     return f"https://{api['id']}.execute-api.us-east-1.amazonaws.com/{stage['stageName']}"
+
+
+def _page(owned: Account) -> str:
+    """The origin of the page."""
+    (distribution,) = owned.session().client("cloudfront").list_distributions()["DistributionList"]["Items"]
+    return f"https://{distribution['DomainName']}"
 
 
 def _live(owned: Account) -> dict[str, str]:
