@@ -1,7 +1,9 @@
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
 
 // The same sources give the same bytes: names have hashes of contents, and nothing here depends on time or machine.
 const named = "assets/[name]-[hash]";
+const beside = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 export default defineConfig({
   // The page may be served below a path.
@@ -37,8 +39,8 @@ export default defineConfig({
   ],
   resolve: {
     alias: {
-      "@sluice/client": new URL("../clients/javascript/src/index.ts", import.meta.url).pathname,
-      "@sluice/uppy": new URL("../clients/uppy/src/index.ts", import.meta.url).pathname,
+      "@sluice/client": beside("../clients/javascript/src/index.ts"),
+      "@sluice/uppy": beside("../clients/uppy/src/index.ts"),
     },
     dedupe: ["@uppy/core"],
   },

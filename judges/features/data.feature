@@ -52,6 +52,7 @@ Feature: Data is private, encrypted under keys of ours, and there is a way back
     Given I have aws_s3_bucket_server_side_encryption_configuration defined
     When its address is not aws_s3_bucket_server_side_encryption_configuration.storage_access_logs_encryption
     When its address is not aws_s3_bucket_server_side_encryption_configuration.replica_access_logs_encryption
+    When its address is not aws_s3_bucket_server_side_encryption_configuration.website_access_logs_encryption
     Then it must have rule
     And it must have apply_server_side_encryption_by_default
     And it must have sse_algorithm

@@ -181,7 +181,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory, hostile: dict[str, str]) -
     left_out = shutil.ignore_patterns(".git", ".venv", ".build", "cdktf.out", "node_modules", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, folder, ignore=left_out)
     (folder / ".build").mkdir()
-    for done in (".venv", "node_modules", *(f".build/{name}" for name in ("environments", "layers", "bindings"))):
+    ready = (f".build/{name}" for name in ("environments", "layers", "bindings", "web"))
+    for done in (".venv", "node_modules", "web/node_modules", *ready):
         if (ROOT / done).exists():
             (folder / done).symlink_to(ROOT / done)
     found = Machine(folder, hostile)

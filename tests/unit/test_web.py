@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,12 @@ def test_the_page_loads_little(built: Path) -> None:
     assert sum(len(gzip.compress(path.read_bytes(), 9)) for path in loaded) <= LIMIT
 
 
-def test_the_same_sources_give_the_same_bytes(built: Path, tmp_path: Path) -> None:
-    npm(WEB, "run", "--silent", "build", WEB_OUT=str(tmp_path / "again"))
+def test_the_same_sources_give_the_same_bytes_in_any_folder(built: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "Müllers Läden (neu)"
+    for folder in ("web", "clients/javascript", "clients/uppy"):
+        shutil.copytree(ROOT / folder, clone / folder, ignore=shutil.ignore_patterns("node_modules", "dist", ".build"))
+    (clone / "web" / "node_modules").symlink_to(WEB / "node_modules")
+    npm(clone / "web", "run", "--silent", "build", WEB_OUT=str(tmp_path / "again"))
     assert files(tmp_path / "again") == files(built)
 
 
