@@ -86,9 +86,12 @@ def browser_program() -> Path:
         pytest.skip(f"{failure.cause}: {failure.remedy}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
-    """Playwright, of which a process can have only one."""
+    """Playwright, of which a process can have only one.
+
+    Its event loop runs until it stops, and `asyncio.run` of other tests would refuse to start another one.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as started:

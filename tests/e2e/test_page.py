@@ -48,7 +48,7 @@ def site(deployed: Deployed) -> Site:
     return Site(deployed.outputs["website_url"], deployed.aws.ca_bundle.parent / "server.pem", add_person)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(playwright: Playwright, browser_program: Path, site: Site) -> Iterator[Browser]:
     with site.browser(playwright, browser_program) as started:
         yield started
