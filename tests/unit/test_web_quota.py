@@ -6,7 +6,7 @@ import json
 import mimetypes
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ def come(chromium: Browser, stand: Stand) -> Iterator[Callable[..., Page]]:
     contexts = []
     errors: list[str] = []
 
-    def come(locale: str = "en-GB") -> Page:
+    def come(locale: str = "en-GB", languages: Sequence[str] = ()) -> Page:
         context = chromium.new_context(locale=locale)
         contexts.append(context)
         page = context.new_page()
@@ -115,6 +115,10 @@ def come(chromium: Browser, stand: Stand) -> Iterator[Callable[..., Page]]:
         }
         stored = json.dumps([f"oidc.user:{ISSUER}:page", json.dumps(session)])
         page.add_init_script(f"sessionStorage.setItem(...{stored})")
+        if languages:
+            page.add_init_script(
+                f"Object.defineProperty(navigator, 'languages', {{ get: () => {json.dumps(languages)} }})"
+            )
         page.route(re.compile(re.escape(ORIGIN)), stand.answer)
         page.goto(f"{ORIGIN}/")
         expect(page.get_by_text("ann@example.com")).to_be_visible()
@@ -140,6 +144,13 @@ def test_a_meter_with_a_name_and_words_shows_the_quota(
     meter = come(locale).get_by_role("meter", name=name)
     expect(meter).to_have_accessible_description(words)
     assert meter.evaluate("(element) => [element.value, element.min, element.max]") == [0.03, 0, 1]
+
+
+def test_the_page_opens_where_the_language_of_the_browser_is_no_tag(stand: Stand, come: Callable[..., Page]) -> None:
+    """Chromium says this on Linux with LANG=C."""
+    stand.quota = quota(6 * 2**28, 14)
+    page = come(languages=["en-US@posix"])
+    expect(page.get_by_text("Used: 1.5 GB of 50 GB, 14 of 10,000 files")).to_be_visible()
 
 
 def test_the_meter_stands_for_what_is_nearer_to_its_end(stand: Stand, come: Callable[..., Page]) -> None:

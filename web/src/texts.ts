@@ -167,7 +167,16 @@ export function words(error: unknown): string {
 }
 
 /** How the person's region writes numbers and times, in the language of the page. */
-const region = (): string => navigator.languages.find((each) => each.slice(0, 2) === language()) ?? language();
+const region = (): string => navigator.languages.find((each) => each.slice(0, 2) === language() && isTag(each)) ?? language();
+
+/** Say whether a text is a language tag: where the system's locale is C, Chromium's is `en-US@posix`, which is none. */
+function isTag(text: string): boolean {
+  try {
+    return Intl.getCanonicalLocales(text).length > 0;
+  } catch {
+    return false;
+  }
+}
 
 const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
 
