@@ -10,6 +10,8 @@ CDK ?= cdktf
 override CDK := $(value CDK)
 export CDK
 VENV := $(if $(filter cdktf,$(CDK)),.venv,.build/environments/$(CDK))/bin/python
+# Where mypy finds the types of another CDK.
+TYPES := $(if $(filter cdktf,$(CDK)),,MYPYPATH=.build/bindings-$(CDK)/current MYPY_CACHE_DIR=.mypy_cache/$(CDK) )
 # One worker waits for Terraform and the embedded AWS while the other computes.
 WORKERS := --numprocesses 2
 JAVASCRIPT := clients/javascript clients/uppy web
@@ -136,12 +138,12 @@ release-hold: setup ## lift the legal hold of FILE_ID in ENVIRONMENT, so that it
 lint: setup ## ruff, mypy --strict and the direction of imports
 	@$(VENV) -m ruff check .
 	@$(VENV) -m ruff format --check .
-	@$(if $(filter cdktf,$(CDK)),,MYPYPATH=.build/bindings-$(CDK)/current MYPY_CACHE_DIR=.mypy_cache/$(CDK) )$(VENV) -m mypy
+	@$(TYPES)$(VENV) -m mypy
 	@.venv/bin/lint-imports
 
 check: ## ruff, mypy and the nearest tests of what changed since SINCE (default: the last commit), in FOR (10) seconds
 	@$(PYTHON) tools/develop/setup.py
-	@$(if $(filter cdktf,$(CDK)),,MYPYPATH=.build/bindings-$(CDK)/current MYPY_CACHE_DIR=.mypy_cache/$(CDK) )$(VENV) -m tools.develop.check $(if $(SINCE),--since $(SINCE)) $(if $(FOR),--seconds $(FOR))
+	@$(TYPES)$(VENV) -m tools.develop.check $(if $(SINCE),--since $(SINCE)) $(if $(FOR),--seconds $(FOR))
 
 test: setup javascript ## every test that fits into ten minutes; TESTS=... for some files or folders
 	@$(VENV) -m pytest $(WORKERS) -m "not slow" $(TESTS)
@@ -152,7 +154,7 @@ test-all: setup cdktf javascript ## the long ones too
 judges: setup cdktf ## run checkov, parliament, statelint, asl-validator and terraform-compliance
 	@$(VENV) -m pytest tests/judges
 
-bench: setup javascript web ## compare Sluice with its alternatives; ONLY=name,... for some; all take about an hour
+bench: setup javascript ## compare Sluice with its alternatives; ONLY=name,... for some; all take about an hour
 	@$(VENV) -m tools.bench $(if $(ONLY),--only $(ONLY),--write)
 
 scale: setup ## at which uploads a second AWS quotas give way; ENVIRONMENT=..., WRITE=1 for docs/scale.md

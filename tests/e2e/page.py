@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,11 +12,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Playwright, Request, Response, Route, expect
 
 from synthesis.paths import BUILD, ROOT
+from tools.develop.browser import accepting
 
 # Pictures of every state, for people.
 PICTURES = BUILD / "page"
@@ -107,11 +105,7 @@ class Site:
     @contextmanager
     def browser(self, playwright: Playwright, program: Path) -> Iterator[Browser]:
         """Start a browser that accepts this certificate, and no other that it does not know."""
-        key = x509.load_pem_x509_certificate(self.certificate.read_bytes()).public_key()
-        spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        pin = base64.b64encode(hashlib.sha256(spki).digest()).decode()
-        # `ignore_https_errors` of Playwright accepts every certificate.
-        arguments = [f"--ignore-certificate-errors-spki-list={pin}", *_QUIET]
+        arguments = [accepting(self.certificate), *_QUIET]
         with playwright.chromium.launch(executable_path=program, args=arguments) as browser:
             yield browser
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -113,7 +114,7 @@ def run(command: Sequence[str | Path], *, variables: Mapping[str, str], cwd: Pat
             start_new_session=True,
         )
         try:
-            with _Memory(process.pid) as memory:
+            with Peak(partial(_memory_of, process.pid)) as memory:
                 process.wait()
             seconds = time.perf_counter() - started
         except BaseException:
@@ -128,16 +129,22 @@ def run(command: Sequence[str | Path], *, variables: Mapping[str, str], cwd: Pat
     return Run(seconds, memory.peak, printed)
 
 
-class _Memory:
-    """The memory of a process and of its descendants, watched until the block ends."""
+class Peak:
+    """The peak of a quantity, such as bytes of memory, watched until the block ends.
 
-    def __init__(self, pid: int) -> None:
-        self.peak = 0
-        self._process = psutil.Process(pid)
+    Attributes:
+        before: the quantity at the beginning.
+        peak: the largest that was seen.
+    """
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self.before = self.peak = 0
+        self._now = now
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> _Memory:
+    def __enter__(self) -> Peak:
+        self.before = self.peak = self._now()
         self._thread.start()
         return self
 
@@ -147,17 +154,23 @@ class _Memory:
 
     def _watch(self) -> None:
         while not self._ended.wait(SAMPLE_SECONDS):
-            total = 0
-            try:
-                family = [self._process, *self._process.children(recursive=True)]
-            except psutil.Error:
-                continue
-            for each in family:
-                try:
-                    total += each.memory_info().rss
-                except psutil.Error:  # it ended between the two questions
-                    continue
-            self.peak = max(self.peak, total)
+            self.peak = max(self.peak, self._now())
+
+
+def _memory_of(pid: int) -> int:
+    """Return the memory of a process and of its descendants, in bytes; 0 if it has ended."""
+    total = 0
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return 0
+    for each in family:
+        try:
+            total += each.memory_info().rss
+        except psutil.Error:  # it ended between the two questions
+            continue
+    return total
 
 
 def in_turns(

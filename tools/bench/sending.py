@@ -23,13 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import psutil
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.sync_api import Browser, sync_playwright
 
 from synthesis.paths import ROOT
 from tools.bench.api import System, deployed, root_options, stop_workflows
-from tools.bench.measuring import Result, Run, Section, environment, in_turns, median_mib, median_seconds, run
+from tools.bench.measuring import Peak, Result, Run, Section, environment, in_turns, median_mib, median_seconds, run
+from tools.develop.browser import accepting
 from tools.develop.browser import browser as find_browser
 from tools.develop.caller import Bearer
 from tools.develop.setup import AWS_CLI, prepare
@@ -48,8 +47,7 @@ SIZES = {"300 MB": 300_000_000, "1 GiB": 2**30}
 BROWSER_BYTES = SIZES["300 MB"]
 PAGE = ROOT / "tools" / "bench" / "page"
 CLIENT = ROOT / "clients" / "javascript"
-SAMPLE_SECONDS = 0.05
-# The page of people is not needed, and would have to be built.
+# Nothing here uses the page for people.
 WITHOUT_PAGE = {"ENABLE_WEBSITE": "false"}
 _RANDOM_BYTES = 2**20
 
@@ -211,7 +209,7 @@ def in_browser(progress: Progress) -> Section:
     ):
         stop_workflows(system)
         bucket, file = Bucket(system), LargeFile(Path(name) / "large.bin", BROWSER_BYTES)
-        trust = f"--ignore-certificate-errors-spki-list={_public_key(system.aws.ca_bundle.parent)}"
+        trust = accepting(system.aws.ca_bundle.parent / "server.pem")
         program = find_browser()
         chromium = playwright.chromium.launch(executable_path=program, args=[trust, "--no-proxy-server"])
 
@@ -273,7 +271,7 @@ def _send(chromium: Browser, origin: str, system: System, file: LargeFile, *, ba
             arguments: list[Any] = [links, PART_BYTES, PARALLEL, complete, token]
         else:
             arguments = [api, token]
-        with _Pages() as memory:
+        with Peak(_memory_of_pages) as memory:
             took = page.evaluate(f"given => {'withFetch' if bare else 'withClient'}(...given)", arguments)
     finally:
         context.close()
@@ -301,44 +299,16 @@ def _links(system: System, file: LargeFile) -> tuple[list[dict[str, Any]], str]:
     return call(f"{path}/parts", {"parts": parts})["parts"], f"{system.api.url}{path}/complete"
 
 
-class _Pages:
-    """The memory of the processes that run pages, watched until the block ends (proc(5): Pss of smaps_rollup)."""
-
-    def __init__(self) -> None:
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self.before = self.peak = 0
-
-    def __enter__(self) -> _Pages:
-        self.before = self.peak = self._now()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(SAMPLE_SECONDS):
-            self.peak = max(self.peak, self._now())
-
-    @staticmethod
-    def _now() -> int:
-        total = 0
-        for each in psutil.Process().children(recursive=True):
-            try:
-                if "--type=renderer" in each.cmdline():
-                    total += each.memory_full_info().pss
-            except psutil.Error:  # it ended meanwhile
-                continue
-        return total
-
-
-def _public_key(folder: Path) -> str:
-    """Return the SHA-256 of the server's public key, as Chromium's command line takes it."""
-    certificate = x509.load_pem_x509_certificate((folder / "server.pem").read_bytes())
-    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return base64.b64encode(hashlib.sha256(key).digest()).decode()
+def _memory_of_pages() -> int:
+    """Return the memory of the processes that run pages, in bytes (proc(5): Pss of smaps_rollup)."""
+    total = 0
+    for each in psutil.Process().children(recursive=True):
+        try:
+            if "--type=renderer" in each.cmdline():
+                total += each.memory_full_info().pss
+        except psutil.Error:  # it ended meanwhile
+            continue
+    return total
 
 
 @contextmanager

@@ -7,6 +7,7 @@ the system, it can be installed by any user, and it is the same on every machine
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import hashlib
 import os
@@ -18,6 +19,9 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from xml.sax.saxutils import escape
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from synthesis.child_environment import child_environment
 from synthesis.paths import BUILD, ROOT
@@ -37,8 +41,6 @@ _PLACES = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
     "/Applications/Microsoft Edge.app/Contents/MacOS/Microsoft Edge",
-    "/opt/google/chrome/chrome",
-    "/opt/microsoft/msedge/msedge",
 )
 # A browser starts in less than a second; Ubuntu's `chromium-browser` without its snap answers with an error.
 _ANSWER_SECONDS = 20
@@ -84,6 +86,16 @@ def browser(machine: Mapping[str, str] | None = None) -> Path:
         return Path(chosen)
     found = of_machine(machine.get("PATH", ""))
     return found or carried()
+
+
+def accepting(certificate: Path) -> str:
+    """Return the argument with which Chromium accepts a server by the key of its certificate, and no other unknown one.
+
+    Playwright's `ignore_https_errors` accepts every certificate.
+    """
+    key = x509.load_pem_x509_certificate(certificate.read_bytes()).public_key()
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return f"--ignore-certificate-errors-spki-list={base64.b64encode(hashlib.sha256(spki).digest()).decode()}"
 
 
 def of_machine(path: str, places: Iterable[str] = _PLACES) -> Path | None:

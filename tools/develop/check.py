@@ -40,7 +40,7 @@ ENDING = 2.0
 """For set-up before, the test that runs when the time is over, and the end of pytest."""
 CLIENT = "clients/python/"
 TIERS = ("tests/unit/", "tests/synth/", "tests/judges/")
-"""Where tests are that may run; of two at the same distance, the one of the earlier tier is first."""
+"""The folders whose tests may run. At the same distance, tests of an earlier folder come first."""
 
 Importers = Mapping[str, Collection[str]]
 """By the path of a file or folder: the files that import or read it."""
