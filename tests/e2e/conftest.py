@@ -197,7 +197,8 @@ def deployed_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         system.bootstrap(aws)
         terraform = system.synthesize(aws)
         system.apply(terraform)
-        return Deployed(system, aws, terraform, system.api(aws, terraform), terraform.outputs(), iam_log)
+        api = system.api(aws, terraform)
+        return Deployed(system, aws, terraform, api, api.outputs, iam_log)
 
     yield deploy
     system.stop()
@@ -219,7 +220,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
             terraform = system.synthesize(aws)
             system.apply(terraform)
             api = system.api(aws, terraform)
-            deployed = Deployed(system, aws, terraform, api, terraform.outputs(), iam_log, receiver, {})
+            deployed = Deployed(system, aws, terraform, api, api.outputs, iam_log, receiver, {})
             settings = local_settings(aws).model_copy(update={"webhook_urls": tuple(urls)})
             secrets_by_url = make_secrets(settings, deployed.session(deployed.operator))
             deployed.webhook_secrets.update(zip(WEBHOOK_PATHS, secrets_by_url.values(), strict=True))

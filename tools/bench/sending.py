@@ -77,7 +77,7 @@ class Bucket:
     """The bucket of the deployed platform. The embedded AWS keeps objects in memory, so each is deleted."""
 
     def __init__(self, system: System) -> None:
-        self.name = system.terraform.outputs()["bucket_name"]
+        self.name = system.api.outputs["bucket_name"]
         self._s3: S3Client = boto3.client("s3", **root_options(system.aws))  # type: ignore[call-overload]
 
     @property

@@ -73,17 +73,22 @@ READ_LOGS: dict[str, object] = {
 
 @dataclass(frozen=True)
 class Api:
-    """The deployed API from the view of a client."""
+    """The deployed API from the view of a client.
+
+    Attributes:
+        outputs: Terraform's outputs of the platform.
+    """
 
     aws: EmbeddedAws
-    invoke_url: str
+    outputs: dict[str, str]
     caller: Caller
 
     @property
     def url(self) -> str:
         """Address of the stage. AWS's own is `https://ID.execute-api...`; the embedded AWS answers on one address."""
-        api_id = self.invoke_url.removeprefix("https://").partition(".")[0]
-        stage = self.invoke_url.rstrip("/").rpartition("/")[2]
+        invoke_url = self.outputs["api_url"]
+        api_id = invoke_url.removeprefix("https://").partition(".")[0]
+        stage = invoke_url.rstrip("/").rpartition("/")[2]
         return self.aws.api_url(api_id, stage).rstrip("/")
 
     def request(
@@ -199,7 +204,7 @@ class LocalSystem:
     def api(self, aws: EmbeddedAws, terraform: Terraform) -> Api:
         """Return the deployed API with a caller who may only call it; a token is valid for an hour."""
         outputs = terraform.outputs()
-        return Api(aws, outputs["api_url"], caller(aws, outputs))
+        return Api(aws, outputs, caller(aws, outputs))
 
     def page_user(self, aws: EmbeddedAws, user_pool_id: str) -> tuple[str, str]:
         """Return name and password of a user for the page; the password stays the same until `make down`."""
@@ -321,7 +326,7 @@ def up(port: int | None) -> None:
     body = json.dumps({"file_name": "hello.txt", "file_content": base64.b64encode(b"Hello, Sluice!\n").decode()})
     seconds, resources = time.monotonic() - started, len(terraform.resources())
     say(f"\nSluice is up on the embedded AWS ({seconds:.0f} s, {resources} resources).")
-    outputs = terraform.outputs()
+    outputs = api.outputs
     if "website_url" in outputs and "user_pool_id" in outputs:
         user, password = system.page_user(aws, outputs["user_pool_id"])
         say(f"\n  page      {outputs['website_url']}")
