@@ -2,7 +2,7 @@ import type { FileSummary, Sluice, components } from "@sluice/client";
 import { button, make } from "./elements.js";
 import { bytes, number, text, time, words } from "./texts.js";
 
-// What the person took back themselves is not shown to them.
+// The person ended these themselves, so the list leaves them out.
 const HIDDEN = new Set<string>(["aborted", "deleted"]);
 const WITHOUT_BYTES = new Set<string>(["uploading", "expired"]);
 const AGAIN_MS = 4000;
@@ -74,7 +74,7 @@ export class Files {
     this.#more.hidden = this.#cursor === null;
   }
 
-  /** Show other rows; who has the focus in the list keeps it. */
+  /** Show other rows; the focus stays on the same button of the same file. */
   #replace(rows: HTMLTableRowElement[]): void {
     const { activeElement } = document;
     const focused = this.#rows.contains(activeElement) ? activeElement : null;
@@ -84,12 +84,12 @@ export class Files {
     (buttons.find((each) => each.dataset["act"] === focused.dataset["act"]) ?? this.#refresh).focus();
   }
 
-  /** Show how much of the quota is used; nothing while the API does not say. */
+  /** Show how much of the quota is used, or nothing if the API does not answer. */
   async #showQuota(): Promise<void> {
     const quota = await this.#sluice.call<components["schemas"]["Quota"]>("GET", "/quota").catch(() => undefined);
     this.#quota.hidden = !quota;
     if (!quota) return;
-    // Whichever is nearer to its end.
+    // The share of bytes or of files: the one that is nearer to its limit.
     const share = Math.max(quota.used_bytes / quota.quota_bytes, quota.used_files / quota.quota_files);
     const said = text.used(bytes(quota.used_bytes), bytes(quota.quota_bytes), number(quota.used_files), number(quota.quota_files));
     const meter = make("meter", { ...NEARLY_FULL, optimum: "0", value: String(share), "aria-label": text.quota, "aria-describedby": "used" });
@@ -126,7 +126,7 @@ export class Files {
     );
   }
 
-  /** Say why a file was rejected; that is asked for once. */
+  /** Say why a file was rejected; the page asks for the reason once. */
   async #explain({ file_id }: FileSummary, state: HTMLElement): Promise<void> {
     let asked = this.#reasons.get(file_id);
     if (!asked) {

@@ -9,7 +9,8 @@ import { bytes, language, text, words } from "./texts.js";
 
 // Progress is announced in these steps: a screen reader says each of them.
 const STEP = 25;
-// A file that is there is checked: most files are available before the first time is over.
+// Milliseconds after which the list is asked for again, first and later: a file that has arrived is checked, and most
+// files are available before the first time is over.
 const CHECKED_MS = [1000, 4000] as const;
 
 /** The place where files are dropped, and the uploads that were not finished. */

@@ -31,8 +31,8 @@ export interface Machine {
   random: () => number;
 }
 
-// A connection on which nothing moves for this long is lost, an answer that takes longer does not come (API Gateway gives
-// up after 29 seconds), and no server makes a client wait longer.
+// The limit, in milliseconds, of three things: a connection on which nothing moves, an answer of the API (API Gateway
+// gives up after 29 seconds), and the pause that a server asks for.
 export const MINUTE = 60_000;
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 20_000;
