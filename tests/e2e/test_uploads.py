@@ -21,6 +21,7 @@ import pytest
 from functions.common.contract import MAX_POST_BYTES, MIN_PART_BYTES, State
 from functions.common.records import FileRecord, Quota, QuotaExceededError, Records, from_item, timestamp
 from functions.uploads.parts import Cut, checksum_of
+from modules.settings import CONTENT_TYPES
 from tests.e2e.conftest import Deployed, wait_for
 from tools.develop.caller import caller
 from tools.develop.local import Api
@@ -121,18 +122,7 @@ def quota(api: Api) -> tuple[int, int]:
         "left_bytes": 100 * 2**30 - used_bytes,
         "left_files": 100_000 - used_files,
         "max_upload_bytes": 50 * 2**30,
-        "allowed_content_types": [
-            "application/*",
-            "audio/*",
-            "chemical/*",
-            "font/*",
-            "image/*",
-            "message/*",
-            "model/*",
-            "multipart/*",
-            "text/*",
-            "video/*",
-        ],
+        "allowed_content_types": list(CONTENT_TYPES),
     }
     return used_bytes, used_files
 

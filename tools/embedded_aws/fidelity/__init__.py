@@ -40,7 +40,6 @@ FIXES: tuple[Callable[[Settings], None], ...] = (
     kms.describe_keys_of_aws,
     resources.name_what_requests_touch,
     resources.name_event_source_mappings,
-    cloudfront.name_what_requests_touch,
     cloudfront.ask_for_tags_of_distributions,
     cloudfront.ask_bucket_and_key,
     cloudfront.leave_out_headers_that_are_not_set,

@@ -1,4 +1,4 @@
-"""CloudFront: distributions at a path of the embedded AWS, and the resources of its requests."""
+"""CloudFront: distributions at a path of the embedded AWS, and what they may read."""
 
 # mypy: disable-error-code="import-not-found"
 import re
@@ -12,9 +12,6 @@ from ministack.services import cloudfront, s3
 from . import hook, iam, kms
 from .hook import Function
 from .settings import Settings
-
-# Resources whose paths and ARNs have the same name (Service Authorization Reference, "Amazon CloudFront").
-_KINDS = frozenset({"distribution", "origin-access-control", "response-headers-policy"})
 
 
 def serve_at_a_path(_: Settings) -> None:
@@ -41,46 +38,6 @@ def serve_at_a_path(_: Settings) -> None:
 
     takes = "host path raw_path raw_query_string method headers body query_params client_ip"
     hook.replace(fix, app, "_handle_cloudfront_dataplane_request", make, takes)
-
-
-def name_what_requests_touch(_: Settings) -> None:
-    """Compare the resource of a request with the policy's, also for requests that make one.
-
-    AWS authorizes every action on a distribution, an origin access control or a response headers policy on its ARN.
-    A request that makes a distribution or a policy needs permission for an ARN of that kind; one that makes an access
-    control has no resource (Service Authorization Reference, "Amazon CloudFront"). ministack takes these requests as
-    about `*`, except for distributions that exist, so that only a policy for every resource allows them. The fix reads
-    the path.
-    """
-    fix = "cloudfront.name_what_requests_touch"
-
-    def make(original: Function) -> Function:
-        def extract_resource_arn(
-            service: str,
-            method: str,
-            path: str,
-            headers: object,
-            body: object,
-            query_params: Mapping[str, Any],
-            region: str,
-            account_id: str,
-        ) -> str:
-            found = str(original(service, method, path, headers, body, query_params, region, account_id))
-            if service != "cloudfront" or found != "*":
-                return found
-            _, _, kind, name, *_ = f"{path}///".split("/")
-            if kind == "tagging":
-                tagged = query_params.get("Resource", "*")
-                return str(tagged[0] if isinstance(tagged, list) else tagged)
-            if kind not in _KINDS or not (name or (method == "POST" and kind != "origin-access-control")):
-                return found
-            # A resource that is being made has no id yet; a policy for all ids of its kind allows it.
-            return f"arn:aws:cloudfront::{account_id}:{kind}/{name or 'NEW'}"
-
-        return extract_resource_arn
-
-    parameters = "service method path headers body query_params region account_id"
-    hook.replace(fix, iam_actions, "extract_resource_arn", make, parameters)
 
 
 def ask_for_tags_of_distributions(_: Settings) -> None:

@@ -40,6 +40,26 @@ _RESOURCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 }
 
 
+# Kinds of resources of CloudFront, which are in the path of a request, and have the same name in ARNs.
+_OF_CLOUDFRONT = frozenset({"distribution", "origin-access-control", "response-headers-policy"})
+
+
+def _of_cloudfront(method: str, path: str, query_params: Mapping[str, Any], account_id: str) -> str:
+    """Return the resource of a request to CloudFront, or `*`.
+
+    A request that makes a distribution or a policy of headers needs permission for an ARN of that kind. One that makes
+    an origin access control has no resource.
+    """
+    _, _, kind, name, *_ = f"{path}///".split("/")
+    if kind == "tagging":
+        tagged = query_params.get("Resource", "*")
+        return str(tagged[0] if isinstance(tagged, list) else tagged)
+    if kind not in _OF_CLOUDFRONT or not (name or (method == "POST" and kind != "origin-access-control")):
+        return "*"
+    # A resource that is being made has no id yet; a policy for all ids of its kind allows it.
+    return f"arn:aws:cloudfront::{account_id}:{kind}/{name or 'NEW'}"
+
+
 def _tagged(request: Mapping[str, Any]) -> str:
     """Return the resource of a request about tags; each service spells this field differently."""
     return str(next(value for name, value in request.items() if name.lower() == "resourcearn"))
@@ -88,6 +108,8 @@ def name_what_requests_touch(_: Settings) -> None:
             if found != "*" and action not in _RESOURCES:
                 # Rules of the default bus have no bus in their ARN (EventBridge, "Resource ARN formats").
                 return found.replace(":rule/default/", ":rule/")
+            if service == "cloudfront":
+                return _of_cloudfront(method, path, query_params, account_id)
             try:
                 request = _request(body, query_params)
                 end = _RESOURCES[action](request) if action in _RESOURCES else _tagged(request)
